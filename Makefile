@@ -1,0 +1,143 @@
+# What people and CI run alike. It needs Python 3.10 or newer with venv, make, and a Python package index; nothing else.
+# Every environment is a folder below .venvs, built from exact pins and built again when those or pyproject.toml change.
+#
+#   PYTHON=python3.12    the Python to build the environments with (default: python3)
+#   INSTALLER=pip        install with pip instead of uv; without it, pip is what is tried when uv fails
+
+PYTHON ?= python3
+INSTALLER ?= uv
+UV_VERSION := 0.13.9
+
+LINES := 3.3 2.11 3.0 3.1 3.2
+UNIT_LINES := 3.3 2.11 3.0
+SLOW := tests/e2e tests/conformance
+COVERAGE_AT_LEAST := 95
+
+python_version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VERSION := $(call python_version,$(PYTHON))
+ifeq ($(filter-out 2.% 3.0 3.1 3.2 3.3 3.4 3.5 3.6 3.7 3.8 3.9,$(VERSION)),)
+$(error $(PYTHON) is no Python 3.10 or newer that runs: install one, or name one: make PYTHON=/path/to/python3.12)
+endif
+# Airflow 2.11 and 3.0 exist for Python 3.10 to 3.12 only: with a newer default, use one of these if it is there
+UP_TO_3.12 := 3.10 3.11 3.12
+OLD_PYTHON := $(firstword $(foreach python,$(PYTHON) python3.12 python3.11 python3.10,\
+	$(if $(filter $(UP_TO_3.12),$(call python_version,$(python))),$(python))))
+OLD_VERSION := $(call python_version,$(OLD_PYTHON))
+
+# A stamp carries the Python version, so that another PYTHON builds another environment
+STAMP_2.11 := .venvs/2.11/installed-$(OLD_VERSION)
+STAMP_3.0 := .venvs/3.0/installed-$(OLD_VERSION)
+STAMP_3.1 := .venvs/3.1/installed-$(VERSION)
+STAMP_3.2 := .venvs/3.2/installed-$(VERSION)
+STAMP_3.3 := .venvs/3.3/installed-$(VERSION)
+STAMP_sdks := .venvs/sdks/installed-$(VERSION)
+UV := .venvs/uv/bin/uv
+UV_STAMP := .venvs/uv/installed-$(UV_VERSION)
+INSTALLER_STAMP := $(if $(filter uv,$(INSTALLER)),$(UV_STAMP))
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.PHONY: test test-all unit lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+test:  ## everything: linters, unit tests on Airflow 3.3, 2.11 and 3.0, the vendors' SDKs, a real Airflow
+	$(MAKE) lint
+	$(MAKE) --keep-going --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(UNIT_LINES:%=unit-%)
+	$(MAKE) sdks
+	$(MAKE) e2e
+
+test-all: test  ## test, and the unit tests on Airflow 3.1 and 3.2 as well
+	$(MAKE) $(filter-out $(UNIT_LINES:%=unit-%),$(LINES:%=unit-%))
+
+unit: $(STAMP_3.3)  ## the unit tests on Airflow 3.3, quickly: T=tests/test_sensors.py for some of them
+	.venvs/3.3/bin/python -m pytest --quiet $(or $(T),tests $(SLOW:%=--ignore=%))
+
+unit-3.3: $(STAMP_3.3)
+	@echo "== unit tests on Airflow 3.3, Python $(VERSION), with coverage"
+	.venvs/3.3/bin/python -m coverage run --branch -m pytest --quiet tests $(SLOW:%=--ignore=%)
+	.venvs/3.3/bin/python -m coverage report --fail-under=$(COVERAGE_AT_LEAST)
+
+unit-2.11 unit-3.0 unit-3.1 unit-3.2: unit-%: env-%
+	@echo "== unit tests on Airflow $*"
+	.venvs/$*/bin/python -m pytest --quiet tests $(SLOW:%=--ignore=%)
+
+lint: $(STAMP_3.3)  ## ruff and mypy
+	.venvs/3.3/bin/ruff check .
+	.venvs/3.3/bin/ruff format --check .
+	.venvs/3.3/bin/mypy
+
+sdks: $(STAMP_sdks)  ## the stand-in vendors, driven by the vendors' own SDKs
+	.venvs/sdks/bin/python -m pytest --quiet --confcutdir=tests/conformance tests/conformance
+
+e2e: $(STAMP_3.3)  ## a real Airflow 3.3 with all its processes: forty waits, two worker slots
+	.venvs/3.3/bin/python -m pytest --quiet tests/e2e
+
+demo: $(STAMP_3.3)  ## three services on a real Airflow, in a minute; KEEP=1 leaves its UI up
+	@KEEP=$(KEEP) .venvs/3.3/bin/python -m tests.e2e.demo
+
+constraints: $(UV_STAMP)  ## pin the environments anew, as of the date in each constraints/*.in
+	@for file in $(LINES:%=airflow-%) sdks; do \
+		$(use_pips_index); echo $$file; \
+		$(UV) pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --upgrade \
+			--exclude-newer "$$(sed -n 's/^# as of //p' constraints/$$file.in)" \
+			constraints/$$file.in --output-file constraints/$$file.txt || exit; \
+	done
+
+clean:  ## remove the environments and what tests leave behind
+	rm -rf .venvs .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------- environments
+
+# uv reads UV_* variables but not pip's configuration: hand it the index pip uses, if that is not the public one
+use_pips_index = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$(.venvs/uv/bin/python -m pip config list \
+	| sed -n "s/^[^=]*\.index-url='\(.*\)'$$/\1/p" | head -n 1)}"
+
+# $(1) the environment's folder, $(2) its pins. Byte code compiled now need not be compiled by each of Airflow's processes
+with_uv = { $(use_pips_index); \
+	$(UV) pip install --quiet --compile-bytecode --python $(1) --requirement $(2) && \
+	$(UV) pip install --quiet --python $(1) --no-deps --editable .; }
+with_pip = { \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(2) && \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .; }
+ifeq ($(INSTALLER),uv)
+install = $(with_uv) || { echo "uv could not install that; trying pip, which takes longer" >&2; $(with_pip); }
+else
+install = $(with_pip)
+endif
+
+# $(1) the environment's folder, $(2) its pins, $(3) its Python
+define build
+	@echo "== building $(1) from $(2)"
+	@rm -rf $(1)
+	@$(3) -m venv $(1)
+	@$(install)
+	@touch $@
+endef
+
+env-2.11: $(STAMP_2.11)
+env-3.0: $(STAMP_3.0)
+env-3.1: $(STAMP_3.1)
+env-3.2: $(STAMP_3.2)
+env-3.3: $(STAMP_3.3)
+env-sdks: $(STAMP_sdks)
+
+$(STAMP_3.1) $(STAMP_3.2) $(STAMP_3.3): .venvs/%/installed-$(VERSION): constraints/airflow-%.txt pyproject.toml $(INSTALLER_STAMP)
+	$(call build,.venvs/$*,$<,$(PYTHON))
+
+$(STAMP_2.11) $(STAMP_3.0): .venvs/%/installed-$(OLD_VERSION): constraints/airflow-%.txt pyproject.toml $(INSTALLER_STAMP)
+	@test -n "$(OLD_PYTHON)" || { echo "Airflow $* needs Python 3.10, 3.11 or 3.12 and this is $(VERSION): \
+	install one of them, or run make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(call build,.venvs/$*,$<,$(OLD_PYTHON))
+
+$(STAMP_sdks): constraints/sdks.txt pyproject.toml $(INSTALLER_STAMP)
+	$(call build,.venvs/sdks,$<,$(PYTHON))
+
+$(UV_STAMP):
+	@rm -rf .venvs/uv
+	@$(PYTHON) -m venv .venvs/uv
+	@.venvs/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@

@@ -1,0 +1,101 @@
+"""The only module that knows Airflow's versions: where names live, and how a trigger looks up a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+try:  # 3.1 and later
+    from airflow.sdk import BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator, PokeReturnValue
+except ImportError:  # pragma: no cover -- each line takes one branch; the unit tests run on all lines
+    try:
+        from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, PokeReturnValue
+    except ImportError:  # 2.11
+        from airflow.models import BaseOperator, BaseOperatorLink
+        from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
+    from airflow.hooks.base import BaseHook
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+except ImportError:  # pragma: no cover -- 3.1 and earlier
+    from airflow.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+
+try:
+    from airflow.sdk.execution_time.xcom import XCom
+except ImportError:  # pragma: no cover -- 2.11
+    from airflow.models import XCom
+
+# Silent on every line (the rest of airflow.exceptions is not).
+from airflow.exceptions import AirflowException, AirflowNotFoundException
+
+# airflow.configuration warns nowhere; provider configuration may not be loaded, so every read passes a fallback.
+from airflow.configuration import conf
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection, Context
+
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "BaseHook",
+    "BaseOperator",
+    "BaseOperatorLink",
+    "BaseSensorOperator",
+    "BaseTrigger",
+    "Connection",
+    "Context",
+    "PokeReturnValue",
+    "TriggerEvent",
+    "XCom",
+    "conf",
+    "first_start",
+    "get_connection_in_trigger",
+]
+
+_LOOK_UP_TRIES = 3
+_LOOK_UP_PAUSE = 1.0
+
+
+def first_start(context: Context) -> float:
+    """Return when this try first started (epoch seconds), reschedules included."""
+    ti = context["ti"]
+    rescheduled = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else None
+    started = rescheduled or ti.start_date  # 2.11 keeps the first start of a rescheduled task in start_date
+    return started.timestamp() if started else time.time()
+
+
+async def get_connection_in_trigger(conn_id: str) -> tuple[Connection, dict[str, Any]]:
+    """
+    Look a connection up from a triggerer's event loop; return it with its extra.
+
+    A failure of the supervisor's channel looks like an undefined connection, so that is asked again a few times.
+
+    :raises AirflowNotFoundException: the connection is not defined.
+    """
+    for tries_left in reversed(range(_LOOK_UP_TRIES)):
+        try:
+            return await _look_up(conn_id)
+        except AirflowNotFoundException:
+            if not tries_left:
+                raise
+            await asyncio.sleep(_LOOK_UP_PAUSE)
+    raise AssertionError  # pragma: no cover -- the loop returns or raises
+
+
+async def _look_up(conn_id: str) -> tuple[Connection, dict[str, Any]]:
+    if hasattr(BaseHook, "aget_connection"):  # 3.1 and later
+        conn = await BaseHook.aget_connection(conn_id)
+    else:
+        from asgiref.sync import sync_to_async  # noqa: PLC0415 -- a dependency of every Airflow, needed on two lines only
+
+        conn = await sync_to_async(BaseHook.get_connection)(conn_id)
+        return conn, await sync_to_async(lambda: conn.extra_dejson)()  # masks secrets by a synchronous request on 3.0
+    if hasattr(conn, "aextra_dejson"):  # 3.3
+        return conn, await conn.aextra_dejson()
+    return conn, conn.extra_dejson

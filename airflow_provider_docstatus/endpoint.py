@@ -1,0 +1,255 @@
+"""What a connection says: which service, which host, which key, which settings. Pure; the key never leaves it in text."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
+
+from airflow_provider_docstatus.exceptions import RequestRejected
+from airflow_provider_docstatus.reply import Answer
+from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus.status import State
+
+if TYPE_CHECKING:
+    from airflow_provider_docstatus.description import Question, ServiceDescription
+
+
+class ConnectionFields(Protocol):
+    """The fields of an Airflow connection that are read here."""
+
+    conn_id: str
+    conn_type: str
+    host: str | None
+    schema: str | None
+    port: int | None
+    password: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """
+    One key of a connection's extra.
+
+    :param label: its name in the form.
+    :param help: what it does, in one sentence.
+    :param default: what holds without it.
+    :param type: the JSON type.
+    """
+
+    label: str
+    help: str
+    default: Any = None
+    type: str = "string"
+
+
+#: Every key of a connection's extra. The forms, the README's table and the reading below come from here.
+SETTINGS: Mapping[str, Setting] = {
+    "operation": Setting(
+        label="Operation", help="Unsiloed only: the route used when a task names none (extract, parse, classify, split, job, batch)."
+    ),
+    "auth": Setting(label="Authentication", help="How the key is sent, where the vendor has several ways (see the services table)."),
+    "prefix": Setting(
+        label="Path prefix", help="Path prefix of the API if it is not the service's usual one, e.g. /api/v1 for Neurolinker."
+    ),
+    "status_words": Setting(
+        label="Status words", help='More status words and what they mean, e.g. {"archived": "succeeded"}.', type="object"
+    ),
+    "request_timeout": Setting(label="Request time-out", help="Seconds one HTTP request may take.", default=30.0, type="number"),
+    "max_reply_bytes": Setting(
+        label="Largest reply", help="Replies with more bytes are refused.", default=16 * 1024 * 1024, type="integer"
+    ),
+    "proxy": Setting(label="Proxy", help="Proxy URL for this connection; without it HTTPS_PROXY and NO_PROXY hold."),
+    "ca_bundle": Setting(
+        label="CA bundle", help="File with the CA certificates to trust; without it REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE."
+    ),
+    "allow_http": Setting(
+        label="Allow http", help="Permit plain http to a host that is not loopback; the key then travels unencrypted.", default=False, type="boolean"
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """
+    One account at one service: where to send, with which key and settings.
+
+    :param service: the service, with the connection's own status words added.
+    :param base_url: scheme, host and path without a trailing slash.
+    :param prefix: the path prefix that is used first.
+    :param key: the API key; None if the connection has none.
+    """
+
+    conn_id: str
+    service: ServiceDescription
+    base_url: str
+    prefix: str
+    key: str | None = field(repr=False)
+    auth: tuple[str, str] = field(repr=False)
+    operation: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    ca_bundle: str | None = None
+    request_timeout: float = SETTINGS["request_timeout"].default
+    max_reply_bytes: int = SETTINGS["max_reply_bytes"].default
+
+    @classmethod
+    def from_connection(cls, conn: ConnectionFields, extra: Mapping[str, Any]) -> Endpoint:
+        """
+        Read an Airflow connection.
+
+        :param conn: the connection.
+        :param extra: its extra, as a dict.
+        :raises RequestRejected: another connection type, a bad host, a bad setting; whoever owns the connection.
+        """
+        service = SERVICES.get(conn.conn_type)
+        if service is None:
+            raise RequestRejected(
+                f"Connection '{conn.conn_id}' has type {conn.conn_type!r}; this package reads {', '.join(SERVICES)}. Make one with: "
+                f"airflow connections add {conn.conn_id}_docstatus --conn-type neurolinker --conn-password <API key>"
+            )
+        problem = _Problem(conn.conn_id, service)
+        settings = {name: value for name, value in extra.items() if value is not None and value != ""}
+        unknown = sorted(set(settings) - set(SETTINGS) - {"__extra__"})
+        if unknown:
+            problem.refuse(f"extra has unknown keys: {', '.join(unknown)}; the keys are {', '.join(SETTINGS)}")
+        auth = str(settings.get("auth", next(iter(service.auth))))
+        if auth not in service.auth:
+            problem.refuse(f"auth={auth!r} is not one of {', '.join(service.auth)}")
+        if operation := settings.get("operation"):
+            service.target({"job_id": "x"}, str(operation))
+        key = (conn.password or "").strip() or None
+        if key and not re.fullmatch(r"[\x21-\x7e]+", key):
+            problem.refuse("the password holds characters that no API key has (spaces, line breaks or non-ASCII); paste the key again")
+        prefix = "/" + str(settings.get("prefix", service.prefixes[0])).strip("/")
+        return cls(
+            conn_id=conn.conn_id,
+            service=replace(service, words={**service.words, **_words(settings.get("status_words", {}), problem)}),
+            base_url=_base_url(conn, service, allow_http=_flag("allow_http", settings, problem), problem=problem),
+            prefix="" if prefix == "/" else prefix,
+            key=key,
+            auth=service.auth[auth],
+            operation=str(operation) if operation else None,
+            proxy=str(settings["proxy"]) if "proxy" in settings else None,
+            ca_bundle=str(settings["ca_bundle"]) if "ca_bundle" in settings else None,
+            request_timeout=_number("request_timeout", settings, problem),
+            max_reply_bytes=int(_number("max_reply_bytes", settings, problem)),
+        )
+
+    def url(self, question: Question) -> str:
+        """Return the full, percent-encoded URL of a question."""
+        query = urlencode(question.query, safe=",:", quote_via=quote)
+        return f"{self.base_url}{question.path}" + (f"?{query}" if query else "")
+
+    def headers(self, question: Question) -> dict[str, str]:
+        """
+        Return the headers of a question, the key among them.
+
+        :raises RequestRejected: the connection has no key and the route needs one.
+        """
+        headers = {"Accept": "application/json"}
+        if self.key is not None:
+            headers.update(self.key_header())
+        elif not question.key_optional:
+            raise RequestRejected(
+                f"Connection '{self.conn_id}' has no password; put the {self.service.title} API key there.", service=self.service.name
+            )
+        return headers
+
+    def key_header(self) -> dict[str, str]:
+        """Return the header that carries the key; empty without a key."""
+        name, template = self.auth
+        return {} if self.key is None else {name: template.format(key=self.key)}
+
+    @property
+    def trusted_ca(self) -> str | None:
+        """The file of CA certificates to trust: the connection's, else the environment's; None for the usual ones."""
+        names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+        return self.ca_bundle or next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+    def no_answer(self, question: Question, error: BaseException) -> str:
+        """Return the text for a request without an answer; the error's own may hold the URL or a proxy's password."""
+        host = urlsplit(self.base_url).netloc
+        return f"{self.service.title} did not answer {question.label} at {host} ({type(error).__name__})."
+
+    def answer(self, code: int, headers: Mapping[str, str], body: bytes, received_at: float) -> Answer:
+        """Return what came back as an Answer in which the key, should a vendor repeat it, is blotted out."""
+        if self.key is not None and self.key.encode() in body:
+            body = body.replace(self.key.encode(), b"***")
+        return Answer(
+            code=code,
+            headers={name.lower(): value for name, value in headers.items()},
+            body=body,
+            limit=self.max_reply_bytes,
+            received_at=received_at,
+        )
+
+
+@dataclass(frozen=True)
+class _Problem:
+    conn_id: str
+    service: ServiceDescription
+
+    def refuse(self, what: str) -> None:
+        raise RequestRejected(f"Connection '{self.conn_id}' ({self.service.title}): {what}.", service=self.service.name)
+
+
+def _base_url(conn: ConnectionFields, service: ServiceDescription, *, allow_http: bool, problem: _Problem) -> str:
+    host = (conn.host or "").strip().rstrip("/") or service.host
+    if "://" not in host:
+        scheme = conn.schema if conn.schema in ("http", "https") else "https"
+        host = f"{scheme}://[{host}]" if host.count(":") > 1 and not host.startswith("[") else f"{scheme}://{host}"
+    try:
+        parts = urlsplit(host)
+        port = parts.port or conn.port
+    except ValueError:
+        problem.refuse("host is not a URL")
+        raise
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        problem.refuse(f"host must look like {service.host} (no user, query or fragment); the key belongs in the password")
+    if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname or "")):
+        problem.refuse(
+            f"http to {parts.hostname} would send the key unencrypted; use https, or set allow_http in the extra if you must"
+        )
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{name}" + (f":{port}" if port else "") + parts.path
+
+
+def _is_loopback(hostname: str) -> bool:
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return hostname == "localhost"
+
+
+def _flag(name: str, settings: Mapping[str, Any], problem: _Problem) -> bool:
+    value = settings.get(name, SETTINGS[name].default)
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        problem.refuse(f"{name}={value!r} must be true or false")
+    return bool(value)
+
+
+def _number(name: str, settings: Mapping[str, Any], problem: _Problem) -> float:
+    value = settings.get(name, SETTINGS[name].default)
+    try:
+        number = float(value) if not isinstance(value, bool) else 0.0
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        problem.refuse(f"{name}={value!r} must be a number above 0")
+    return number
+
+
+def _words(words: Any, problem: _Problem) -> dict[str, State]:
+    try:
+        words = json.loads(words) if isinstance(words, str) else words
+        return {str(word).strip().lower(): State(state) for word, state in words.items()}
+    except (ValueError, AttributeError):
+        problem.refuse(f"status_words must map vendor words to one of {', '.join(State)}, as JSON")
+        raise

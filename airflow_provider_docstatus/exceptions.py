@@ -1,0 +1,124 @@
+"""
+What can go wrong, named for who must act.
+
+::
+
+    DocStatusError
+    ├── ServiceUnavailable      nobody: ask again later (network, time-out, 408, 425, 5xx)
+    │   └── RateLimited         nobody: ask again after ``retry_after`` (429)
+    ├── RequestRejected         the DAG's author: an id, an operation or the connection is wrong
+    │   ├── KeyRejected         the key is wrong, or may not read this id (401, 403)
+    │   ├── QuotaExhausted      the account is used up; waiting does not help (402, some 429)
+    │   ├── NotFound            the vendor does not know the id, or no longer (404, 410)
+    │   ├── NoSuchRoute         an optional route does not exist on this deployment (404, 405, 501)
+    │   ├── NotFinished         the data was asked for before the document was finished
+    │   └── ResultTooLarge      the data does not fit an XCom
+    ├── UnexpectedReply         this package, or a proxy on the way: the answer makes no sense
+    │   └── UnknownWord         the vendor has a status word that nobody has taught us
+    └── DocumentFailed          the document's owner: the vendor could not extract it
+        └── NoData              the vendor says it is finished, but there is no data
+
+These classes know nothing of Airflow; ``verdict`` joins them with the exceptions that make Airflow retry or not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_docstatus.status import State
+
+
+class DocStatusError(Exception):
+    """
+    Base of everything this package raises on purpose.
+
+    :param message: who, what, which id, where to fix it (str). Never a key, never document text.
+    :param service: the service's name (str) or None when it is not known yet.
+    :param id: the id that was asked for (str) or None.
+    :param state: the last state that is known (:class:`State`) or None.
+    :param link: the vendor's page of the document (https URL, str) or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        service: str | None = None,
+        id: str | None = None,  # noqa: A002 -- the field's word, the same as in DocumentStatus
+        state: State | None = None,
+        link: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.service = service
+        self.id = id
+        self.state = state
+        self.link = link
+
+
+class ServiceUnavailable(DocStatusError):
+    """
+    The service cannot be reached or is overloaded; ask again.
+
+    :param retry_after: seconds (float) the service asked us to wait, or None if it named none.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **about: object) -> None:
+        super().__init__(message, **about)  # type: ignore[arg-type]  # the keywords of DocStatusError
+        self.retry_after = retry_after
+
+
+class RateLimited(ServiceUnavailable):
+    """Too many calls (429); ask again after ``retry_after``."""
+
+
+class RequestRejected(DocStatusError):
+    """What was asked is wrong; the DAG's author must change an id, an operation or the connection."""
+
+
+class KeyRejected(RequestRejected):
+    """The key is missing, wrong, or may not read this id (401, 403)."""
+
+
+class QuotaExhausted(RequestRejected):
+    """The account's quota or credit is used up (402, some 429); waiting does not help."""
+
+
+class NotFound(RequestRejected):
+    """The vendor does not know the id, or no longer (404, 410)."""
+
+
+class NoSuchRoute(RequestRejected):
+    """An optional route does not exist on this deployment (404, 405, 501); ask in another way."""
+
+
+class NotFinished(RequestRejected):
+    """The data was asked for before the document was finished; wait first."""
+
+
+class ResultTooLarge(RequestRejected):
+    """The extracted data is larger than the limit for an XCom."""
+
+
+class UnexpectedReply(DocStatusError):
+    """The answer is not what the vendor documents: HTML, broken JSON, another id, a redirect, too large."""
+
+
+class UnknownWord(UnexpectedReply):
+    """
+    The vendor's status word is in no table.
+
+    :param word: the word (str).
+    """
+
+    def __init__(self, message: str, *, word: str, **about: object) -> None:
+        super().__init__(message, **about)  # type: ignore[arg-type]  # the keywords of DocStatusError
+        self.word = word
+
+
+class DocumentFailed(DocStatusError):
+    """The vendor ended the document without the data that was asked for; its owner must look at it."""
+
+
+class NoData(DocumentFailed):
+    """The vendor says the document is finished, but gives no data for it."""

@@ -1,0 +1,88 @@
+"""What Airflow asks at start-up, in every process: plain data, built from the pure descriptions; no Airflow, no I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_docstatus import __version__
+from airflow_provider_docstatus.endpoint import SETTINGS
+from airflow_provider_docstatus.services import SERVICES
+
+if TYPE_CHECKING:
+    from airflow_provider_docstatus.description import ServiceDescription
+
+_PACKAGE = "airflow_provider_docstatus"
+_INTEGRATION = "Document extraction status"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata (https://airflow.apache.org/docs/apache-airflow-providers/)."""
+    return {
+        "package-name": "airflow-provider-docstatus",
+        "name": _INTEGRATION,
+        "description": "Wait for document extraction (Neurolinker, Aitronos, Unsiloed) without holding a worker slot.",
+        "versions": [__version__],
+        "integrations": [
+            {"integration-name": service.title, "external-doc-url": service.docs, "tags": ["service"]} for service in SERVICES.values()
+        ],
+        "connection-types": [
+            {
+                "connection-type": service.name,
+                "hook-class-name": f"{_PACKAGE}.hooks.{service.title}Hook",
+                "hook-name": service.title,
+                "ui-field-behaviour": field_behaviour(service),
+                "conn-fields": {name: _conn_field(name, service) for name in form_settings(service)},
+            }
+            for service in SERVICES.values()
+        ],
+        "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.hooks"]}],
+        "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors"]}],
+        "operators": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.operators"]}],
+        "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.triggers"]}],
+        "config": {
+            "docstatus": {
+                "description": "Settings of airflow-provider-docstatus.",
+                "options": {
+                    "shortest_deferral": {
+                        "description": "Seconds that pass at least between deferring a task and waking it. A scheduler that is slow "
+                        "to process the end of the deferring process fails healthy tasks that come back sooner.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": "5",
+                    }
+                },
+            }
+        },
+        "extra-links": [f"{_PACKAGE}.links.DocumentPageLink"],
+    }
+
+
+def form_settings(service: ServiceDescription) -> list[str]:
+    """Return the extra keys that the service's form shows: those between which it leaves a choice."""
+    has_choice = {"operation": service.has_operations, "auth": len(service.auth) > 1, "prefix": len(service.prefixes) > 1}
+    return [name for name, setting in SETTINGS.items() if has_choice.get(name, setting.type != "object")]
+
+
+def setting_choices(name: str, service: ServiceDescription) -> list[str]:
+    """Return the values a setting may have, or nothing where any will do."""
+    return {"operation": list(service.routes), "auth": list(service.auth)}.get(name, [])
+
+
+def field_behaviour(service: ServiceDescription) -> dict[str, Any]:
+    """Return what the form does with Airflow's own fields: the key's goes into the password, the host has a default."""
+    return {
+        "hidden-fields": ["schema", "login", "port"],
+        "relabeling": {"password": "API key", "host": "Host"},
+        "placeholders": {"host": service.host, "password": f"{service.title} API key"},
+    }
+
+
+def _conn_field(name: str, service: ServiceDescription) -> dict[str, Any]:
+    setting = SETTINGS[name]
+    schema: dict[str, Any] = {"type": [setting.type, "null"]}
+    if setting.default is not None:
+        schema["default"] = setting.default
+    if choices := setting_choices(name, service):
+        schema["enum"] = choices
+    return {"label": setting.label, "description": setting.help, "schema": schema}

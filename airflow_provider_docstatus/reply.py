@@ -1,0 +1,177 @@
+"""HTTP's answers read purely: which error a code is, the vendor's text in a body, how long to wait."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+#: Vendor text in errors, events and logs is one line of at most so many characters.
+LONGEST_TEXT = 500
+#: A service cannot make us wait longer than this many seconds with one header.
+LONGEST_WAIT = 3600.0
+
+_MISSING = object()
+_ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
+_URL_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """
+    What came back for one question.
+
+    :param code: the HTTP status code (int).
+    :param headers: the headers by lower-case name.
+    :param body: the decoded body, at most ``limit + 1`` bytes; the sender stops reading there.
+    :param limit: the size limit in bytes (int).
+    :param received_at: when it came (epoch seconds, float).
+    """
+
+    code: int
+    headers: Mapping[str, str]
+    body: bytes
+    limit: int
+    received_at: float
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the body was cut because it passed the limit."""
+        return len(self.body) > self.limit
+
+    def json(self) -> Any:
+        """Return the body as JSON. Raises ValueError when it is none, or is nested beyond reason."""
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+    def json_or_text(self) -> Any:
+        """Return the body as JSON, or as text when it is none."""
+        try:
+            return self.json()
+        except ValueError:
+            return self.body.decode("utf-8", "replace")
+
+
+def dig(body: Any, path: str) -> Any:
+    """Return what stands at a dotted path (``result.success``), or None when there is nothing."""
+    for name in path.split("."):
+        if not isinstance(body, Mapping):
+            return None
+        body = body.get(name)
+    return body
+
+
+def first(body: Any, paths: tuple[str, ...]) -> Any:
+    """Return the first value that is not None among several dotted paths."""
+    return next((value for path in paths if (value := dig(body, path)) is not None), None)
+
+
+def one_line(text: object) -> str | None:
+    """Return vendor text as one line of bounded length, with the queries of URLs (signatures) cut; None if empty."""
+    if not isinstance(text, str):
+        text = json.dumps(text, ensure_ascii=False, default=str)
+    text = _URL_QUERY.sub(r"\1", " ".join(text[: LONGEST_TEXT * 4].split()))
+    return text[: LONGEST_TEXT - 1] + "…" if len(text) > LONGEST_TEXT else text or None
+
+
+def text_in(body: Any) -> str | None:
+    """Find a vendor's error text in the shapes the vendors use (vendors' error pages differ from route to route)."""
+    if isinstance(body, Mapping):
+        for path in ("error.message", "detail", "message", "error"):
+            found = dig(body, path)
+            if isinstance(found, Mapping):
+                return text_in(found) or one_line(found)
+            if found:
+                return _validation_text(found) if isinstance(found, list) else one_line(found)
+        return None
+    return one_line(body) if isinstance(body, str) else None
+
+
+def _validation_text(problems: list[Any]) -> str | None:
+    """Read FastAPI's 422 list without ``input``, which repeats what was sent."""
+    lines = []
+    for problem in problems:
+        if isinstance(problem, Mapping) and "msg" in problem:
+            place = problem.get("loc")
+            where = ".".join(str(part) for part in place) if isinstance(place, list) else ""
+            lines.append(f"{where}: {problem['msg']}" if where else str(problem["msg"]))
+        else:
+            lines.append(str(problem))
+    return one_line("; ".join(lines))
+
+
+def wait_hint(answer: Answer, headers: tuple[str, ...]) -> float | None:
+    """
+    Return how many seconds the service asks us to wait, or None.
+
+    ``Retry-After`` may be seconds or an HTTP date; a vendor header whose number is a recent epoch time is read as one.
+    """
+    for name in ("retry-after", *headers):
+        value = answer.headers.get(name, "").strip()
+        if not value:
+            continue
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                when = parsedate_to_datetime(value)
+            except (TypeError, ValueError, OverflowError):
+                continue
+            seconds = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() - answer.received_at
+        else:
+            if seconds > 1e9:
+                seconds -= answer.received_at
+        if seconds == seconds:  # not NaN
+            return min(max(seconds, 0.0), LONGEST_WAIT)
+    return None
+
+
+def count(value: Any) -> int | None:
+    """Read a counter: a whole number that is not negative, also when a vendor sends it as float or text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+        return int(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e18 and value == int(value):
+        return int(value)
+    return None
+
+
+def utc_time(value: Any) -> str | None:
+    """Read a time (ISO 8601 with ``Z``, an offset or neither, or epoch seconds) as ISO 8601 in UTC; None if it is none."""
+    try:
+        if isinstance(value, str) and (match := _ISO_TIME.fullmatch(value.strip())):
+            day, clock, fraction, zone = match.groups()
+            zone = "+00:00" if zone in (None, "Z", "z") else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
+            moment = datetime.fromisoformat(f"{day}T{clock}{(fraction or '.0')[:7]:0<7}{zone}")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+            moment = datetime.fromtimestamp(value, timezone.utc)
+        else:
+            return None
+        return moment.astimezone(timezone.utc).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def https_link(value: Any) -> str | None:
+    """Return a vendor's link if it is a plain https URL; anything else is untrusted text and dropped."""
+    is_link = isinstance(value, str) and len(value) <= 2000 and re.fullmatch(r"https://[^\s\"'<>\\]+", value)
+    return value if is_link else None
+
+
+def small_fact(value: Any) -> Any:
+    """Return a value fit for ``details``: a number, a bool, a short text or a flat dict of numbers; else None."""
+    if isinstance(value, str):
+        return one_line(value[:200])
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, Mapping) and len(value) <= 20:
+        facts = {str(name)[:50]: fact for name, fact in value.items() if isinstance(fact, (bool, int, float, str))}
+        return {name: small_fact(fact) for name, fact in facts.items()} or None
+    return None

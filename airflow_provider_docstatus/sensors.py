@@ -1,0 +1,156 @@
+"""The gate as a sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_docstatus._compat import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+from airflow_provider_docstatus.exceptions import DocumentFailed
+from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, end
+from airflow_provider_docstatus.links import DocumentPageLink
+from airflow_provider_docstatus.verdict import Ending, WaitTimedOut, errors_for_airflow
+
+if TYPE_CHECKING:
+    from airflow_provider_docstatus._compat import Context
+
+
+class DocStatusSensor(BaseSensorOperator):
+    """
+    Wait until a request, document or job of an extraction service is finished.
+
+    The XCom is the last status as a small dict (:meth:`DocumentStatus.to_dict <.status.DocumentStatus.to_dict>`), the same
+    in poke, reschedule and deferrable mode; it also stands under the key ``docstatus``, when the task failed as well.
+
+    :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
+    :param request_id: a Neurolinker request (str). Give exactly one of the three ids.
+    :param document_id: a Neurolinker document (str).
+    :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str).
+    :param operation: Unsiloed only (str): ``extract``, ``parse``, ``classify``, ``split``, ``job`` (generic route) or ``batch``;
+        default: the connection's.
+    :param accept: final states besides ``succeeded`` that open the gate: ``partial``, ``review``. Default none.
+    :param deferrable: wait in the triggerer (bool); default ``[operators] default_deferrable``.
+    :param watch_on_worker: seconds (float) the worker watches on before it defers, default 3; 0 switches it off.
+    :param poke_interval: seconds between two questions (float or timedelta); default: the service's own timing.
+    :param timeout: seconds (float or timedelta) from this try's first start, default one hour.
+    :raises DocumentFailed: it ended otherwise: the document's owner must look. Not retried; skipped under ``soft_fail``.
+    :raises RequestRejected: key, quota, id, operation or connection: the DAG's author. Not retried, never skipped by ``soft_fail``.
+    :raises UnexpectedReply: ten minutes of replies that are not the vendor's: this package, or a proxy. Retried.
+    :raises AirflowSensorTimeout: the time-out passed. Not retried; skipped under ``soft_fail``.
+    """
+
+    template_fields: Sequence[str] = ("conn_id", "request_id", "document_id", "job_id", "operation")
+    operator_extra_links = (DocumentPageLink(),)
+    ui_color = "#d8f0e3"
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        request_id: str | None = None,
+        document_id: str | None = None,
+        job_id: str | None = None,
+        operation: str | None = None,
+        accept: Collection[str] = (),
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        watch_on_worker: float = DEFAULT_WATCH,
+        poke_interval: timedelta | float | None = None,
+        timeout: timedelta | float = DEFAULT_TIMEOUT,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=60 if poke_interval is None else poke_interval, timeout=timeout, **kwargs)
+        self.conn_id = conn_id
+        self.request_id = request_id
+        self.document_id = document_id
+        self.job_id = job_id
+        self.operation = operation
+        self.accept = checked_accept(accept)
+        self.deferrable = deferrable
+        self.watch_on_worker = watch_on_worker
+        self.has_poke_interval = poke_interval is not None
+        self._gate: Gate | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Look, watch a little, then wait as the mode says; return the status dict."""
+        with errors_for_airflow():
+            gate = self._gate = self._open(context)
+            if self.deferrable:
+                ending = gate.look() or gate.watch(self.watch_on_worker)
+                if ending is None:
+                    gate.show(context)
+                    self.defer(method_name="execute_complete", **gate.deferral())
+            else:
+                ending = self._poke_until_it_ends(context, gate)
+            return self._end(context, ending)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Judge the trigger's event on the worker."""
+        with errors_for_airflow():
+            return self._end(context, Ending.from_event(event))
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Ask once. The XCom value of a final answer is its :class:`~.verdict.Ending`, which ``execute`` judges."""
+        gate = self._gate = self._gate or self._open(context)
+        ending = gate.look()
+        return PokeReturnValue(is_done=True, xcom_value=ending) if ending else False
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Resume after a deferral; a wait that Airflow broke off gets one last look.
+
+        The base class would turn every failure into a skip under ``soft_fail``, a rejected key among them.
+        """
+        if next_method != "__fail__":
+            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+        self.log.warning("Airflow broke the wait off: %s", (next_kwargs or {}).get("error"))
+        with errors_for_airflow():
+            ending = self._open(context).look()
+            if ending is None:
+                return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+            return self._end(context, ending)
+
+    def _open(self, context: Context) -> Gate:
+        return Gate.open(
+            context,
+            self.log,
+            conn_id=self.conn_id,
+            ids={"request_id": self.request_id, "document_id": self.document_id, "job_id": self.job_id},
+            operation=self.operation,
+            poke_interval=self.poke_interval if self.has_poke_interval else None,
+            timeout=self.timeout,
+            remembers=not self.reschedule,
+        )
+
+    def _poke_until_it_ends(self, context: Context, gate: Gate) -> Ending:
+        try:
+            return super().execute(context)  # type: ignore[no-any-return]  # what poke put into its XCom value
+        except AirflowSensorTimeout:
+            return gate.time_out()
+
+    def _end(self, context: Context, ending: Ending) -> dict[str, Any]:
+        try:
+            return end(context, ending, self.accept)
+        except (DocumentFailed, WaitTimedOut) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def _get_next_poke_interval(
+        self, started_at: Any, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Give poke and reschedule mode the timing of the deferrable one."""
+        gate = self._gate
+        if gate is None:
+            return super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        if self.exponential_backoff:
+            pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        else:
+            pause = gate.interval
+        return gate.next_pause(pause)

@@ -1,0 +1,74 @@
+"""Aitronos documents (https://docs.aitronos.com/docs/api-reference/documents/): one job a document, the data inline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_docstatus.description import ResultRoute, Route, ServiceDescription
+from airflow_provider_docstatus.reply import dig, one_line
+from airflow_provider_docstatus.status import State
+
+if TYPE_CHECKING:
+    from airflow_provider_docstatus.reply import Answer
+
+_DOCS = "https://docs.aitronos.com/docs"
+
+
+def _envelope_text(body: Any) -> str | None:
+    """Say all that the error envelope says: code, message, system message, type, details, trace id."""
+    error = dig(body, "error")
+    if not isinstance(error, Mapping) or not error.get("message"):
+        return None
+    more = [one_line(error["system_message"])] if error.get("system_message") else []
+    more += [f"{name} {one_line(error[name])}" for name in ("type", "details", "trace_id") if error.get(name)]
+    code = f"{error['code']}: " if error.get("code") else ""
+    return one_line(f"{code}{one_line(error['message'])}" + (f" ({'; '.join(map(str, more))})" if more else ""))
+
+
+def _is_spend_limit(body: Any, answer: Answer) -> bool:
+    # usage-limits-guide: a monthly spend limit is a 429 too. It has another code and names no time to come back.
+    code = dig(body, "error.code")
+    return isinstance(code, str) and code != "RATE_LIMIT_EXCEEDED" and "retry-after" not in answer.headers
+
+
+AITRONOS = ServiceDescription(
+    name="aitronos",
+    title="Aitronos",
+    host="https://api.aitronos.com",
+    docs=f"{_DOCS}/api-reference/documents/introduction",
+    # Samples that put an API key into a Bearer header put it where a JWT belongs (documentation/authentication).
+    auth={"api_key": ("X-API-Key", "{key}"), "bearer": ("Authorization", "Bearer {key}")},
+    prefixes=("/v1",),
+    routes={
+        "job": Route(
+            kind="job",
+            path="/documents/jobs/{id}",
+            docs=f"{_DOCS}/api-reference/documents/get-job-status",
+            errors=("error_message", "explanation"),
+            times={"created_at": ("created_at",), "completed_at": ("completed_at",)},
+            details={
+                "confidence": ("confidence",),  # 0 to 1, 0 to 100 or an object: the pages and the SDK differ
+                "processing_time": ("processing_time",),
+                "cost_chf": ("cost_chf",),
+                "model_used": ("model_used",),
+            },
+            result=ResultRoute(path="/documents/jobs/{id}", take="extracted_data"),
+        )
+    },
+    words={
+        "pending": State.RUNNING,
+        "processing": State.RUNNING,
+        "completed": State.SUCCEEDED,
+        "failed": State.FAILED,
+        "cancelled": State.CANCELLED,  # only in the SDK (types/job_status.py)
+        "canceled": State.CANCELLED,
+    },
+    error_text=_envelope_text,
+    is_quota=_is_spend_limit,
+    wait_headers=("x-ratelimit-retry-after", "x-ratelimit-reset", "x-ratelimit-reset-requests"),
+    poll_interval=10.0,  # the documented 2 s loop uses up 100 calls a minute with four jobs
+    least_poll_interval=2.0,
+    grace=15.0,
+    evidence="vendor's pages and SDK 0.8.178",
+)

@@ -1,0 +1,155 @@
+"""Neurolinker by Ainexxo (https://neurolinker.ainexxo.com/docs/api/): requests of several documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_docstatus.description import Content, ListRoute, Route, ServiceDescription
+from airflow_provider_docstatus.reply import text_in
+from airflow_provider_docstatus.status import DocumentStatus, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DOCS = "https://neurolinker.ainexxo.com/docs/api"
+# No field for a failed document's text is documented; these are the names FastAPI services use.
+_ERRORS = tuple(f"{place}{name}" for place in ("", "result.") for name in ("error", "error_message", "message", "msg", "detail"))
+
+# An item of request-status: the facts stand below "result", the names differ (filename outside, file_name inside).
+_DOCUMENT_OF_A_REQUEST = Route(
+    kind="document",
+    parameter="document_id",
+    path="/document-status/{id}",
+    ids=("document_id", "id"),
+    errors=_ERRORS,
+    links=("document_page_url",),
+    times={"started_at": ("result.started_at",), "completed_at": ("result.completed_at",)},
+    details={
+        "file_name": ("result.file_name", "filename"),
+        "file_type": ("result.file_type",),
+        "file_size_bytes": ("result.file_size_bytes",),
+        "total_pages": ("result.total_pages",),
+        "credits": ("result.billing.amount",),
+    },
+)
+_DOCUMENT = Route(
+    kind="document",
+    parameter="document_id",
+    path="/document-status/{id}",
+    docs=f"{_DOCS}/document-status.html",
+    ids=("document_id",),
+    errors=_ERRORS,
+    links=("document_page_url",),
+    times={"started_at": ("started_at",), "completed_at": ("completed_at",)},
+    details={
+        "request_id": ("request_id",),
+        "file_name": ("file_name",),
+        "file_type": ("file_type",),
+        "file_size_bytes": ("file_size_bytes",),
+        "total_pages": ("total_pages",),
+    },
+)
+_REQUEST = Route(
+    kind="request",
+    parameter="request_id",
+    path="/request-status/{id}",
+    docs=f"{_DOCS}/request-status.html",
+    ids=("request_id", "request_uid"),
+    errors=_ERRORS,
+    links=("job_page_url",),
+    times={"started_at": ("started_at",), "completed_at": ("completed_at",)},
+    counters=("total", "completed", "failed", "processing"),
+    children="documents",
+    child=_DOCUMENT_OF_A_REQUEST,
+    details={"total_size_bytes": ("total_size_bytes",)},
+)
+
+
+def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[str, Any]) -> State:
+    """
+    Correct the word of a request by what it counts.
+
+    ``partial`` is nowhere defined; a 27-document request rested in it for weeks (docs/api/tasks.html), so it is final, but
+    only once nothing is being processed. ``completed`` beside failed documents is partial, beside open ones not final.
+    """
+    if status.kind != "request" or state not in (State.SUCCEEDED, State.PARTIAL):
+        return state
+    total, completed, failed, processing = (status.counters.get(name) for name in _REQUEST.counters)
+    states = [child.state for child in status.children]
+    failed_documents = max(failed or 0, sum(child in (State.FAILED, State.CANCELLED, State.EXPIRED) for child in states))
+    all_ended = total is not None and (completed or 0) + failed_documents >= total
+    if state is State.PARTIAL:
+        counted = processing is not None or total is not None
+        nothing_open = processing == 0 or all_ended if counted else bool(states) and State.RUNNING not in states
+        return State.PARTIAL if nothing_open else State.RUNNING
+    if processing or (total is not None and completed is not None and not all_ended):
+        return State.RUNNING
+    if total is None and State.RUNNING in states:
+        return State.RUNNING
+    return State.PARTIAL if failed_documents else State.SUCCEEDED
+
+
+def _content_of_an_item(item: Mapping[str, Any], label: str) -> tuple[Any, str | None]:
+    """Read one document of a content reply: errors come inside a 200 (docs/api/documents-results.html)."""
+    error = next((item[name] for name in ("error", "error_message", "detail") if item.get(name)), None)
+    if error is not None or item.get("success") is False:
+        return None, text_in({"error": error} if error is not None else item) or "the vendor gave no reason"
+    if "content" in item:
+        found = item["content"]
+    else:  # images and the summaries name their part themselves; paths and signed links are not data
+        plumbing = {"document_id", "filename", "storage_path", "download_url", "file_size", "success", "status", "format"}
+        parts = {name: part for name, part in item.items() if name not in plumbing}
+        found = next(iter(parts.values())) if len(parts) == 1 else parts
+    if found is None or found in ("", {}, []):
+        return None, f"{label} holds no content for it"
+    return found, None
+
+
+NEUROLINKER = ServiceDescription(
+    name="neurolinker",
+    title="Neurolinker",
+    host="https://neurolinker.api.ainexxo.com",
+    docs=f"{_DOCS}/",
+    auth={"bearer": ("Authorization", "Bearer {key}")},
+    # The headings of every docs page say /api/v1; both official SDKs and their live tests use /v1 since SDK 0.1.3.
+    prefixes=("/v1", "/api/v1"),
+    routes={"request": _REQUEST, "document": _DOCUMENT},
+    words={
+        "processing": State.RUNNING,
+        "pending": State.RUNNING,  # the SDK takes it for finished (polling.py), against the vendor's own pages
+        "submitted": State.RUNNING,  # vendor's mocks
+        "queued": State.RUNNING,
+        "completed": State.SUCCEEDED,
+        "failed": State.FAILED,
+        "partial": State.PARTIAL,
+    },
+    settle=_believe_the_counters,
+    poll_interval=10.0,  # the SDK's cap; it starts at 2 s
+    least_poll_interval=2.0,
+    grace=60.0,  # both SDKs swallow a 404 after submitting: "some deployments"
+    retention="stored free for 30 days after upload",
+    listing=ListRoute(
+        path="/tasks",
+        items="tasks.requests",
+        item=Route(
+            kind="request",
+            parameter="request_id",
+            path="/request-status/{id}",
+            ids=("request_id",),
+            times={"started_at": ("start_time",)},
+            details={"total_documents": ("total_documents",)},
+        ),
+    ),
+    contents={
+        "json": Content(path="/documents/json"),
+        "markdown": Content(path="/documents/markdown"),
+        "images": Content(path="/documents/images"),
+        "page-summaries": Content(path="/documents/page-summaries"),
+        "section-summaries": Content(path="/documents/section-summaries"),
+        "document-summary": Content(path="/documents/document-summary", options={"summary_type": "page"}),
+        "fields": Content(path="/documents/fields"),
+        "scalars": Content(path="/documents/scalars"),
+    },
+    read_item=_content_of_an_item,
+    evidence="vendor's pages, OpenAPI file, SDK 0.2.2 and the SDKs' live tests (prefix `/v1`)",
+)

@@ -1,0 +1,187 @@
+"""Unsiloed (https://docs.unsiloed.ai/api-reference/): a route for each operation, and the generic job API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_docstatus.description import ListRoute, ManyRoute, ResultRoute, Route, ServiceDescription
+from airflow_provider_docstatus.reply import dig, one_line
+from airflow_provider_docstatus.status import DocumentStatus, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_docstatus.reply import Answer
+
+_DOCS = "https://docs.unsiloed.ai/api-reference"
+_TIMES = {
+    "created_at": ("created_at",),
+    "started_at": ("started_at",),
+    "updated_at": ("updated_at",),
+    "completed_at": ("finished_at", "completed_at"),
+}
+_FILE = {"file_name": ("file_name", "pdf_name"), "total_pages": ("page_count", "metadata.page_count", "result.total_pages")}
+_PROGRESS = {"progress": ("progress.percentage", "progress")}
+# The page's field is "id", the specification's of the same path "job_id". Jobs of a batch and of a list look alike.
+_JOB = Route(
+    kind="job",
+    path="/jobs/{id}",
+    docs=f"{_DOCS}/jobs/status",
+    key_optional=True,
+    ids=("job_id", "id"),
+    times=_TIMES,
+    details={**_FILE, **_PROGRESS, "type": ("type", "operation"), "file_hash": ("pdf_hash",)},
+    # 400 and 500 carry the job's state here: not finished yet, and failed.
+    result=ResultRoute(
+        path="/jobs/{id}/result", has_status=False, codes={400: State.RUNNING, 500: State.FAILED}
+    ),
+)
+
+
+def _believe_the_flag(state: State, status: DocumentStatus, body: Mapping[str, Any]) -> State:
+    """Take ``completed`` with ``result.success: false`` (classify, split) for what it is, and a batch by its counters."""
+    if state is State.SUCCEEDED and dig(body, "result.success") is False:
+        return State.FAILED
+    if status.kind != "batch" or state not in (State.SUCCEEDED, State.PARTIAL):
+        return state
+    total, *ended = (status.counters.get(name) for name in ("total_jobs", "completed_jobs", "failed_jobs", "cancelled_jobs"))
+    states = [child.state for child in status.children]
+    bad = (ended[1] or 0) + (ended[2] or 0) or sum(child.is_final and child is not State.SUCCEEDED for child in states)
+    still_open = total is not None and sum(number or 0 for number in ended) < total
+    if still_open or (total is None and State.RUNNING in states):
+        return State.RUNNING
+    return State.PARTIAL if bad else state
+
+
+def _is_used_up(body: Any, _answer: Answer) -> bool:
+    # parse tells its two kinds of 429 apart by this text alone (parser/parse-document); the others by a status.
+    if dig(body, "detail.status") == "QUOTA_EXCEEDED":
+        return True
+    text = dig(body, "detail") or dig(body, "error") or body
+    return isinstance(text, str) and "usage limit exceeded" in text.lower()
+
+
+def _error_text(body: Any) -> str | None:
+    """Read the generic API's ``{error, details{error_type, message, job_id}, suggestions[]}``."""
+    more = dig(body, "details.message")
+    return one_line(f"{body['error']}: {more}") if more and isinstance(body.get("error"), str) else None
+
+
+UNSILOED = ServiceDescription(
+    name="unsiloed",
+    title="Unsiloed",
+    host="https://prod.visionapi.unsiloed.ai",
+    docs=f"{_DOCS}/",
+    # Every SDK version and the current pages: api-key. The generic /jobs pages: X-API-Key. Two specifications: Bearer.
+    auth={
+        "api_key": ("api-key", "{key}"),
+        "x_api_key": ("X-API-Key", "{key}"),
+        "bearer": ("Authorization", "Bearer {key}"),
+    },
+    routes={
+        "extract": Route(
+            kind="job",
+            path="/extract/{id}",
+            docs=f"{_DOCS}/jobs/results",
+            times=_TIMES,
+            details=_FILE,
+            result=ResultRoute(path="/extract/{id}", take="result"),
+        ),
+        "parse": Route(
+            kind="job",
+            path="/parse/{id}",
+            docs=f"{_DOCS}/parser/get-parse-job-status",
+            query={"include_chunks": "false"},  # the reply is status and result in one, many MB when finished
+            errors=("message", "error"),
+            times=_TIMES,
+            details={
+                **_FILE,
+                "file_type": ("file_type",),
+                "total_chunks": ("total_chunks",),
+                "credit_used": ("credit_used",),
+            },
+            result=ResultRoute(path="/parse/{id}", query={"include_chunks": "true"}, take="chunks total_chunks page_count"),
+        ),
+        "classify": Route(
+            kind="job",
+            path="/classify/{id}",
+            docs=f"{_DOCS}/classification/get-classification-status",
+            errors=("error", "result.message", "result.error"),
+            times=_TIMES,
+            details={**_FILE, **_PROGRESS, "confidence": ("result.confidence",)},
+            result=ResultRoute(path="/classify/{id}", take="result"),
+        ),
+        "split": Route(
+            kind="job",
+            path="/splitter/{id}",
+            docs=f"{_DOCS}/splitting/get-split-status",
+            errors=("error", "result.message", "result.error"),
+            times=_TIMES,
+            details={**_FILE, **_PROGRESS},
+            result=ResultRoute(path="/splitter/{id}", take="result"),
+        ),
+        "job": _JOB,
+        "batch": Route(
+            kind="batch",
+            path="/jobs/batch/{id}",
+            docs=f"{_DOCS}/jobs/status",
+            key_optional=True,
+            ids=("batch_id",),
+            times=_TIMES,
+            counters=("total_jobs", "completed_jobs", "failed_jobs", "cancelled_jobs"),
+            children="jobs",
+            child=_JOB,
+            details={"progress": ("overall_progress",)},
+            result=ResultRoute(path="/jobs/{id}/result", has_status=False),
+        ),
+    },
+    # "type" of the generic job page, and the names of the pages
+    operations={
+        "extraction": "extract",
+        "parsing": "parse",
+        "chunking": "parse",
+        "classification": "classify",
+        "splitter": "split",
+        "splitting": "split",
+    },
+    words={
+        "starting": State.RUNNING,
+        "awaitingupload": State.RUNNING,
+        "queued": State.RUNNING,
+        "pending": State.RUNNING,
+        "processing": State.RUNNING,
+        "running": State.RUNNING,
+        "in_progress": State.RUNNING,
+        "succeeded": State.SUCCEEDED,
+        "success": State.SUCCEEDED,
+        "completed": State.SUCCEEDED,
+        "done": State.SUCCEEDED,
+        "review": State.REVIEW,  # finished with data, flagged for a human
+        "completed_with_failures": State.PARTIAL,
+        "partial": State.PARTIAL,
+        "failed": State.FAILED,
+        "error": State.FAILED,
+        "cancelled": State.CANCELLED,
+        "canceled": State.CANCELLED,
+        "expired": State.EXPIRED,
+    },
+    settle=_believe_the_flag,
+    error_text=_error_text,
+    is_quota=_is_used_up,
+    poll_interval=10.0,  # brief: every 5 to 10 s, never under 2
+    least_poll_interval=2.0,
+    grace=15.0,
+    retention="jobs and results are kept for 7 days",
+    many=ManyRoute(
+        path="/jobs/status", parameter="job_ids", items="jobs", query={"include_progress": "true"}, key_optional=True
+    ),
+    listing=ListRoute(
+        path="/jobs",
+        items="jobs",
+        item=_JOB,
+        filters=("status", "operation", "created_after", "created_before", "tags"),
+        page_size=100,
+        key_optional=True,
+    ),
+    evidence="vendor's pages and SDK 0.1.7 (extract, parse, classify, split); withdrawn pages only (job, batch, several jobs, list)",
+)

@@ -1,0 +1,42 @@
+"""The pytest plugin: fixture ``stand_in_vendors`` and the marker that configures it.
+
+Pytest imports this module in every run where the package is installed, so it imports the server only when the
+fixture is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_docstatus.testing.server import StandInVendors
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker, so that ``--strict-markers`` accepts it."""
+    config.addinivalue_line(
+        "markers", "stand_in_vendors(**options): how the fixture stand_in_vendors starts its server"
+    )
+
+
+@pytest.fixture
+def stand_in_vendors(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StandInVendors]:
+    """Run the three vendors on a free port for one test, as ``neurolinker_default`` and its siblings.
+
+    The connections are set as ``AIRFLOW_CONN_...`` variables for the length of the test. Options go in a
+    marker: ``@pytest.mark.stand_in_vendors(job_seconds=0.1)``; by default jobs take a tenth of a second.
+    """
+    from airflow_provider_docstatus.testing.server import StandInVendors  # noqa: PLC0415 (when used)
+
+    marker = request.node.get_closest_marker("stand_in_vendors")
+    options = {"job_seconds": 0.1, **(marker.kwargs if marker else {})}
+    with StandInVendors(**options) as vendors:
+        for name, value in vendors.environment().items():
+            monkeypatch.setenv(name, value)
+        yield vendors

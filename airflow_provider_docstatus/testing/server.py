@@ -1,0 +1,395 @@
+"""The server: one web application for three vendors, in a thread with an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from aiohttp import web
+
+from airflow_provider_docstatus.testing import aitronos, neurolinker, unsiloed
+from airflow_provider_docstatus.testing.jobs import Desk, Job, Service
+from airflow_provider_docstatus.testing.trouble import Fault, Limit, Refusal
+from airflow_provider_docstatus.testing.vendor import DESK, Vendor, no_route
+
+if TYPE_CHECKING:
+    import ssl
+
+    from typing_extensions import Self
+
+__all__ = ["Fault", "Job", "Limit", "RequestRecord", "StandInVendors"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+VENDORS: tuple[Vendor, ...] = (neurolinker, aitronos, unsiloed)
+VENDOR_BY_NAME: dict[str, Vendor] = {vendor.NAME: vendor for vendor in VENDORS}
+VENDOR_BY_HANDLER: dict[object, Vendor] = {
+    route.handler: vendor for vendor in VENDORS for route in vendor.ROUTES
+}
+FIRST_KIND = {"neurolinker": "request", "aitronos": "job", "unsiloed": "extract"}
+LARGEST_UPLOAD = 100 * 1024 * 1024
+START_SECONDS = 10.0
+OF_THE_REQUEST: tuple[str, ...] = ("job_id", "word", "reply", "hidden_seconds")
+
+
+@dataclass
+class RequestRecord:
+    """One request as it arrived.
+
+    :param time: epoch seconds of the arrival.
+    :param connection: the client's address and port; equal for requests on one TCP connection.
+    :param service: the vendor, None for the storage and for unknown paths.
+    :param key_ok: whether the vendor's key was sent; None where no vendor is asked.
+    :param status: the code answered; 0 until then and after hanging up.
+    """
+
+    time: float
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: Mapping[str, str]
+    connection: str
+    service: str | None
+    key_ok: bool | None
+    status: int = 0
+
+
+@dataclass(kw_only=True, eq=False)
+class StandInVendors(Desk):
+    """All three vendors on one loopback port, until the ``with`` block ends.
+
+    The connections it hands out let unchanged DAGs talk to it. What a submitted file is called says how its
+    job ends: a name with ``fail`` or ``corrupt`` fails, ``partial`` makes a Neurolinker request with one
+    failed document, ``review`` and ``cancel`` end so where the vendor has such a word, ``slow`` takes four
+    times as long; anything else completes.
+
+    The vendors' own switches are those of ``Desk``.
+
+    :param latency: seconds every answer takes.
+    :param port: the port to listen on; 0 for any free one, which is kept over ``stop()`` and ``start()``.
+    :param ssl_context: serve HTTPS with this server-side context.
+    :raises OSError: from ``start()`` or the ``with`` line, when the port is taken.
+    """
+
+    latency: float = 0.0
+    port: int = 0
+    ssl_context: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        """Begin with no jobs, no faults and no limits."""
+        super().__post_init__()
+        self.requests: list[RequestRecord] = []
+        self._faults: list[Fault] = []
+        self._limits: dict[str, Limit] = {}
+        self._thread: threading.Thread | None = None
+        self._stop = _nothing
+
+    def __enter__(self) -> Self:
+        """Start the server and return it."""
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop the server."""
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where the server listens, without a trailing slash."""
+        return f"{'https' if self.ssl_context else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def connections_opened(self) -> int:
+        """How many TCP connections have carried at least one request."""
+        return len({record.connection for record in list(self.requests)})
+
+    def connections(self) -> dict[str, dict[str, str]]:
+        """Return an Airflow connection for each vendor, by its connection id."""
+        return {
+            f"{name}_default": {"conn_type": name, "host": self.url, "password": key}
+            for name, key in self.keys.items()
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Return the connections as the environment variables Airflow reads them from."""
+        return {
+            f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in self.connections().items()
+        }
+
+    def start(self) -> None:
+        """Start serving; return once requests are answered."""
+        listening: Future[int] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(listening)), name="stand-in-vendors", daemon=True
+        )
+        self._thread.start()
+        self.port = listening.result(START_SECONDS)
+
+    def stop(self) -> None:
+        """Stop serving and free the port; jobs, faults and records are kept."""
+        self._stop()
+        self._stop = _nothing
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+
+    def add_job(  # noqa: PLR0913 (each is one field of Job)
+        self,
+        service: Service,
+        kind: str = "",
+        *,
+        job_id: str | None = None,
+        seconds: float | None = None,
+        ends: str = "completed",
+        documents: int | Sequence[str | Job] = 1,
+        **fields: object,
+    ) -> str:
+        """Create a job without submitting anything, and return its id.
+
+        :param kind: as in ``Job``; by default a Neurolinker request, an Aitronos job, an Unsiloed extraction.
+        :param job_id: the id; by default a new one.
+        :param seconds: how long it takes; by default ``job_seconds``. 0 is over at once, ``math.inf`` never.
+        :param ends: how it ends: a word of ``Job.ends``.
+        :param documents: Neurolinker request: how many documents, or each one as its ending or as a ``Job``.
+        :param fields: any further field of ``Job`` (``word``, ``reply``, ``content``, ``error``,
+            ``file_name``, ``created_at``...); a request hands those that describe a document on to its
+            documents.
+        :raises ValueError: when the vendor has no such kind, or its kind no such ending.
+        """
+        kind = kind or FIRST_KIND[service]
+        _check(service, kind, ends)
+        details = {"seconds": self.job_seconds if seconds is None else seconds, **fields}
+        if job_id is not None or service == "aitronos":
+            details["job_id"] = job_id or aitronos.new_id()
+        if service != "neurolinker":
+            return self.keep(_job(service, kind, ends, details)).job_id
+        if kind == "document":
+            document = _job(service, kind, ends, details)
+            self.keep(_request([document], {}))
+            return document.job_id
+        own = {name: details.pop(name) for name in OF_THE_REQUEST if name in details}
+        made = [
+            one if isinstance(one, Job) else _job(service, "document", one, details)
+            for one in _endings(ends, documents)
+        ]
+        return self.keep(_request(made, own)).job_id
+
+    def add_batch(self, job_ids: Sequence[str], batch_id: str | None = None) -> str:
+        """Group Unsiloed jobs for the withdrawn batch route, and return the batch's id."""
+        members = [self.jobs[job_id] for job_id in job_ids]
+        batch = Job("unsiloed", "batch", documents=members)
+        batch.job_id = batch_id or f"batch_{batch.job_id}"
+        self.jobs[batch.job_id] = batch
+        return batch.job_id
+
+    def finish(self, job_id: str, ends: str | None = None) -> None:
+        """End a job, or all documents of a request, now.
+
+        :param ends: how; by default as planned.
+        """
+        job = self.jobs[job_id]
+        for one in job.documents or [job]:
+            _check(one.service, one.kind, ends or one.ends)
+            one.ends, one.seconds = ends or one.ends, max(0.0, time.time() - one.created_at)
+
+    def forget(self, job_id: str) -> None:
+        """Lose a job, as a vendor does when its results expire: its id is unknown from now on."""
+        del self.jobs[job_id]
+
+    def answer_next(  # noqa: PLR0913 (each is one field of Fault)
+        self,
+        status: int | None = 503,
+        *,
+        body: object = "",
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        times: float = 1,
+        path: str | None = None,
+        delay: float = 0.0,
+        cut_off: bool = False,
+        reset: bool = False,
+        megabytes: int = 0,
+        redirect_to: str | None = None,
+    ) -> Fault:
+        """Answer the next matching requests with a fault instead of the truth.
+
+        The parameters are the fields of ``Fault``; several faults are used up in the order they were asked
+        for. Limits, keys and latency do not apply to a request that gets a fault.
+
+        :returns: the fault; its ``times`` tells how often it is still to be used.
+        """
+        fault = Fault(
+            status=status,
+            body=body,
+            headers=headers or {},
+            content_type=content_type,
+            times=times,
+            path=path,
+            delay=delay,
+            cut_off=cut_off,
+            reset=reset,
+            megabytes=megabytes,
+            redirect_to=redirect_to,
+        )
+        self._faults.append(fault)
+        return fault
+
+    def answer_truly(self) -> None:
+        """Forget all faults and limits."""
+        self._faults.clear()
+        self._limits.clear()
+
+    def limit(  # noqa: PLR0913 (each is one field of Limit)
+        self,
+        service: Service,
+        per_minute: float,
+        *,
+        retry_after: str | None = "auto",
+        reason: Literal["rate", "quota", "payment"] = "rate",
+        path: str | None = None,
+        window: float = 60.0,
+    ) -> Limit:
+        """Limit a vendor's requests; one too many gets the vendor's own answer.
+
+        The parameters are the fields of ``Limit``.
+
+        :returns: the limit; its ``refused`` counts the refusals.
+        """
+        self._limits[service] = Limit(per_minute, retry_after, reason, path, window)
+        return self._limits[service]
+
+    async def _serve(self, listening: Future[int]) -> None:
+        """Serve until ``_stop`` is called; report the port, or why there is none."""
+        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self.ssl_context).start()
+        except OSError as error:
+            listening.set_exception(error)
+        else:
+            self._stop = lambda: _set(loop, stopping)
+            listening.set_result(runner.addresses[0][1])
+            await stopping.wait()
+        await runner.cleanup()
+
+    def _application(self) -> web.Application:
+        application = web.Application(
+            middlewares=[self._record, self._disturb, self._guard], client_max_size=LARGEST_UPLOAD
+        )
+        application[DESK] = self
+        for vendor in VENDORS:
+            application.add_routes(vendor.ROUTES)
+        application.router.add_get("/storage/{job_id}/{name}", self._storage)
+        return application
+
+    @web.middleware
+    async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Keep a record of every request, whatever becomes of it."""
+        vendor = VENDOR_BY_HANDLER.get(request.match_info.handler)
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        record = RequestRecord(
+            time=time.time(),
+            method=request.method,
+            path=request.path,
+            query=dict(request.query),
+            headers=request.headers.copy(),
+            connection=f"{peer[0]}:{peer[1]}" if peer else "gone",
+            service=vendor.NAME if vendor else None,
+            key_ok=vendor.key_is_right(request, self) if vendor else None,
+        )
+        self.requests.append(record)
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = _in_envelope(error)
+        hung_up = request.transport is None or request.transport.is_closing()
+        record.status = 0 if hung_up else response.status
+        return response
+
+    @web.middleware
+    async def _disturb(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer with the first fault that concerns the request; otherwise take the latency and go on."""
+        fault = next((fault for fault in list(self._faults) if fault.concerns(request)), None)
+        if fault:
+            answer = await fault.answer(request)
+            if answer is not None:
+                return answer
+        await asyncio.sleep(self.latency)
+        return await handler(request)
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let the vendor check path and key, then its limit."""
+        vendor = VENDOR_BY_HANDLER.get(request.match_info.handler)
+        if vendor is None:
+            return await handler(request)
+        limit = self._limits.get(vendor.NAME)
+        refusal = None
+        response: web.StreamResponse | None = vendor.refuse(request, self)
+        if response is None and limit and not limit.allows(request):
+            refusal = Refusal.of(limit)
+            response = vendor.over_limit(request, refusal)
+        if response is None:
+            response = await handler(request)
+        response.headers.update(vendor.headers(refusal))
+        return response
+
+    async def _storage(self, request: web.Request) -> web.Response:
+        """Hand out a result's file to whoever has the link."""
+        job = self.jobs.get(request.match_info["job_id"])
+        return web.json_response(dict(job.content)) if job else no_route()
+
+
+def _in_envelope(error: web.HTTPException) -> web.Response:
+    """Return aiohttp's own refusals (no such route or method, too large) as FastAPI words them."""
+    return web.json_response({"detail": error.reason}, status=error.status)
+
+
+def _job(service: str, kind: str, ends: str, details: Mapping[str, object]) -> Job:
+    _check(service, kind, ends)
+    return Job(service=service, kind=kind, ends=ends, **details)  # type: ignore[arg-type]
+
+
+def _request(documents: list[Job], own: Mapping[str, object]) -> Job:
+    """Return the Neurolinker request that holds these documents; it is as old as the oldest."""
+    oldest = min((document.created_at for document in documents), default=time.time())
+    return Job(service="neurolinker", kind="request", documents=documents, created_at=oldest, **own)  # type: ignore[arg-type]
+
+
+def _endings(ends: str, documents: int | Sequence[str | Job]) -> Sequence[str | Job]:
+    """Return how each document of a request ends; of a partial one the last fails."""
+    if not isinstance(documents, int):
+        return documents
+    if ends != "partial":
+        return [ends] * documents
+    return ["completed"] * max(1, documents - 1) + ["failed"]
+
+
+def _check(service: str, kind: str, ends: str) -> None:
+    """Refuse a kind or an ending the vendor has no word for."""
+    words = VENDOR_BY_NAME[service].WORDS
+    endings = set(words.get(kind, ())) - {"waiting", "running"}
+    if not endings:
+        message = f"{service} has no {kind!r}; it has {', '.join(words)}"
+        raise ValueError(message)
+    if ends not in endings:
+        message = f"a {service} {kind} does not end {ends!r}; it ends {', '.join(sorted(endings))}"
+        raise ValueError(message)
+
+
+def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set the event from another thread, unless the loop has ended by itself."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(event.set)
+
+
+def _nothing() -> None:
+    """Stop a server that does not run."""

@@ -1,0 +1,46 @@
+"""An Airflow of its own for the tests: a home that goes with them, no examples, no waiting in short deferrals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Before anything imports Airflow, which reads its settings at import.
+_HOME = tempfile.mkdtemp(prefix="docstatus-tests-")
+os.environ["AIRFLOW_HOME"] = _HOME
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parent.parent / "example_dags")
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{_HOME}/airflow.db"
+os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
+os.environ["AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY"] = "True"  # 2.11 warns without it
+os.environ["AIRFLOW__DOCSTATUS__SHORTEST_DEFERRAL"] = "0"
+# The machine's own proxies, CA files and connections must not decide what a test sees.
+for _name in list(os.environ):
+    if _name.lower() in ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "requests_ca_bundle", "curl_ca_bundle", "ssl_cert_file") or (
+        _name.startswith("AIRFLOW_CONN_")
+    ):
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _airflow_home() -> Iterator[None]:
+    """Take the home away at the end."""
+    yield
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """Make the database that ``dag.test()`` needs."""
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)

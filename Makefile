@@ -79,11 +79,9 @@ demo: $(STAMP_3.3)  ## three services on a real Airflow, in a minute; KEEP=1 lea
 	@KEEP=$(KEEP) .venvs/3.3/bin/python -m tests.e2e.demo
 
 constraints: $(UV_STAMP)  ## pin the environments anew, as of the date in each constraints/*.in
-	@for file in $(LINES:%=airflow-%) sdks; do \
-		$(use_pips_index); echo $$file; \
+	@$(use_pips_index); for file in $$(grep -l '^# as of ' constraints/*.in); do echo $$file; \
 		$(UV) pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --upgrade \
-			--exclude-newer "$$(sed -n 's/^# as of //p' constraints/$$file.in)" \
-			constraints/$$file.in --output-file constraints/$$file.txt || exit; \
+			--exclude-newer "$$(sed -n 's/^# as of //p' $$file)" $$file --output-file $${file%.in}.txt || exit; \
 	done
 
 clean:  ## remove the environments and what tests leave behind

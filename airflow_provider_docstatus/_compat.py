@@ -29,13 +29,12 @@ except ImportError:  # pragma: no cover -- 2.11
     from airflow.models import XCom
 
 # Silent on every line (the rest of airflow.exceptions is not).
-from airflow.exceptions import AirflowException, AirflowNotFoundException
-
 # airflow.configuration warns nowhere; provider configuration may not be loaded, so every read passes a fallback.
 from airflow.configuration import conf
+from airflow.exceptions import AirflowException, AirflowNotFoundException
 
 if TYPE_CHECKING:
-    from airflow.sdk import Connection, Context
+    from airflow.sdk import Connection, Context  # noqa: TC004 -- handed on for annotations only
 
 __all__ = [
     "AirflowException",
@@ -81,7 +80,7 @@ async def get_connection_in_trigger(conn_id: str) -> tuple[Connection, dict[str,
     for tries_left in reversed(range(_LOOK_UP_TRIES)):
         try:
             return await _look_up(conn_id)
-        except AirflowNotFoundException:
+        except AirflowNotFoundException:  # noqa: PERF203 -- three turns
             if not tries_left:
                 raise
             await asyncio.sleep(_LOOK_UP_PAUSE)

@@ -125,6 +125,7 @@ class Route:
     :param children: dotted path of the list of documents or jobs inside, empty if there is none.
     :param child: how an item of that list is read.
     :param details: small facts by our name and their dotted paths.
+    :param parent: the route on which one question answers for many of these, and the detail that holds its id.
     :param result: where the data is; None if the service's ``contents`` says it.
     """
 
@@ -142,6 +143,7 @@ class Route:
     children: str = ""
     child: Route | None = None
     details: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parent: tuple[str, str] | None = None
     result: ResultRoute | None = None
 
 
@@ -203,6 +205,9 @@ class ServiceDescription:
     :param error_text: reads the vendor's error envelope; None gives None to fall back to the common shapes.
     :param is_quota: whether a 429 is a used-up account instead of too many calls.
     :param wait_headers: vendor headers (lower case) that say how long to wait, after ``Retry-After``.
+    :param left_headers: the vendor's headers (lower case) for how many calls are left, and when there are more (epoch).
+    :param calls_per_minute: the documented limit of one key in any 60 s; None if there is none.
+    :param calls_per_day: likewise in 24 h.
     :param poll_interval: seconds between two questions about one id.
     :param least_poll_interval: seconds; the vendor asks not to poll more often.
     :param grace: seconds after the start in which an unknown id may still appear.
@@ -225,6 +230,9 @@ class ServiceDescription:
     error_text: Callable[[Any], str | None] = lambda _body: None
     is_quota: Callable[[Any, Answer], bool] = lambda _body, _answer: False
     wait_headers: tuple[str, ...] = ()
+    left_headers: tuple[str, str] | None = None
+    calls_per_minute: float | None = None
+    calls_per_day: float | None = None
     poll_interval: float = 10.0
     least_poll_interval: float = 2.0
     grace: float = 15.0
@@ -274,9 +282,7 @@ class ServiceDescription:
     def _route_name(self, parameter: str, operation: str | None) -> str:
         if not self.has_operations:
             if operation:
-                raise RequestRejected(
-                    f"{self.title} has no operations; leave operation={operation!r} out.", service=self.name
-                )
+                raise RequestRejected(f"{self.title} has no operations; leave operation={operation!r} out.", service=self.name)
             return next(name for name, route in self.routes.items() if route.parameter == parameter)
         choices = ", ".join(self.routes)
         if not operation:
@@ -296,7 +302,8 @@ class ServiceDescription:
         shown = repr(value)[:_SHOWN_OF_A_BAD_ID]
         remedy = None
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            remedy = f"is a {type(value).__name__}; it must be the id as text. For several ids map the task: .expand({parameter}=[...])"
+            kind = type(value).__name__
+            remedy = f"is a {kind}; it must be the id as text. For several ids map the task: .expand({parameter}=[...])"
         else:
             text = str(value)
             if not text.strip():
@@ -329,17 +336,30 @@ class ServiceDescription:
         :raises NoSuchRoute: the route for several ids does not exist here; ask again with ``together=False``.
         """
         known: dict[str, DocumentStatus] = {}
-        if self.many and together and len(targets) > 1:
-            for chunk in _chunks([target.id for target in targets], self.many.longest_query):
-                known.update((yield from self._ask_many(targets[0].route, chunk, prefix)))
-        statuses = []
+        if together and len(targets) > 1 and self.answers_together(targets[0].route):
+            for chunk in self.chunks([target.id for target in targets]):
+                known.update((yield from self.ask_together(targets[0].route, chunk, prefix)))
         for target in targets:
-            statuses.append(known.get(target.id) or (yield from self.ask_status(target, prefix)))
-        return statuses
+            if target.id not in known:
+                known[target.id] = yield from self.ask_status(target, prefix)
+        return [known[target.id] for target in targets]
 
-    def _ask_many(self, route_name: str, ids: list[str], prefix: str) -> Talk[dict[str, DocumentStatus]]:
+    def answers_together(self, route_name: str) -> bool:
+        """Whether the service describes one question for several ids of a route."""
+        return self.many is not None and self.routes[route_name].kind == "job"
+
+    def chunks(self, ids: list[str]) -> Iterator[list[str]]:
+        """Cut ids into lists that one question for several ids can hold, by the length of its URL."""
+        return _chunks(ids, self.many.longest_query if self.many else 0)
+
+    def ask_together(self, route_name: str, ids: list[str], prefix: str) -> Talk[dict[str, DocumentStatus]]:
+        """
+        Ask for several ids in one question; return what was answered, which may be less.
+
+        :raises NoSuchRoute: the deployment has no such route.
+        """
         many, route = self.many, self.routes[route_name]
-        assert many is not None  # the caller looked  # noqa: S101
+        assert many is not None  # the caller asked answers_together  # noqa: S101
         question = Question(
             path=f"{prefix}{many.path}",
             label=f"GET {prefix}{many.path}",
@@ -350,15 +370,30 @@ class ServiceDescription:
         body = self._read_body(question, (yield question), about={})
         items = dig(body, many.items)
         if not isinstance(items, list):
-            raise UnexpectedReply(
-                f"{self.title}: {question.label} answered without a list '{many.items}'.", service=self.name
-            )
+            raise UnexpectedReply(f"{self.title}: {question.label} answered without a list '{many.items}'.", service=self.name)
         found = {}
         for item in items:
             asked = str(first(item, route.ids))
             if asked in ids and isinstance(dig(item, "status"), str):
                 found[asked] = self.read_body(Target(route=route_name, id=asked), item, question.label)
         return found
+
+    def parent_of(self, status: DocumentStatus, route_name: str) -> Target | None:
+        """Return what a status belongs to and can be asked through: a document's request."""
+        parent = self.routes[route_name].parent
+        parent_id = status.details.get(parent[1]) if parent else None
+        return Target(route=parent[0], id=parent_id) if parent and isinstance(parent_id, str) and parent_id else None
+
+    def ask_through(self, parent: Target, route_name: str, prefix: str) -> Talk[dict[str, DocumentStatus]]:
+        """Ask for a parent; return its children as if each had been asked for, but those whose word nobody knows."""
+        about = self.routes[route_name].parent
+        assert about is not None  # parent_of gave it  # noqa: S101
+        status = yield from self.ask_status(parent, prefix)
+        return {
+            child.id: replace(child, details={about[1]: parent.id, **child.details})
+            for child in status.children
+            if child.word.lower() in self.words
+        }
 
     def ask_result(
         self, target: Target, prefix: str, *, status: DocumentStatus | None, content: str | None, options: Mapping[str, Any]
@@ -382,11 +417,15 @@ class ServiceDescription:
             self._refuse_unfinished(status)
             choice = self.contents[content or next(iter(self.contents))]
             items, errors = yield from self._ask_contents(status, choice, options, prefix)
+            if not items and not errors:
+                raise self.no_data(status, "it lists no documents")
             return status, items, errors
         if options:
             raise RequestRejected(f"{self.title} has no content options; leave them out.", service=self.name, id=target.id)
         if status is not None and status.kind == "batch":
             items, errors = yield from self._ask_children(status, prefix)
+            if not items and not errors:
+                raise self.no_data(status, "it lists no jobs")
             return status, items, errors
         status, data = yield from self._ask_result(target, status, prefix)
         return status, {target.id: data}, {}
@@ -441,7 +480,11 @@ class ServiceDescription:
         items: dict[str, Any] = {}
         errors: dict[str, str] = {}
         for child in status.children:
-            target = Target(route="job", id=child.id)
+            try:
+                target = Target(route="job", id=self.checked_id("job_id", child.id))  # the vendor's list is untrusted text
+            except RequestRejected as error:
+                errors[child.id] = str(error)
+                continue
             try:
                 _, items[child.id] = yield from self._ask_result(target, replace(child, kind="job"), prefix)
             except (DocumentFailed, NotFinished, NotFound) as error:
@@ -481,9 +524,7 @@ class ServiceDescription:
                     errors[document_id] = error
         return items, errors
 
-    def ask_list(
-        self, prefix: str, *, filters: Mapping[str, str], limit: int | None, offset: int
-    ) -> Talk[list[DocumentStatus]]:
+    def ask_list(self, prefix: str, *, filters: Mapping[str, str], limit: int | None, offset: int) -> Talk[list[DocumentStatus]]:
         """Ask for the jobs of the account, page by page."""
         listing = self.listing
         if listing is None:
@@ -520,9 +561,12 @@ class ServiceDescription:
                 raise UnexpectedReply(
                     f"{self.title}: {question.label} answered without a list '{listing.items}'.", service=self.name
                 )
-            found.extend(self._read_children(page, listing.item))
+            seen = {status.id for status in found}
+            fresh = [status for status in self._read_children(page, listing.item) if status.id not in seen]
+            found.extend(fresh)
             offset += len(page)
-            if listing.page_size is None or not page or dig(body, "pagination.has_more") is not True:
+            # no end to a list whose deployment ignores the offset but for a page that brings nothing new
+            if listing.page_size is None or not fresh or dig(body, "pagination.has_more") is not True:
                 break
         return found if limit is None else found[:limit]
 
@@ -558,7 +602,7 @@ class ServiceDescription:
         word = body.get("status")
         if body.get("success") is False and (not isinstance(word, str) or isinstance(body.get("error"), Mapping)):
             text = self.error_text(body) or text_in(body) or "no text"
-            raise UnexpectedReply(f"{self.title} answered {label} with success=false: {text}", **about)
+            raise UnexpectedReply(f"{self.title} answered {label} for {target.id} with success=false: {text}", **about)
         answered_id = first(body, route.ids)
         if answered_id is not None and str(answered_id) != target.id:
             raise UnexpectedReply(
@@ -577,9 +621,12 @@ class ServiceDescription:
                 **about,
             )
         status = self._facts(route, body, id=target.id, state=state, word=word)
+        settled = self.settle(state, status, body)
+        if settled is not state:  # once more, for the vendor's text about a failure
+            status = self._facts(route, body, id=target.id, state=settled, word=word)
         if self.has_operations:
             status = replace(status, details={**status.details, "operation": target.route})
-        return replace(status, state=self.settle(state, status, body))
+        return status
 
     def _facts(self, route: Route, body: Mapping[str, Any], *, id: str, state: State, word: str) -> DocumentStatus:  # noqa: A002
         counted = {name: count(body.get(name)) for name in route.counters}
@@ -630,14 +677,14 @@ class ServiceDescription:
         if answer.code in question.odd_codes and answer.code in _NO_ROUTE_CODES:
             raise NoSuchRoute(f"{self.title} has no {question.label} here ({answer.code}).", **about)
         what = f"{self.title} answered {question.label}" + (f" for {about['id']}" if about.get("id") else "")
-        if 300 <= answer.code < 400:  # noqa: PLR2004 -- HTTP's classes of codes
+        if 300 <= answer.code < 400:
             place = urlsplit(answer.headers.get("location", "")).hostname or "elsewhere"
             raise UnexpectedReply(
                 f"{what} with a redirect ({answer.code}) to {place}; redirects are not followed, the key goes to one host. "
                 "Put the final host into the connection.",
                 **about,
             )
-        if answer.code >= 400:  # noqa: PLR2004
+        if answer.code >= 400:
             self._raise_rejection(what, answer, about)
         if answer.is_too_large:
             raise UnexpectedReply(
@@ -660,7 +707,7 @@ class ServiceDescription:
 
     def refuse_unavailable(self, question: Question, answer: Answer) -> None:
         """Raise ServiceUnavailable when the answer only says to ask again later; both senders retry on it."""
-        if answer.code in question.odd_codes or answer.code not in _ASK_AGAIN_CODES and answer.code < 500:  # noqa: PLR2004
+        if answer.code in question.odd_codes or (answer.code not in _ASK_AGAIN_CODES and answer.code < 500):
             return
         if answer.code == _TOO_MANY and self.is_quota(answer.json_or_text(), answer):
             return
@@ -676,9 +723,9 @@ class ServiceDescription:
         text = self._text(answer)
         said = f"{what} with {answer.code}" + (f": {text}" if text else "")
         said = said.rstrip(".")
-        if answer.code == 401:  # noqa: PLR2004
+        if answer.code == 401:
             raise KeyRejected(f"{said}. Check the key (password) of the connection.", **about)
-        if answer.code == 403:  # noqa: PLR2004
+        if answer.code == 403:
             raise KeyRejected(f"{said}. Check the key of the connection, and that its account may read this id.", **about)
         if answer.code in (402, _TOO_MANY):
             raise QuotaExhausted(f"{said}. The account's quota or credit is used up; waiting does not help.", **about)
@@ -707,14 +754,14 @@ class ServiceDescription:
         others = [other for other in self.prefixes if other != prefix]
         if not others or not question.path.startswith(prefix):
             return None
-        if 300 <= answer.code < 400:  # noqa: PLR2004
+        if 300 <= answer.code < 400:
             place, base = urlsplit(answer.headers.get("location", "")), urlsplit(base_url)
             if place.netloc not in ("", base.netloc) or place.scheme not in ("", base.scheme):
                 return None
             path = place.path.removeprefix(base.path)
             return next((other for other in others if path == other + question.path.removeprefix(prefix)), None)
-        framework_404 = answer.code == 404 and answer.json_or_text() == {"detail": "Not Found"}  # noqa: PLR2004
-        return others[0] if answer.code == 405 or framework_404 else None  # noqa: PLR2004
+        framework_404 = answer.code == 404 and answer.json_or_text() == {"detail": "Not Found"}
+        return others[0] if answer.code == 405 or framework_404 else None
 
 
 _TOO_MANY = 429

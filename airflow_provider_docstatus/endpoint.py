@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import ipaddress
 import json
 import os
 import re
-from collections.abc import Mapping
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow_provider_docstatus.exceptions import RequestRejected
@@ -20,11 +24,26 @@ if TYPE_CHECKING:
     from airflow_provider_docstatus.description import Question, ServiceDescription
 
 
+#: A key this short is made up; blotting it out would tear holes into replies.
+_SHORTEST_SECRET = 8
+#: What keeps an answer away, in our words: the two HTTP libraries wrap the same causes in classes of their own.
+_REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (
+        ssl.SSLCertVerificationError,
+        "its certificate is not trusted; for a private CA set ca_bundle in the connection's extra, or REQUESTS_CA_BUNDLE",
+    ),
+    (ssl.SSLError, "no TLS connection"),
+    (socket.gaierror, "no such host"),
+    (ConnectionRefusedError, "connection refused"),
+    ((TimeoutError, asyncio.TimeoutError), "timed out"),
+)
+
+
 class ConnectionFields(Protocol):
     """The fields of an Airflow connection that are read here."""
 
     conn_id: str
-    conn_type: str
+    conn_type: str | None
     host: str | None
     schema: str | None
     port: int | None
@@ -51,14 +70,28 @@ class Setting:
 #: Every key of a connection's extra. The forms, the README's table and the reading below come from here.
 SETTINGS: Mapping[str, Setting] = {
     "operation": Setting(
-        label="Operation", help="Unsiloed only: the route used when a task names none (extract, parse, classify, split, job, batch)."
+        label="Operation",
+        help="Unsiloed only: the route used when a task names none (extract, parse, classify, split, job, batch).",
     ),
-    "auth": Setting(label="Authentication", help="How the key is sent, where the vendor has several ways (see the services table)."),
+    "auth": Setting(
+        label="Authentication", help="How the key is sent, where the vendor has several ways (see the services table)."
+    ),
     "prefix": Setting(
         label="Path prefix", help="Path prefix of the API if it is not the service's usual one, e.g. /api/v1 for Neurolinker."
     ),
     "status_words": Setting(
         label="Status words", help='More status words and what they mean, e.g. {"archived": "succeeded"}.', type="object"
+    ),
+    "calls_per_minute": Setting(
+        label="Calls a minute",
+        help="The key's limit if it is not the documented one (services table).",
+        type="number",
+    ),
+    "share": Setting(
+        label="Share of the limit",
+        help="The part of the limit that one triggerer may use (above 0, at most 1); the rest is for workers and other clients.",
+        default=0.8,
+        type="number",
     ),
     "request_timeout": Setting(label="Request time-out", help="Seconds one HTTP request may take.", default=30.0, type="number"),
     "max_reply_bytes": Setting(
@@ -66,10 +99,14 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "proxy": Setting(label="Proxy", help="Proxy URL for this connection; without it HTTPS_PROXY and NO_PROXY hold."),
     "ca_bundle": Setting(
-        label="CA bundle", help="File with the CA certificates to trust; without it REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE."
+        label="CA bundle",
+        help="File with the CA certificates to trust; without it REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE.",
     ),
     "allow_http": Setting(
-        label="Allow http", help="Permit plain http to a host that is not loopback; the key then travels unencrypted.", default=False, type="boolean"
+        label="Allow http",
+        help="Permit plain http to a host that is not loopback; the key then travels unencrypted.",
+        default=False,
+        type="boolean",
     ),
 }
 
@@ -94,11 +131,13 @@ class Endpoint:
     operation: str | None = None
     proxy: str | None = field(default=None, repr=False)
     ca_bundle: str | None = None
+    calls_per_minute: float | None = None
+    share: float = SETTINGS["share"].default
     request_timeout: float = SETTINGS["request_timeout"].default
     max_reply_bytes: int = SETTINGS["max_reply_bytes"].default
 
     @classmethod
-    def from_connection(cls, conn: ConnectionFields, extra: Mapping[str, Any]) -> Endpoint:
+    def from_connection(cls, conn: ConnectionFields, extra: object) -> Endpoint:
         """
         Read an Airflow connection.
 
@@ -106,13 +145,15 @@ class Endpoint:
         :param extra: its extra, as a dict.
         :raises RequestRejected: another connection type, a bad host, a bad setting; whoever owns the connection.
         """
-        service = SERVICES.get(conn.conn_type)
+        service = SERVICES.get(conn.conn_type or "")
         if service is None:
             raise RequestRejected(
-                f"Connection '{conn.conn_id}' has type {conn.conn_type!r}; this package reads {', '.join(SERVICES)}. Make one with: "
-                f"airflow connections add {conn.conn_id}_docstatus --conn-type neurolinker --conn-password <API key>"
+                f"Connection '{conn.conn_id}' has type {conn.conn_type!r}; this package reads {', '.join(SERVICES)}. Make one "
+                f"with: airflow connections add {conn.conn_id}_docstatus --conn-type neurolinker --conn-password <API key>"
             )
         problem = _Problem(conn.conn_id, service)
+        if not isinstance(extra, Mapping):
+            problem.refuse(f"extra must be a JSON object, it is a {type(extra).__name__}")
         settings = {name: value for name, value in extra.items() if value is not None and value != ""}
         unknown = sorted(set(settings) - set(SETTINGS) - {"__extra__"})
         if unknown:
@@ -121,14 +162,19 @@ class Endpoint:
         if auth not in service.auth:
             problem.refuse(f"auth={auth!r} is not one of {', '.join(service.auth)}")
         if operation := settings.get("operation"):
-            service.target({"job_id": "x"}, str(operation))
+            try:
+                service.target({next(iter(service.routes.values())).parameter: "x"}, str(operation))
+            except RequestRejected as error:
+                problem.refuse(f"extra's operation does not fit: {str(error).rstrip('.')}")
         key = (conn.password or "").strip() or None
         if key and not re.fullmatch(r"[\x21-\x7e]+", key):
-            problem.refuse("the password holds characters that no API key has (spaces, line breaks or non-ASCII); paste the key again")
+            problem.refuse(
+                "the password holds characters that no API key has (spaces, line breaks or non-ASCII); paste the key again"
+            )
         prefix = "/" + str(settings.get("prefix", service.prefixes[0])).strip("/")
         return cls(
             conn_id=conn.conn_id,
-            service=replace(service, words={**service.words, **_words(settings.get("status_words", {}), problem)}),
+            service=_with_words(service, settings.get("status_words", {}), problem),
             base_url=_base_url(conn, service, allow_http=_flag("allow_http", settings, problem), problem=problem),
             prefix="" if prefix == "/" else prefix,
             key=key,
@@ -136,6 +182,10 @@ class Endpoint:
             operation=str(operation) if operation else None,
             proxy=str(settings["proxy"]) if "proxy" in settings else None,
             ca_bundle=str(settings["ca_bundle"]) if "ca_bundle" in settings else None,
+            calls_per_minute=(
+                _number("calls_per_minute", settings, problem) if "calls_per_minute" in settings else service.calls_per_minute
+            ),
+            share=min(1.0, _number("share", settings, problem)),
             request_timeout=_number("request_timeout", settings, problem),
             max_reply_bytes=int(_number("max_reply_bytes", settings, problem)),
         )
@@ -156,7 +206,8 @@ class Endpoint:
             headers.update(self.key_header())
         elif not question.key_optional:
             raise RequestRejected(
-                f"Connection '{self.conn_id}' has no password; put the {self.service.title} API key there.", service=self.service.name
+                f"Connection '{self.conn_id}' has no password; put the {self.service.title} API key there.",
+                service=self.service.name,
             )
         return headers
 
@@ -167,18 +218,31 @@ class Endpoint:
 
     @property
     def trusted_ca(self) -> str | None:
-        """The file of CA certificates to trust: the connection's, else the environment's; None for the usual ones."""
+        """
+        The file of CA certificates to trust: the connection's, else the environment's; None for the usual ones.
+
+        :raises RequestRejected: there is no such file on this machine (whoever owns the connection or the machine).
+        """
         names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-        return self.ca_bundle or next((os.environ[name] for name in names if os.environ.get(name)), None)
+        path = self.ca_bundle or next((os.environ[name] for name in names if os.environ.get(name)), None)
+        if path is not None and not os.path.exists(path):  # noqa: PTH110 -- a path as text, as requests and ssl take it
+            source = "ca_bundle in the connection's extra" if self.ca_bundle else f"{', '.join(names[:-1])} or {names[-1]}"
+            _Problem(self.conn_id, self.service).refuse(f"the CA certificates {path!r} are not on this machine; see {source}")
+        return path
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """What a request budget belongs to: the host and the key's fingerprint."""
+        return self.base_url, hashlib.sha256((self.key or "").encode()).hexdigest()
 
     def no_answer(self, question: Question, error: BaseException) -> str:
         """Return the text for a request without an answer; the error's own may hold the URL or a proxy's password."""
         host = urlsplit(self.base_url).netloc
-        return f"{self.service.title} did not answer {question.label} at {host} ({type(error).__name__})."
+        return f"{self.service.title} did not answer {question.label} at {host} ({_reason(error)})."
 
     def answer(self, code: int, headers: Mapping[str, str], body: bytes, received_at: float) -> Answer:
         """Return what came back as an Answer in which the key, should a vendor repeat it, is blotted out."""
-        if self.key is not None and self.key.encode() in body:
+        if self.key is not None and len(self.key) >= _SHORTEST_SECRET and self.key.encode() in body:
             body = body.replace(self.key.encode(), b"***")
         return Answer(
             code=code,
@@ -189,12 +253,25 @@ class Endpoint:
         )
 
 
+def _reason(error: BaseException) -> str:
+    causes = list(_causes(error))
+    reason = next((text for kind, text in _REASONS if any(isinstance(cause, kind) for cause in causes)), "it broke off")
+    by_proxy = any("Proxy" in type(cause).__name__ for cause in causes)
+    return f"the proxy did not let it through: {reason}" if by_proxy else reason
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 @dataclass(frozen=True)
 class _Problem:
     conn_id: str
     service: ServiceDescription
 
-    def refuse(self, what: str) -> None:
+    def refuse(self, what: str) -> NoReturn:
         raise RequestRejected(f"Connection '{self.conn_id}' ({self.service.title}): {what}.", service=self.service.name)
 
 
@@ -208,8 +285,8 @@ def _base_url(conn: ConnectionFields, service: ServiceDescription, *, allow_http
         port = parts.port or conn.port
     except ValueError:
         problem.refuse("host is not a URL")
-        raise
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    has_more = parts.username or parts.password or parts.query or parts.fragment
+    if parts.scheme not in ("http", "https") or not _is_host_name(parts.hostname or "") or has_more:
         problem.refuse(f"host must look like {service.host} (no user, query or fragment); the key belongs in the password")
     if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname or "")):
         problem.refuse(
@@ -217,6 +294,11 @@ def _base_url(conn: ConnectionFields, service: ServiceDescription, *, allow_http
         )
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{name}" + (f":{port}" if port else "") + parts.path
+
+
+def _is_host_name(hostname: str) -> bool:
+    """Tell whether it is a name that both HTTP libraries take: they differ over blanks, empty labels and other scripts."""
+    return ":" in hostname or re.fullmatch(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", hostname) is not None
 
 
 def _is_loopback(hostname: str) -> bool:
@@ -246,10 +328,15 @@ def _number(name: str, settings: Mapping[str, Any], problem: _Problem) -> float:
     return number
 
 
-def _words(words: Any, problem: _Problem) -> dict[str, State]:
+def _with_words(service: ServiceDescription, words: Any, problem: _Problem) -> ServiceDescription:
     try:
         words = json.loads(words) if isinstance(words, str) else words
-        return {str(word).strip().lower(): State(state) for word, state in words.items()}
+        more = {str(word).strip().lower(): State(state) for word, state in words.items()}
     except (ValueError, AttributeError):
         problem.refuse(f"status_words must map vendor words to one of {', '.join(State)}, as JSON")
-        raise
+    if "" in more:
+        problem.refuse("status_words has an empty word; a reply without a word is never an answer")
+    try:
+        return replace(service, words={**service.words, **more})
+    except ValueError as error:
+        problem.refuse(f"status_words takes too much away: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,13 +13,12 @@ from airflow_provider_docstatus._compat import conf, first_start
 from airflow_provider_docstatus.exceptions import DocStatusError
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
+from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
 from airflow_provider_docstatus.verdict import Ending, Wait, settle
 
 if TYPE_CHECKING:
-    import logging
-
     from airflow_provider_docstatus._compat import Context
     from airflow_provider_docstatus.description import Target
     from airflow_provider_docstatus.status import DocumentStatus
@@ -38,27 +38,30 @@ class Gate:
 
     :param hook: the way to the service; it does not ask again on its own, the wait does.
     :param target: what is waited for.
-    :param interval: seconds between two questions.
+    :param rhythm: how often to ask.
     :param wait: what is remembered of it.
     """
 
     hook: DocStatusHook
     target: Target
-    interval: float
+    rhythm: Rhythm
     wait: Wait
-    log: logging.Logger
+    log: Any
     asked_at: float = 0.0
+    turn: int = 0
 
     @classmethod
     def open(
         cls,
         context: Context,
-        log: logging.Logger,
+        log: Any,
         *,
         conn_id: str,
         ids: Mapping[str, object],
         operation: str | None,
         poke_interval: float | None,
+        exponential_backoff: bool = False,
+        max_wait: float | None = None,
         timeout: float,
         remembers: bool = True,
     ) -> Gate:
@@ -69,16 +72,16 @@ class Gate:
         """
         hook = DocStatusHook(conn_id, retries=0)
         service = hook.service
-        target = hook.target(**ids, operation=operation)  # type: ignore[arg-type]  # the three id parameters
-        interval = service.poll_interval if poke_interval is None else poke_interval
-        if interval < service.least_poll_interval:
+        target = hook.target(**ids, operation=operation)
+        if poke_interval is not None and poke_interval < service.least_poll_interval:
             log.warning(
                 "%s asks not to be polled more often than every %g s; poke_interval=%g is raised to that.",
                 service.title,
                 service.least_poll_interval,
-                interval,
+                poke_interval,
             )
-            interval = service.least_poll_interval
+            poke_interval = service.least_poll_interval
+        rhythm = Rhythm(base=service.poll_interval, interval=poke_interval, backoff=exponential_backoff, longest=max_wait)
         started_at = first_start(context)
         wait = Wait(
             service=service.name,
@@ -89,7 +92,7 @@ class Gate:
             grace=service.grace,
             remembers=remembers,
         )
-        return cls(hook=hook, target=target, interval=interval, wait=wait, log=log)
+        return cls(hook=hook, target=target, rhythm=rhythm, wait=wait, log=log)
 
     def look(self) -> Ending | None:
         """Ask once; return the ending if there is one."""
@@ -103,12 +106,13 @@ class Gate:
             observation = error
             self.log.warning("%s", error)
         self.asked_at = time.time()
+        self.turn += 1
         return self.wait.hear(observation, self.asked_at)
 
     def watch(self, seconds: float) -> Ending | None:
         """Go on asking on the worker for so long: short jobs end here, without a second worker start."""
         until = time.time() + seconds
-        pause = min(self.interval, self.hook.service.least_poll_interval)
+        pause = self.hook.service.least_poll_interval
         while time.time() + pause <= until:
             time.sleep(pause)
             ending = self.look()
@@ -116,9 +120,14 @@ class Gate:
                 return ending
         return None
 
-    def next_pause(self, pause: float) -> float:
-        """Return a pause that is cut so that the last question falls on the deadline."""
-        return max(0.0, min(pause, self.wait.deadline - time.time()))
+    def next_pause(self) -> float:
+        """Return the seconds until the next question; the last one before the deadline falls on it."""
+        now = time.time()
+        dice = random.random()  # noqa: S311 -- no secret
+        due = self.rhythm.next_at(
+            now=now, started_at=self.wait.started_at, deadline=self.wait.deadline, turn=self.turn, dice=dice
+        )
+        return due - now
 
     def show(self, context: Context) -> None:
         """Push what is known, for the link to the vendor's page and for whoever looks while it waits."""
@@ -127,12 +136,18 @@ class Gate:
 
     def deferral(self) -> dict[str, Any]:
         """Return the arguments for ``defer``."""
+        service = self.hook.service
+        parent = service.parent_of(self.wait.status, self.target.route) if self.wait.status else None
         trigger = DocStatusTrigger(
             conn_id=self.hook.conn_id,
             service=self.wait.service,
             route=self.target.route,
             id=self.target.id,
-            poll_interval=self.interval,
+            prefix=self.hook.prefix,
+            parent=[parent.route, parent.id] if parent else None,
+            poke_interval=self.rhythm.interval,
+            exponential_backoff=self.rhythm.backoff,
+            max_wait=self.rhythm.longest,
             asked_at=self.asked_at,
             started_at=self.wait.started_at,
             deadline=self.wait.deadline,
@@ -145,7 +160,7 @@ class Gate:
     def watch_to_the_end(self) -> Ending:
         """Go on asking on the worker until the wait ends."""
         while True:
-            time.sleep(self.next_pause(self.interval))
+            time.sleep(self.next_pause())
             ending = self.look()
             if ending is not None:
                 return ending

@@ -127,7 +127,9 @@ class DocStatusHook(BaseHook):
         """Return the status of a target; see :meth:`get_status`."""
         return self.talk(lambda: self.service.ask_status(target, self.prefix))
 
-    def get_statuses(self, ids: Sequence[object], *, parameter: str = "job_id", operation: str | None = None) -> list[DocumentStatus]:
+    def get_statuses(
+        self, ids: Sequence[object], *, parameter: str = "job_id", operation: str | None = None
+    ) -> list[DocumentStatus]:
         """
         Return the status of several ids, in their order.
 
@@ -146,9 +148,7 @@ class DocStatusHook(BaseHook):
                 self._asks_together = False
         return self.talk(lambda: self.service.ask_statuses(targets, self.prefix, together=False))
 
-    def get_result(
-        self, *, content: str | None = None, content_options: Mapping[str, Any] | None = None, **which: Any
-    ) -> Any:
+    def get_result(self, *, content: str | None = None, content_options: Mapping[str, Any] | None = None, **which: Any) -> Any:
         """
         Return the extracted data of a finished id.
 
@@ -172,9 +172,7 @@ class DocStatusHook(BaseHook):
     ) -> tuple[DocumentStatus, Any]:
         """Return the status and the data of a target; a status that is known already saves a call."""
         status, items, errors = self.talk(
-            lambda: self.service.ask_result(
-                target, self.prefix, status=status, content=content, options=content_options or {}
-            )
+            lambda: self.service.ask_result(target, self.prefix, status=status, content=content, options=content_options or {})
         )
         if status.kind in ("request", "batch"):
             return status, {"items": items, "errors": errors}
@@ -230,6 +228,8 @@ class DocStatusHook(BaseHook):
 
     def _ask(self, question: Question) -> Answer:
         """Send one question, again while the service is unavailable, and below the other prefix if it shows that."""
+        if self._prefix is not None and not question.path.startswith(f"{self._prefix}/"):  # of a talk that began before
+            question = question.below(self._prefix, instead_of=self.endpoint.prefix)
         answer = self._ask_patiently(question)
         other = self.service.other_prefix(question, answer, self.prefix, self.endpoint.base_url)
         if other is None:
@@ -277,9 +277,7 @@ class DocStatusHook(BaseHook):
 
         names = form_settings(cls._described) if cls._described else []
         return {
-            name: StringField(
-                lazy_gettext(SETTINGS[name].label), description=SETTINGS[name].help, widget=BS3TextFieldWidget()
-            )
+            name: StringField(lazy_gettext(SETTINGS[name].label), description=SETTINGS[name].help, widget=BS3TextFieldWidget())
             for name in names
         }
 
@@ -362,11 +360,11 @@ class HostSession(requests.Session):
             raise ServiceUnavailable(endpoint.no_answer(question, error), service=endpoint.service.name) from None
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Take the key off a request that a redirect sends to another host."""
-        super().rebuild_auth(prepared_request, response)
-        if not self._is_ours(prepared_request.url or ""):
-            for name in self._endpoint.key_header():
-                prepared_request.headers.pop(name, None)
+        """Take the key off a request that a redirect sends to another host; on ours, keep .netrc from replacing it."""
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # has no stub
+        for name in self._endpoint.key_header():
+            prepared_request.headers.pop(name, None)
+        self._add_key(prepared_request)
 
     def _add_key(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._is_ours(prepared.url or ""):

@@ -2,8 +2,9 @@
 The triggerer's way to a service: all waits of one connection on one event loop share one poller.
 
 A trigger does not poll. It asks the poller of its loop to be told what the service says about its id, and is woken when
-it has heard enough. The poller owns the HTTP session, the connection look-up and the schedule; an id that several waits
-ask for is asked once.
+it has heard enough. The poller owns the HTTP session, the connection look-up, the request budget and the schedule. An id
+that several waits ask for is asked once; documents of one request are asked through it; so are jobs where the service
+answers for several at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import random
 import ssl
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -27,10 +28,19 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_p
 from yarl import URL
 
 from airflow_provider_docstatus._compat import AirflowNotFoundException, get_connection_in_trigger
+from airflow_provider_docstatus.budget import Budget
 from airflow_provider_docstatus.description import Question, Talk, Target
 from airflow_provider_docstatus.endpoint import Endpoint
-from airflow_provider_docstatus.exceptions import DocStatusError, KeyRejected, RequestRejected, ServiceUnavailable
-from airflow_provider_docstatus.reply import Answer
+from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
+    KeyRejected,
+    NoSuchRoute,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+)
+from airflow_provider_docstatus.reply import Answer, count, wait_hint
+from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.status import DocumentStatus
 
 T = TypeVar("T")
@@ -43,62 +53,67 @@ MOST_AT_ONCE = 16
 LINGER = 30.0
 #: Seconds after reading a connection in which a rejected key is not a reason to read it again.
 FRESH = 30.0
-#: Each pause is up to so much shorter or longer, so that waits that start together drift apart.
-JITTER = 0.1
+#: Seconds after which a connection is read again, for what was edited in the UI.
+STALE = 600.0
 _PIECE = 64 * 1024
 
 Observation = DocumentStatus | DocStatusError
 
-_pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = weakref.WeakKeyDictionary()
+_pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Poller]] = weakref.WeakKeyDictionary()
+#: The request budgets of this process by account; they outlive the last waiter.
+_budgets: dict[tuple[str, str], Budget] = {}
 
 
-def poller_for(conn_id: str) -> Poller:
+def poller_for(conn_id: str, service: str) -> Poller:
     """Return the running loop's poller of a connection; the first wait makes it."""
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
-    if conn_id not in pollers:
-        pollers[conn_id] = Poller(conn_id)
-    return pollers[conn_id]
+    key = (conn_id, service)
+    if key not in pollers:
+        pollers[key] = Poller(conn_id, service)
+    return pollers[key]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class _Listener:
     """One wait: what it does with an observation, in its own task's log context."""
 
     hear: Callable[[Observation, float], bool]
-    interval: float
+    rhythm: Rhythm
+    started_at: float
     deadline: float
     done: asyncio.Future[None]
+    turn: int = 1
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
     def tell(self, observation: Observation, now: float) -> None:
-        if self.done.done():
-            return
+        self.turn += 1
         try:
-            if self.context.run(self.hear, observation, now):
+            if not self.done.done() and self.context.run(self.hear, observation, now):
                 self.done.set_result(None)
         except Exception as error:  # noqa: BLE001 -- the listener's fault ends the listener, with its traceback
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
             self.done.set_exception(error)
+
+    def next_due(self, now: float) -> float:
+        dice = random.random()  # noqa: S311 -- no secret
+        return self.rhythm.next_at(now=now, started_at=self.started_at, deadline=self.deadline, turn=self.turn, dice=dice)
 
 
 @dataclass(eq=False)
 class _Asked:
-    """One id that somebody waits for."""
+    """One id that somebody waits for, and the request that it can be asked through."""
 
     target: Target
+    parent: Target | None = None
+    is_alone: bool = False
     due: float = math.inf
     listeners: list[_Listener] = field(default_factory=list)
 
-    def fail(self, error: Exception) -> None:
-        for listener in self.listeners:
-            if not listener.done.done():
-                listener.done.set_exception(error)
-
-    def next_due(self, now: float) -> float:
-        """Return when to ask again: after the shortest interval, and once more at each deadline."""
-        interval = min(listener.interval for listener in self.listeners)
-        regular = now + interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 -- no secret
-        coming = [listener.deadline for listener in self.listeners if listener.deadline > now]
-        return min([regular, *coming])
+    def waiting(self) -> list[_Listener]:
+        return [listener for listener in self.listeners if not listener.done.done()]
 
 
 class Poller:
@@ -106,11 +121,14 @@ class Poller:
     Ask one service about all ids that somebody on this event loop waits for.
 
     :param conn_id: the connection.
+    :param service: the service it must be of.
     """
 
-    def __init__(self, conn_id: str) -> None:
+    def __init__(self, conn_id: str, service: str) -> None:
         self.conn_id = conn_id
+        self.service = service
         self._asked: dict[Target, _Asked] = {}
+        self._families: dict[Target | str, dict[Target, _Asked]] = {}
         self._heap: list[tuple[float, int, _Asked]] = []
         self._number = itertools.count()
         self._news = asyncio.Event()
@@ -119,27 +137,36 @@ class Poller:
         self._task: asyncio.Task[None] | None = None
         self._line: _Line | None = None
         self._opening = asyncio.Lock()
+        self._answers_together = True
+        self._prefix: str | None = None
 
     async def listen(
         self,
         target: Target,
         hear: Callable[[Observation, float], bool],
         *,
+        rhythm: Rhythm,
         first_at: float,
-        interval: float,
+        started_at: float,
         deadline: float,
+        parent: Target | None = None,
+        prefix: str | None = None,
     ) -> None:
         """
         Hand every observation about a target to ``hear`` until that returns True.
 
         :param hear: called with a status or an error and the time (epoch seconds); must not block.
+        :param rhythm: how often to ask.
         :param first_at: when to ask first (epoch seconds).
-        :param interval: seconds between two questions.
-        :param deadline: one question is asked at this time (epoch seconds), whatever the interval.
+        :param started_at: when the wait began (epoch seconds).
+        :param deadline: one question is asked at this time (epoch seconds), whatever the rhythm.
+        :param parent: what the target belongs to; one question about it answers for all that do.
+        :param prefix: the path prefix that a worker found, None if it found the usual one.
         """
         loop = asyncio.get_running_loop()
-        listener = _Listener(hear=hear, interval=interval, deadline=deadline, done=loop.create_future())
-        asked = self._asked.setdefault(target, _Asked(target=target))
+        listener = _Listener(hear=hear, rhythm=rhythm, started_at=started_at, deadline=deadline, done=loop.create_future())
+        self._prefix = prefix if prefix is not None else self._prefix
+        asked = self._join(target, parent)
         asked.listeners.append(listener)
         self._plan(asked, min(first_at, max(deadline, time.time())))
         if self._task is None:
@@ -149,10 +176,29 @@ class Poller:
             await listener.done
         finally:
             asked.listeners.remove(listener)
-            if not asked.listeners and self._asked.get(target) is asked:
-                del self._asked[target]
+            if not asked.listeners:
+                self._leave(asked)
+
+    def describe(self, now: float) -> str:
+        """Return the state of the schedule and the budget in a few words, for a log line."""
+        waits = sum(len(asked.listeners) for asked in self._asked.values())
+        return f"{waits} waits share {self._line.describe(now) if self._line else 'no session yet'}"
 
     # -- the schedule ------------------------------------------------------------------------------------------
+
+    def _join(self, target: Target, parent: Target | None) -> _Asked:
+        asked = self._asked.get(target)
+        if asked is None:
+            asked = self._asked[target] = _Asked(target=target, parent=parent)
+            self._families.setdefault(asked.parent or target.route, {})[target] = asked
+        return asked
+
+    def _leave(self, asked: _Asked) -> None:
+        family = self._families[asked.parent or asked.target.route]
+        if family.pop(asked.target, None) is asked:
+            del self._asked[asked.target]
+        if not family:
+            del self._families[asked.parent or asked.target.route]
 
     def _plan(self, asked: _Asked, due: float) -> None:
         """Ask at ``due`` unless it is planned earlier already."""
@@ -164,16 +210,16 @@ class Poller:
     async def _run(self) -> None:
         try:
             while True:
-                while self._heap and not self._is_planned(self._heap[0]):
-                    heapq.heappop(self._heap)
-                pause = self._heap[0][0] - time.time() if self._heap else LINGER
-                if pause <= 0:
-                    self._begin(heapq.heappop(self._heap)[2])
-                elif not await self._has_news(pause) and not self._heap and not self._requests:
+                await self._free.acquire()
+                asked = await self._next_due()
+                if asked is None:
+                    self._free.release()
                     return
+                request = asyncio.get_running_loop().create_task(self._ask(self._with_relatives(asked)))
+                self._requests.add(request)
+                request.add_done_callback(self._finished)
         except Exception as error:  # a bug: it must end the waits with its traceback, not hang them
-            for asked in list(self._asked.values()):
-                asked.fail(error)
+            self._fail(list(self._asked.values()), error)
             raise
         finally:
             self._task = None  # before the first await: whoever listens from now on starts anew
@@ -183,11 +229,16 @@ class Poller:
             if line is not None:
                 await line.session.close()
 
-    def _begin(self, asked: _Asked) -> None:
-        asked.due = math.inf
-        request = asyncio.get_running_loop().create_task(self._ask(asked))
-        self._requests.add(request)
-        request.add_done_callback(self._requests.discard)
+    async def _next_due(self) -> _Asked | None:
+        """Wait for the next question that is due; return None when nobody has asked for anything for a while."""
+        while True:
+            while self._heap and not self._is_planned(self._heap[0]):
+                heapq.heappop(self._heap)
+            pause = self._heap[0][0] - time.time() if self._heap else LINGER
+            if pause <= 0:
+                return heapq.heappop(self._heap)[2]
+            if not await self._has_news(pause) and not self._heap and not self._requests:
+                return None
 
     def _is_planned(self, entry: tuple[float, int, _Asked]) -> bool:
         due, _, asked = entry
@@ -202,44 +253,114 @@ class Poller:
             return False
         return True
 
-    async def _ask(self, asked: _Asked) -> None:
-        observation: Observation
+    def _finished(self, request: asyncio.Task[None]) -> None:
+        self._requests.discard(request)
+        self._free.release()
+
+    def _with_relatives(self, asked: _Asked) -> list[_Asked]:
+        """Return what the question that is due now can answer as well, and take all of it off the schedule."""
+        group = [asked]
+        if not asked.is_alone and self._can_ask_together(asked):
+            relatives = self._families[asked.parent or asked.target.route].values()
+            others = [other for other in relatives if other is not asked and not other.is_alone and other.due < math.inf]
+            if asked.parent is None:
+                most = self._most_together(asked)
+                others = heapq.nsmallest(most, others, key=lambda other: other.due)
+            group += others
+        for member in group:
+            member.due = math.inf
+        return group
+
+    def _can_ask_together(self, asked: _Asked) -> bool:
+        if asked.parent is not None:
+            return True
+        return (
+            self._answers_together and self._line is not None and self._line.endpoint.service.answers_together(asked.target.route)
+        )
+
+    def _most_together(self, asked: _Asked) -> int:
+        """Return how many more ids of this length fit one question."""
+        many = self._line.endpoint.service.many if self._line else None
+        return max(0, (many.longest_query if many else 0) // (len(asked.target.id) + 3) - 1)
+
+    async def _ask(self, group: list[_Asked]) -> None:
         try:
-            async with self._free:
-                observation = await self._observe(asked.target)
+            observations = await self._observe(group)
         except DocStatusError as error:
-            observation = error
+            observations = {asked.target.id: error for asked in group}
         except Exception as error:  # noqa: BLE001 -- a bug, as in _run
-            asked.fail(error)
+            self._fail(group, error)
             return
         now = time.time()
-        for listener in list(asked.listeners):
-            listener.tell(observation, now)
-        if any(not listener.done.done() for listener in asked.listeners):
-            self._plan(asked, asked.next_due(now))
+        for asked in group:
+            observation = observations.get(asked.target.id)
+            if observation is None:  # the question for several does not know it: from now on it is asked alone
+                asked.is_alone = True
+                self._plan(asked, now)
+                continue
+            for listener in list(asked.listeners):
+                listener.tell(observation, now)
+            if waiting := asked.waiting():
+                due = min(listener.next_due(now) for listener in waiting)
+                if isinstance(observation, RateLimited):  # unanswered: it is asked again when the gate opens
+                    due = min(due, now + (observation.retry_after or 0.0))
+                self._plan(asked, due)
+
+    def _fail(self, group: Iterable[_Asked], error: Exception) -> None:
+        for asked in group:
+            for listener in asked.listeners:
+                listener.fail(error)
 
     # -- the service -------------------------------------------------------------------------------------------
 
-    async def _observe(self, target: Target) -> DocumentStatus:
+    async def _observe(self, group: list[_Asked]) -> Mapping[str, Observation]:
         line = await self._dial()
         try:
-            return await line.ask_status(target)
+            return await self._ask_line(line, group)
         except KeyRejected:
             # The key may have been changed meanwhile, or the service may have erred: it is believed the second time.
             line = await self._dial(instead_of=line)
-            return await line.ask_status(target)
+            return await self._ask_line(line, group)
+
+    async def _ask_line(self, line: _Line, group: list[_Asked]) -> Mapping[str, Observation]:
+        service, asked = line.endpoint.service, group[0]
+        if len(group) == 1:
+            return {asked.target.id: await line.talk(service.ask_status(asked.target, line.prefix))}
+        if asked.parent is not None:
+            try:
+                return await line.talk(service.ask_through(asked.parent, asked.target.route, line.prefix))
+            except RequestRejected as error:
+                if isinstance(error, KeyRejected):
+                    raise
+                return {}  # the request may be unknown or not ours while its documents are
+        try:
+            ids = [member.target.id for member in group]
+            return await line.talk(service.ask_together(asked.target.route, ids, line.prefix))
+        except NoSuchRoute as missing:
+            if self._answers_together:
+                log.info("%s Asking for each id alone.", missing)
+            self._answers_together = False
+            return {}
 
     async def _dial(self, instead_of: _Line | None = None) -> _Line:
-        """Return the line to the service; read the connection anew if the line given has been in use for a while."""
+        """Return the line to the service; read the connection anew if it is old, or the line given failed."""
         async with self._opening:
-            line = self._line
-            if line is None or (line is instead_of and time.time() > line.read_at + FRESH):
-                endpoint = await _read_endpoint(self.conn_id)
-                self._line = await _Line.open(endpoint, line.session if line else None)
+            line, now = self._line, time.time()
+            if line is None or now > line.read_at + (FRESH if line is instead_of else STALE):
+                try:
+                    self._line = await _Line.open(await _read_endpoint(self.conn_id, self.service), line)
+                    if line is not self._line and self._prefix in self._line.endpoint.service.prefixes:
+                        self._line.prefix = self._prefix
+                except RequestRejected as error:
+                    # A look-up that fails looks like a connection that is gone; the one that worked so far still may.
+                    if line is None or line is instead_of or not isinstance(error.__cause__, AirflowNotFoundException):
+                        raise
+                    line.read_at = now
             assert self._line is not None  # opened above, or open before  # noqa: S101
             return self._line
 
-async def _read_endpoint(conn_id: str) -> Endpoint:
+
+async def _read_endpoint(conn_id: str, service: str) -> Endpoint:
     try:
         conn, extra = await get_connection_in_trigger(conn_id)
     except AirflowNotFoundException as error:
@@ -247,39 +368,59 @@ async def _read_endpoint(conn_id: str) -> Endpoint:
             f"Connection '{conn_id}' is not defined for the triggerer: environment variables and secrets backends must be set "
             "there as on the workers."
         ) from error
-    return Endpoint.from_connection(conn, extra)
+    endpoint = Endpoint.from_connection(conn, extra)
+    if endpoint.service.name != service:
+        raise RequestRejected(
+            f"Connection '{conn_id}' is now of type {endpoint.service.name}; this wait began when it was {service}. "
+            "Clear the task.",
+            service=service,
+        )
+    return endpoint
 
 
 @dataclass(kw_only=True)
 class _Line:
-    """The way to one endpoint: session, TLS, proxy, and the path prefix it turned out to answer below."""
+    """The way to one endpoint: session, TLS, proxy, budget, and the path prefix it turned out to answer below."""
 
     endpoint: Endpoint
     session: aiohttp.ClientSession
     tls: ssl.SSLContext
     proxy: str | None
+    budget: Budget
     prefix: str
     read_at: float
+    turnstile: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
-    async def open(cls, endpoint: Endpoint, session: aiohttp.ClientSession | None) -> _Line:
+    async def open(cls, endpoint: Endpoint, before: _Line | None) -> _Line:
         """Return the line to an endpoint, on the session that is open already if there is one."""
+        now = time.time()
+        if before is not None and before.endpoint == endpoint:
+            before.read_at = now
+            return before
         tls = await asyncio.get_running_loop().run_in_executor(None, _tls_context, endpoint)
+        if before is None:
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=MOST_AT_ONCE), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        else:
+            session = before.session
         return cls(
             endpoint=endpoint,
-            session=session
-            or aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MOST_AT_ONCE), cookie_jar=aiohttp.DummyCookieJar()
-            ),
+            session=session,
             tls=tls,
             # requests' own reading of HTTPS_PROXY and NO_PROXY, so that both paths go the same way
             proxy=endpoint.proxy or select_proxy(endpoint.base_url, get_environ_proxies(endpoint.base_url)),
+            budget=_budget_of(endpoint, now),
             prefix=endpoint.prefix,
-            read_at=time.time(),
+            read_at=now,
         )
 
-    async def ask_status(self, target: Target) -> DocumentStatus:
-        return await self.talk(self.endpoint.service.ask_status(target, self.prefix))
+    def describe(self, now: float) -> str:
+        pace = self.budget.per_minute_now(now)
+        gate = self.budget.closed_until - now
+        limit = "no limit" if pace is None else f"{pace:.0f} calls a minute"
+        return limit + (f", closed for {gate:.0f} s" if gate > 0 else "")
 
     async def talk(self, talk: Talk[T]) -> T:
         """Drive a talk: send each of its questions, hand back the answers, return what it learned."""
@@ -307,11 +448,13 @@ class _Line:
 
     async def _send(self, question: Question) -> Answer:
         endpoint, limit = self.endpoint, self.endpoint.max_reply_bytes
+        headers = endpoint.headers(question)
+        await self._turn()
         try:
             async with self.session.request(
                 question.method,
                 URL(endpoint.url(question), encoded=True),
-                headers=endpoint.headers(question),
+                headers=headers,
                 json=question.json,
                 allow_redirects=False,
                 proxy=self.proxy,
@@ -324,9 +467,45 @@ class _Line:
                     if len(body) > limit:
                         response.close()
                         break
-                return endpoint.answer(response.status, response.headers, bytes(body[: limit + 1]), time.time())
+                answer = endpoint.answer(response.status, response.headers, bytes(body[: limit + 1]), time.time())
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise ServiceUnavailable(endpoint.no_answer(question, error), service=endpoint.service.name) from None
+        self._heed(answer)
+        return answer
+
+    async def _turn(self) -> None:
+        """Wait for this question's turn in the budget; who comes first is served first."""
+        async with self.turnstile:
+            now = time.time()
+            while (opens := self.budget.opens_at(now)) > now:
+                await asyncio.sleep(opens - now)  # noqa: ASYNC110 -- a known time, which a refusal may have moved
+                now = time.time()
+            self.budget.spend(now)
+
+    def _heed(self, answer: Answer) -> None:
+        """Close the gate for all waits when the service says so, and note when it does not."""
+        service, budget, now = self.endpoint.service, self.budget, answer.received_at
+        wait = wait_hint(answer, service.wait_headers)
+        if answer.code == 429 or (answer.code == 503 and wait is not None):
+            if budget.refuse(now, wait):
+                log.warning("%s answered %d: no question for %.0f s.", service.title, answer.code, budget.closed_until - now)
+            return
+        budget.grant(now)
+        if service.left_headers and count(answer.headers.get(service.left_headers[0])) == 0:
+            more_at = count(answer.headers.get(service.left_headers[1], "").split(".")[0])
+            if more_at is not None and now < more_at <= now + 3600:
+                budget.exhaust(float(more_at))
+
+
+def _budget_of(endpoint: Endpoint, now: float) -> Budget:
+    """Return the budget of an endpoint's account; a changed limit begins a new one."""
+    budget = _budgets.get(endpoint.account)
+    if budget is None or (budget.per_minute, budget.share) != (endpoint.calls_per_minute, endpoint.share):
+        budget = Budget(
+            per_minute=endpoint.calls_per_minute, per_day=endpoint.service.calls_per_day, share=endpoint.share, now=now
+        )
+        _budgets[endpoint.account] = budget
+    return budget
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:

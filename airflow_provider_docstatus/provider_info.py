@@ -23,7 +23,8 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Wait for document extraction (Neurolinker, Aitronos, Unsiloed) without holding a worker slot.",
         "versions": [__version__],
         "integrations": [
-            {"integration-name": service.title, "external-doc-url": service.docs, "tags": ["service"]} for service in SERVICES.values()
+            {"integration-name": service.title, "external-doc-url": service.docs, "tags": ["service"]}
+            for service in SERVICES.values()
         ],
         "connection-types": [
             {
@@ -44,8 +45,8 @@ def get_provider_info() -> dict[str, Any]:
                 "description": "Settings of airflow-provider-docstatus.",
                 "options": {
                     "shortest_deferral": {
-                        "description": "Seconds that pass at least between deferring a task and waking it. A scheduler that is slow "
-                        "to process the end of the deferring process fails healthy tasks that come back sooner.",
+                        "description": "Seconds that pass at least between deferring a task and waking it. A scheduler that is "
+                        "slow to process the end of the deferring process fails healthy tasks that come back sooner.",
                         "version_added": "0.1.0",
                         "type": "float",
                         "example": None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ LONGEST_WAIT = 3600.0
 
 _MISSING = object()
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
-_URL_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]*")
+_URL_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]*", re.IGNORECASE)
+_LEVELS_OF_TEXT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +75,28 @@ def first(body: Any, paths: tuple[str, ...]) -> Any:
 
 
 def one_line(text: object) -> str | None:
-    """Return vendor text as one line of bounded length, with the queries of URLs (signatures) cut; None if empty."""
+    """
+    Return vendor text as one line of bounded length; None if empty.
+
+    The queries of URLs (signatures) are cut; what no log or database takes (control characters, halves of a pair) is replaced.
+    """
     if not isinstance(text, str):
-        text = json.dumps(text, ensure_ascii=False, default=str)
+        try:
+            text = json.dumps(text, ensure_ascii=False, default=str)
+        except RecursionError:  # Python 3.12 reads deeper nesting than it writes
+            text = "(nested too deeply)"
     text = _URL_QUERY.sub(r"\1", " ".join(text[: LONGEST_TEXT * 4].split()))
+    text = "".join(c if c.isprintable() else "\ufffd" for c in text)
     return text[: LONGEST_TEXT - 1] + "…" if len(text) > LONGEST_TEXT else text or None
 
 
-def text_in(body: Any) -> str | None:
+def text_in(body: Any, *, levels: int = _LEVELS_OF_TEXT) -> str | None:
     """Find a vendor's error text in the shapes the vendors use (vendors' error pages differ from route to route)."""
     if isinstance(body, Mapping):
         for path in ("error.message", "detail", "message", "error"):
             found = dig(body, path)
             if isinstance(found, Mapping):
-                return text_in(found) or one_line(found)
+                return (text_in(found, levels=levels - 1) if levels else None) or one_line(found)
             if found:
                 return _validation_text(found) if isinstance(found, list) else one_line(found)
         return None
@@ -127,7 +137,7 @@ def wait_hint(answer: Answer, headers: tuple[str, ...]) -> float | None:
         else:
             if seconds > 1e9:
                 seconds -= answer.received_at
-        if seconds == seconds:  # not NaN
+        if not math.isnan(seconds):
             return min(max(seconds, 0.0), LONGEST_WAIT)
     return None
 
@@ -167,11 +177,11 @@ def small_fact(value: Any) -> Any:
     """Return a value fit for ``details``: a number, a bool, a short text or a flat dict of numbers; else None."""
     if isinstance(value, str):
         return one_line(value[:200])
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Mapping) and len(value) <= 20:
-        facts = {str(name)[:50]: fact for name, fact in value.items() if isinstance(fact, (bool, int, float, str))}
+        facts = {one_line(name[:50]) or "": fact for name, fact in value.items() if isinstance(fact, (bool, int, float, str))}
         return {name: small_fact(fact) for name, fact in facts.items()} or None
     return None

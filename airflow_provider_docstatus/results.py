@@ -18,7 +18,7 @@ def checked_size(data: Any, most_bytes: int, *, service: str, id: str) -> Any:  
     :param most_bytes: bytes of JSON.
     :raises ResultTooLarge: it does not; the DAG's author must ask for less, raise the limit, or fetch it in a task.
     """
-    size = len(json.dumps(data, ensure_ascii=False).encode())
+    size = len(json.dumps(data, ensure_ascii=False).encode(errors="surrogatepass"))
     if size > most_bytes:
         raise ResultTooLarge(
             f"The extracted data of {id} is {size:,} bytes, the limit for XCom is {most_bytes:,}. Raise max_bytes if your XCom "

@@ -41,7 +41,7 @@ class DocStatusSensor(BaseSensorOperator):
     :param poke_interval: seconds between two questions (float or timedelta); default: the service's own timing.
     :param timeout: seconds (float or timedelta) from this try's first start, default one hour.
     :raises DocumentFailed: it ended otherwise: the document's owner must look. Not retried; skipped under ``soft_fail``.
-    :raises RequestRejected: key, quota, id, operation or connection: the DAG's author. Not retried, never skipped by ``soft_fail``.
+    :raises RequestRejected: key, quota, id, operation or connection: the DAG's author. Not retried, never skipped.
     :raises UnexpectedReply: ten minutes of replies that are not the vendor's: this package, or a proxy. Retried.
     :raises AirflowSensorTimeout: the time-out passed. Not retried; skipped under ``soft_fail``.
     """
@@ -124,6 +124,8 @@ class DocStatusSensor(BaseSensorOperator):
             ids={"request_id": self.request_id, "document_id": self.document_id, "job_id": self.job_id},
             operation=self.operation,
             poke_interval=self.poke_interval if self.has_poke_interval else None,
+            exponential_backoff=self.exponential_backoff,
+            max_wait=self.max_wait.total_seconds() if self.max_wait is not None else None,
             timeout=self.timeout,
             remembers=not self.reschedule,
         )
@@ -142,15 +144,8 @@ class DocStatusSensor(BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def _get_next_poke_interval(
-        self, started_at: Any, run_duration: Callable[[], float], poke_count: int
-    ) -> float:
+    def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         """Give poke and reschedule mode the timing of the deferrable one."""
-        gate = self._gate
-        if gate is None:
+        if self._gate is None or (self.exponential_backoff and self.reschedule):  # the base counts the pokes of all processes
             return super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        if self.exponential_backoff:
-            pause = super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        else:
-            pause = gate.interval
-        return gate.next_pause(pause)
+        return self._gate.next_pause()

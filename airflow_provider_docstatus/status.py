@@ -69,7 +69,8 @@ class DocumentStatus:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the small JSON form that is pushed to XCom: children as id to state, the first errors by id."""
-        errors = {child.id: child.message or child.word for child in self.children if _is_bad(child.state)}
+        children = {child.id: child for child in self.children}
+        errors = {child.id: child.message or child.word for child in children.values() if _is_bad(child.state)}
         return {
             "service": self.service,
             "kind": self.kind,
@@ -78,7 +79,7 @@ class DocumentStatus:
             "word": self.word,
             "message": self.message,
             "counters": dict(self.counters),
-            "children": {child.id: child.state.value for child in self.children},
+            "children": {child.id: child.state.value for child in children.values()},
             "errors": dict(list(errors.items())[:MOST_ERRORS]),
             "created_at": self.created_at,
             "started_at": self.started_at,
@@ -92,7 +93,9 @@ class DocumentStatus:
     def from_dict(cls, status: Mapping[str, Any]) -> DocumentStatus:
         """Read :meth:`to_dict` back. Raises KeyError, TypeError or ValueError if it is not one."""
         fields = dict(status)
-        errors = fields.pop("errors")
+        errors, states = fields.pop("errors"), fields.pop("children")
+        if not isinstance(errors, dict) or not isinstance(states, dict):
+            raise TypeError("children and errors are dicts")
         children = tuple(
             cls(
                 service=fields["service"],
@@ -102,7 +105,7 @@ class DocumentStatus:
                 word=state,
                 message=errors.get(child_id),
             )
-            for child_id, state in fields.pop("children").items()
+            for child_id, state in states.items()
         )
         return cls(**{**fields, "state": State(fields["state"]), "children": children})
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_docstatus._compat import BaseTrigger, TriggerEvent
 from airflow_provider_docstatus.description import Target
 from airflow_provider_docstatus.poller import poller_for
+from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.verdict import Ending, Wait
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 KWARGS_VERSION = 1
 #: Seconds after the deadline until a wait ends although its last question is still under way.
 OVERTIME = 60.0
+#: Seconds of silence after which a wait says in its log that it still waits.
+HEARTBEAT = 300.0
 
 
 class DocStatusTrigger(BaseTrigger):
@@ -34,7 +37,12 @@ class DocStatusTrigger(BaseTrigger):
     :param service: the service's name (str), which the connection had when the wait began.
     :param route: the service's route (str): ``request``, ``document``, ``job``, or the operation.
     :param id: what is waited for (str).
-    :param poll_interval: seconds between two questions (float).
+    :param prefix: the path prefix that the worker found (str), None for the connection's.
+    :param parent: what the id belongs to (route and id), as far as the worker has learned it; one question about that answers
+        for all that belong to it.
+    :param poke_interval: the user's seconds between two questions (float), None for the service's own timing.
+    :param exponential_backoff: whether each pause is twice the one before (bool).
+    :param max_wait: the longest pause in seconds (float) or None.
     :param asked_at: when the worker asked last (epoch seconds); the first question here is one interval later.
     :param started_at: this try's first start (epoch seconds); the grace for unknown ids counts from it.
     :param deadline: epoch seconds; it survives any number of restarts.
@@ -51,7 +59,11 @@ class DocStatusTrigger(BaseTrigger):
         service: str = "",
         route: str = "",
         id: str = "",  # noqa: A002 -- the field's word
-        poll_interval: float = 10.0,
+        prefix: str | None = None,
+        parent: list[str] | None = None,
+        poke_interval: float | None = None,
+        exponential_backoff: bool = False,
+        max_wait: float | None = None,
         asked_at: float = 0.0,
         started_at: float = 0.0,
         deadline: float = 0.0,
@@ -59,13 +71,17 @@ class DocStatusTrigger(BaseTrigger):
         shortest: float = 5.0,
         **newer: Any,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is untyped
         self.version = version
         self.conn_id = conn_id
         self.service = service
         self.route = route
         self.id = id
-        self.poll_interval = poll_interval
+        self.prefix = prefix
+        self.parent = parent
+        self.poke_interval = poke_interval
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = max_wait
         self.asked_at = asked_at
         self.started_at = started_at
         self.deadline = deadline
@@ -83,7 +99,11 @@ class DocStatusTrigger(BaseTrigger):
                 "service": self.service,
                 "route": self.route,
                 "id": self.id,
-                "poll_interval": self.poll_interval,
+                "prefix": self.prefix,
+                "parent": self.parent,
+                "poke_interval": self.poke_interval,
+                "exponential_backoff": self.exponential_backoff,
+                "max_wait": self.max_wait,
                 "asked_at": self.asked_at,
                 "started_at": self.started_at,
                 "deadline": self.deadline,
@@ -93,7 +113,7 @@ class DocStatusTrigger(BaseTrigger):
             },
         )
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:  # type: ignore[override]  # the base declares a coroutine
+    async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then send one small event (:meth:`~.verdict.Ending.to_event`)."""
         began = time.monotonic()
         ending = await self._wait()
@@ -104,9 +124,16 @@ class DocStatusTrigger(BaseTrigger):
     async def _wait(self) -> Ending:
         if not isinstance(self.version, int) or self.version > KWARGS_VERSION or self.newer or self.service not in SERVICES:
             return self._unreadable()
+        service = SERVICES[self.service]
+        rhythm = Rhythm(
+            base=service.poll_interval,
+            interval=self.poke_interval,
+            backoff=self.exponential_backoff,
+            longest=self.max_wait,
+        )
         wait = Wait(
             service=self.service,
-            title=SERVICES[self.service].title,
+            title=service.title,
             id=self.id,
             started_at=self.started_at,
             deadline=self.deadline,
@@ -114,19 +141,30 @@ class DocStatusTrigger(BaseTrigger):
         )
         endings: list[Ending] = []
 
+        poller = poller_for(self.conn_id, self.service)
+        spoke_at = time.time()
+
         def hear(observation: DocumentStatus | DocStatusError, now: float) -> bool:
-            self._tell(wait, observation)
+            nonlocal spoke_at
+            if self._tell(wait, observation):
+                spoke_at = now
+            elif now > spoke_at + HEARTBEAT:
+                spoke_at = now
+                self.log.info("%s still waits after %.0f s; %s", self.id, now - self.started_at, poller.describe(now))
             ending = wait.hear(observation, now)
             if ending is not None:
                 endings.append(ending)
             return ending is not None
 
-        listening = poller_for(self.conn_id).listen(
+        listening = poller.listen(
             Target(route=self.route, id=self.id),
             hear,
-            first_at=self.asked_at + self.poll_interval,
-            interval=self.poll_interval,
+            rhythm=rhythm,
+            first_at=self.asked_at + rhythm.pause(age=self.asked_at - self.started_at, turn=1, dice=0.0),
+            started_at=self.started_at,
             deadline=self.deadline,
+            parent=Target(route=self.parent[0], id=self.parent[1]) if self.parent else None,
+            prefix=self.prefix,
         )
         try:
             await asyncio.wait_for(listening, max(self.deadline - time.time(), 0.0) + OVERTIME)
@@ -142,10 +180,14 @@ class DocStatusTrigger(BaseTrigger):
             text="This wait was written by a newer airflow-provider-docstatus than the triggerer has: upgrade the triggerer.",
         )
 
-    def _tell(self, wait: Wait, observation: DocumentStatus | DocStatusError) -> None:
-        """Say what changed, not that nothing did."""
+    def _tell(self, wait: Wait, observation: DocumentStatus | DocStatusError) -> bool:
+        """Say what changed, not that nothing did; return whether anything was said."""
         if isinstance(observation, DocumentStatus):
-            if wait.status is None or wait.status.word != observation.word or wait.trouble is not None:
+            is_new = wait.status is None or wait.status.word != observation.word or wait.trouble is not None
+            if is_new:
                 self.log.info("%s %s is %s", self.service, self.id, observation.word)
-        elif wait.trouble is None or str(wait.trouble) != str(observation):
-            self.log.warning("%s", observation)
+        else:
+            is_new = str(wait.trouble) != str(observation)
+            if is_new:
+                self.log.warning("%s", observation)
+        return is_new

@@ -46,7 +46,7 @@ def _for_good(error: type[DocStatusError]) -> type[DocStatusError]:
     return type(error.__name__, (error, AirflowFailException), {"__doc__": error.__doc__, "__module__": __name__})
 
 
-_FOR_GOOD = {
+_FOR_GOOD: dict[type[DocStatusError], type[DocStatusError]] = {
     error: _for_good(error)
     for error in (
         DocumentFailed,

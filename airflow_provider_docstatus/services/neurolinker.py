@@ -29,7 +29,6 @@ _DOCUMENT_OF_A_REQUEST = Route(
         "file_type": ("result.file_type",),
         "file_size_bytes": ("result.file_size_bytes",),
         "total_pages": ("result.total_pages",),
-        "credits": ("result.billing.amount",),
     },
 )
 _DOCUMENT = Route(
@@ -48,6 +47,7 @@ _DOCUMENT = Route(
         "file_size_bytes": ("file_size_bytes",),
         "total_pages": ("total_pages",),
     },
+    parent=("request", "request_id"),
 )
 _REQUEST = Route(
     kind="request",

@@ -29,12 +29,11 @@ _JOB = Route(
     docs=f"{_DOCS}/jobs/status",
     key_optional=True,
     ids=("job_id", "id"),
+    errors=("error", "error_details.message", "error_message", "message"),  # a batch and a list name it error_details
     times=_TIMES,
     details={**_FILE, **_PROGRESS, "type": ("type", "operation"), "file_hash": ("pdf_hash",)},
     # 400 and 500 carry the job's state here: not finished yet, and failed.
-    result=ResultRoute(
-        path="/jobs/{id}/result", has_status=False, codes={400: State.RUNNING, 500: State.FAILED}
-    ),
+    result=ResultRoute(path="/jobs/{id}/result", has_status=False, codes={400: State.RUNNING, 500: State.FAILED}),
 )
 
 
@@ -168,13 +167,12 @@ UNSILOED = ServiceDescription(
     settle=_believe_the_flag,
     error_text=_error_text,
     is_quota=_is_used_up,
+    calls_per_minute=60,  # per organisation, documented for POST /parse; nowhere said that questions do not count
     poll_interval=10.0,  # brief: every 5 to 10 s, never under 2
     least_poll_interval=2.0,
     grace=15.0,
     retention="jobs and results are kept for 7 days",
-    many=ManyRoute(
-        path="/jobs/status", parameter="job_ids", items="jobs", query={"include_progress": "true"}, key_optional=True
-    ),
+    many=ManyRoute(path="/jobs/status", parameter="job_ids", items="jobs", query={"include_progress": "true"}, key_optional=True),
     listing=ListRoute(
         path="/jobs",
         items="jobs",
@@ -183,5 +181,5 @@ UNSILOED = ServiceDescription(
         page_size=100,
         key_optional=True,
     ),
-    evidence="vendor's pages and SDK 0.1.7 (extract, parse, classify, split); withdrawn pages only (job, batch, several jobs, list)",
+    evidence="vendor's pages and SDK 0.1.7 (extract, parse, classify, split); withdrawn pages (job, batch, several jobs, list)",
 )

@@ -49,18 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="docstatus-stand-in", description=__doc__)
-    parser.add_argument(
-        "--port", type=int, default=8099, help="port on 127.0.0.1, 0 for any free one (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--job-seconds", type=float, default=5.0, help="how long a job takes (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--latency", type=float, default=0.0, help="seconds every answer takes (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--per-minute", type=float, default=0, help="requests a minute and vendor, 0 for no limit"
-    )
+    parser.add_argument("--port", type=int, default=8099, help="port on 127.0.0.1, 0 for any free one (default: %(default)s)")
+    parser.add_argument("--job-seconds", type=float, default=5.0, help="how long a job takes (default: %(default)s)")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds every answer takes (default: %(default)s)")
+    parser.add_argument("--per-minute", type=float, default=0, help="requests a minute and vendor, 0 for no limit")
     parser.add_argument("--neurolinker-prefix", choices=["/v1", "/api/v1", "both", "redirect"], default="/v1")
     return parser
 

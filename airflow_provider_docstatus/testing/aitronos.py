@@ -95,9 +95,7 @@ def headers(refusal: Refusal | None) -> Mapping[str, str]:
     }
 
 
-def problem(
-    code: str, message: str, system_message: str, details: Mapping[str, object] | None = None
-) -> web.Response:
+def problem(code: str, message: str, system_message: str, details: Mapping[str, object] | None = None) -> web.Response:
     """Return an error in the vendor's envelope."""
     status, kind = PROBLEMS[code]
     error: dict[str, object] = {
@@ -118,7 +116,7 @@ async def extract(request: web.Request) -> web.Response:
     """Accept one file; ``sync=true`` answers when it is done."""
     desk, parts = request.app[DESK], await request.post()
     refused = _refuse_parts(parts.get("file"), parts.get("schema"), "file")
-    if refused:
+    if refused is not None:  # in aiohttp 3.9 an answer is false
         return refused
     file = parts["file"]
     name = file.filename if isinstance(file, web.FileField) else ""
@@ -138,7 +136,7 @@ async def extract_batch(request: web.Request) -> web.Response:
     desk, parts = request.app[DESK], await request.post()
     files = [part for part in parts.getall("files", []) if isinstance(part, web.FileField)]
     refused = _refuse_parts(files[0] if files else None, parts.get("schema"), "files")
-    if refused:
+    if refused is not None:
         return refused
     if len(files) > MOST_FILES:
         return _invalid("files", f"At most {MOST_FILES} files per batch")

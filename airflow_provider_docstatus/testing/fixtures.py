@@ -18,15 +18,11 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, so that ``--strict-markers`` accepts it."""
-    config.addinivalue_line(
-        "markers", "stand_in_vendors(**options): how the fixture stand_in_vendors starts its server"
-    )
+    config.addinivalue_line("markers", "stand_in_vendors(**options): how the fixture stand_in_vendors starts its server")
 
 
 @pytest.fixture
-def stand_in_vendors(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[StandInVendors]:
+def stand_in_vendors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
     """Run the three vendors on a free port for one test, as ``neurolinker_default`` and its siblings.
 
     The connections are set as ``AIRFLOW_CONN_...`` variables for the length of the test. Options go in a

@@ -193,11 +193,7 @@ class Desk:
     def submitted(self, service: Service, kind: str, file_name: str, possible_endings: Iterable[str]) -> Job:
         """Return a job for a submitted file, whose name says how it ends and whether it is slow."""
         name = file_name.lower()
-        steered = [
-            ending
-            for part, ending in ENDING_BY_FILE_NAME.items()
-            if part in name and ending in possible_endings
-        ]
+        steered = [ending for part, ending in ENDING_BY_FILE_NAME.items() if part in name and ending in possible_endings]
         return Job(
             service=service,
             kind=kind,
@@ -210,12 +206,7 @@ class Desk:
 
 def timestamp(epoch_seconds: float, *, zone: str = "Z") -> str:
     """Return an ISO 8601 time in UTC, with the ending the vendor uses for it."""
-    return (
-        datetime.fromtimestamp(epoch_seconds, tz=timezone.utc)
-        .replace(tzinfo=None)
-        .isoformat(timespec="microseconds")
-        + zone
-    )
+    return datetime.fromtimestamp(epoch_seconds, tz=timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + zone
 
 
 def last_segment(url: str) -> str:

@@ -59,9 +59,7 @@ def over_limit(request: web.Request, refusal: Refusal) -> web.Response:  # noqa:
     """Answer 402 for missing credits; a 429 is not documented, so it is FastAPI's."""
     if refusal.reason != "rate":
         return detail(402, "Not enough credits")
-    return detail(
-        429, "Too Many Requests", {"Retry-After": refusal.retry_after} if refusal.retry_after else None
-    )
+    return detail(429, "Too Many Requests", {"Retry-After": refusal.retry_after} if refusal.retry_after else None)
 
 
 def headers(refusal: Refusal | None) -> Mapping[str, str]:  # noqa: ARG001 (none are documented)
@@ -88,17 +86,13 @@ async def _accept(request: web.Request, submitted_as: str) -> web.Response:
         return detail(400, "form must be a JSON object")
     schema = form.get("json_schema")
     if submitted_as == "fields" and (not isinstance(schema, dict) or _unknown_keywords(schema)):
-        return detail(
-            400, f"Unsupported schema keyword: {_unknown_keywords(schema) or 'json_schema is required'}"
-        )
+        return detail(400, f"Unsupported schema keyword: {_unknown_keywords(schema) or 'json_schema is required'}")
     names = [part.filename for part in parts.getall("documents", []) if isinstance(part, web.FileField)]
     names += [last_segment(str(url)) for url in form.get("documents_url") or []]
     if not names:
         return detail(400, "Either documents or documents_url must be provided")
     accepted = request.app[DESK].keep(request_for(request.app[DESK], names, submitted_as))
-    return web.json_response(
-        {"request_uid": accepted.job_id, "status": "submitted", "performance": None, "msg": None}
-    )
+    return web.json_response({"request_uid": accepted.job_id, "status": "submitted", "performance": None, "msg": None})
 
 
 def request_for(desk: Desk, file_names: list[str], submitted_as: str) -> Job:
@@ -162,9 +156,7 @@ async def request_status(request: web.Request) -> web.Response:
     if desk.neurolinker_strict_ids and not _is_uuid(job_id):
         return _not_a_uuid("request_id", job_id)
     job = desk.find(NAME, job_id, "request")
-    return (
-        web.json_response(request_body(job, desk, time.time())) if job else detail(404, "Request not found")
-    )
+    return web.json_response(request_body(job, desk, time.time())) if job else detail(404, "Request not found")
 
 
 async def document_status(request: web.Request) -> web.Response:
@@ -173,9 +165,7 @@ async def document_status(request: web.Request) -> web.Response:
     if desk.neurolinker_strict_ids and not _is_uuid(job_id):
         return _not_a_uuid("document_id", job_id)
     job = desk.find(NAME, job_id, "document")
-    return (
-        web.json_response(document_body(job, desk, time.time())) if job else detail(404, "Document not found")
-    )
+    return web.json_response(document_body(job, desk, time.time())) if job else detail(404, "Document not found")
 
 
 def request_body(job: Job, desk: Desk, now: float) -> dict[str, object]:
@@ -213,11 +203,7 @@ def request_item(document: Job, desk: Desk, now: float) -> dict[str, object]:
         "results",
     )
     result = {name: status[name] for name in (*of_result, "status")}
-    result["billing"] = (
-        {"type": "capture", "amount": 5 * document.pages, "at": timestamp(document.ended_at)}
-        if over
-        else None
-    )
+    result["billing"] = {"type": "capture", "amount": 5 * document.pages, "at": timestamp(document.ended_at)} if over else None
     item = {
         "document_id": document.job_id,
         "filename": document.file_name,
@@ -246,9 +232,7 @@ def document_body(document: Job, desk: Desk, now: float) -> dict[str, object]:
         "started_at": None if state == "waiting" else timestamp(document.started_at),
         "completed_at": timestamp(document.ended_at) if document.is_over(now) else None,
         "results": {"storage_path": storage_path(document), "cropped_images": images} if completed else None,
-        "document_page_url": f"{WEB_PAGE}/{document.parent}/extractions/{document.job_id}"
-        if completed
-        else None,
+        "document_page_url": f"{WEB_PAGE}/{document.parent}/extractions/{document.job_id}" if completed else None,
         **_error_field(document, desk, now),
         **document.reply,
     }
@@ -308,9 +292,7 @@ async def documents(request: web.Request) -> web.Response:
         "message": f"Retrieved {len(items) - failed} of {len(items)} documents",
     }
     if what == "images":
-        reply["total_images"] = sum(
-            len(images) for item in items if isinstance(images := item.get("content"), list)
-        )
+        reply["total_images"] = sum(len(images) for item in items if isinstance(images := item.get("content"), list))
     return web.json_response(reply)
 
 
@@ -338,18 +320,14 @@ def _result_item(request: web.Request, document: Job | None, job_id: str, what: 
 
 def markdown(document: Job) -> str:
     """Return the document's text as markdown."""
-    return f"# {document.file_name}\n\n" + "\n".join(
-        f"- **{name}**: {value}" for name, value in document.content.items()
-    )
+    return f"# {document.file_name}\n\n" + "\n".join(f"- **{name}**: {value}" for name, value in document.content.items())
 
 
 CONTENT: dict[str, Callable[[Job], object]] = {
     "markdown": markdown,
     "json": lambda document: dict(document.content),
     "images": lambda document: [f"{document.job_id}-{page}.png" for page in range(1, document.pages + 1)],
-    "page-summaries": lambda document: [
-        {"page": page, "summary": "An invoice"} for page in range(1, document.pages + 1)
-    ],
+    "page-summaries": lambda document: [{"page": page, "summary": "An invoice"} for page in range(1, document.pages + 1)],
     "section-summaries": lambda _: [{"section": "Invoice", "summary": "An invoice"}],
     "document-summary": lambda _: "An invoice",
     "fields": lambda document: dict(document.content),
@@ -363,9 +341,7 @@ async def make_zip(request: web.Request) -> web.Response:
     job = request.app[DESK].find(NAME, str(body.get("request_id")), "request")
     if job is None:
         return detail(404, "Request not found")
-    return web.json_response(
-        {"success": True, "url": link(request, f"{job.job_id}/zip"), "message": "ZIP created"}
-    )
+    return web.json_response({"success": True, "url": link(request, f"{job.job_id}/zip"), "message": "ZIP created"})
 
 
 async def tasks(request: web.Request) -> web.Response:
@@ -380,9 +356,7 @@ async def tasks(request: web.Request) -> web.Response:
         }
         for job in request.app[DESK].jobs_of(NAME, "request")
     ]
-    return web.json_response(
-        {"success": True, "tasks": {"requests": requests}, "message": f"Found {len(requests)} requests"}
-    )
+    return web.json_response({"success": True, "tasks": {"requests": requests}, "message": f"Found {len(requests)} requests"})
 
 
 ROUTES = [

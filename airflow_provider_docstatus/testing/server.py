@@ -30,9 +30,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 VENDORS: tuple[Vendor, ...] = (neurolinker, aitronos, unsiloed)
 VENDOR_BY_NAME: dict[str, Vendor] = {vendor.NAME: vendor for vendor in VENDORS}
-VENDOR_BY_HANDLER: dict[object, Vendor] = {
-    route.handler: vendor for vendor in VENDORS for route in vendor.ROUTES
-}
+VENDOR_BY_HANDLER: dict[object, Vendor] = {route.handler: vendor for vendor in VENDORS for route in vendor.ROUTES}
 FIRST_KIND = {"neurolinker": "request", "aitronos": "job", "unsiloed": "extract"}
 LARGEST_UPLOAD = 100 * 1024 * 1024
 START_SECONDS = 10.0
@@ -112,23 +110,16 @@ class StandInVendors(Desk):
 
     def connections(self) -> dict[str, dict[str, str]]:
         """Return an Airflow connection for each vendor, by its connection id."""
-        return {
-            f"{name}_default": {"conn_type": name, "host": self.url, "password": key}
-            for name, key in self.keys.items()
-        }
+        return {f"{name}_default": {"conn_type": name, "host": self.url, "password": key} for name, key in self.keys.items()}
 
     def environment(self) -> dict[str, str]:
         """Return the connections as the environment variables Airflow reads them from."""
-        return {
-            f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in self.connections().items()
-        }
+        return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in self.connections().items()}
 
     def start(self) -> None:
         """Start serving; return once requests are answered."""
         listening: Future[int] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(listening)), name="stand-in-vendors", daemon=True
-        )
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(listening)), name="stand-in-vendors", daemon=True)
         self._thread.start()
         self.port = listening.result(START_SECONDS)
 
@@ -140,7 +131,7 @@ class StandInVendors(Desk):
             self._thread.join()
             self._thread = None
 
-    def add_job(  # noqa: PLR0913 (each is one field of Job)
+    def add_job(
         self,
         service: Service,
         kind: str = "",
@@ -175,10 +166,7 @@ class StandInVendors(Desk):
             self.keep(_request([document], {}))
             return document.job_id
         own = {name: details.pop(name) for name in OF_THE_REQUEST if name in details}
-        made = [
-            one if isinstance(one, Job) else _job(service, "document", one, details)
-            for one in _endings(ends, documents)
-        ]
+        made = [one if isinstance(one, Job) else _job(service, "document", one, details) for one in _endings(ends, documents)]
         return self.keep(_request(made, own)).job_id
 
     def add_batch(self, job_ids: Sequence[str], batch_id: str | None = None) -> str:
@@ -203,7 +191,7 @@ class StandInVendors(Desk):
         """Lose a job, as a vendor does when its results expire: its id is unknown from now on."""
         del self.jobs[job_id]
 
-    def answer_next(  # noqa: PLR0913 (each is one field of Fault)
+    def answer_next(
         self,
         status: int | None = 503,
         *,
@@ -221,7 +209,7 @@ class StandInVendors(Desk):
         """Answer the next matching requests with a fault instead of the truth.
 
         The parameters are the fields of ``Fault``; several faults are used up in the order they were asked
-        for. Limits, keys and latency do not apply to a request that gets a fault.
+        for. Limits, keys and latency do not apply to a request that is not left to the vendor.
 
         :returns: the fault; its ``times`` tells how often it is still to be used.
         """
@@ -246,7 +234,7 @@ class StandInVendors(Desk):
         self._faults.clear()
         self._limits.clear()
 
-    def limit(  # noqa: PLR0913 (each is one field of Limit)
+    def limit(
         self,
         service: Service,
         per_minute: float,
@@ -281,9 +269,7 @@ class StandInVendors(Desk):
         await runner.cleanup()
 
     def _application(self) -> web.Application:
-        application = web.Application(
-            middlewares=[self._record, self._disturb, self._guard], client_max_size=LARGEST_UPLOAD
-        )
+        application = web.Application(middlewares=[self._record, self._disturb, self._guard], client_max_size=LARGEST_UPLOAD)
         application[DESK] = self
         for vendor in VENDORS:
             application.add_routes(vendor.ROUTES)

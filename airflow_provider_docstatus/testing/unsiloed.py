@@ -365,9 +365,7 @@ def split_body(job: Job, request: web.Request, now: float) -> dict[str, object]:
     body: dict[str, object] = {
         "job_id": job.job_id,
         "status": word_of(job, now),
-        "progress": "Classification failed with error"
-        if state == "failed"
-        else "Starting document processing...",
+        "progress": "Classification failed with error" if state == "failed" else "Starting document processing...",
         "file_url": link(request, f"{job.job_id}/{job.file_name}"),
         "file_name": job.file_name,
         "parameters": {"classes": ["Invoice", "Contract"]},
@@ -399,9 +397,7 @@ async def generic_status(request: web.Request) -> web.Response:
     """Answer for a job of any operation, in the words of the generic route."""
     job_id = request.match_info["job_id"]
     job = request.app[DESK].find(NAME, job_id, *OPERATIONS)
-    return (
-        web.json_response(generic_body(job, time.time())) if job else detail(404, f"Job {job_id} not found")
-    )
+    return web.json_response(generic_body(job, time.time())) if job else detail(404, f"Job {job_id} not found")
 
 
 def generic_body(job: Job, now: float) -> dict[str, object]:
@@ -432,9 +428,7 @@ async def generic_result(request: web.Request) -> web.Response:
         return detail(400, f"Job {job_id} is still processing")
     if job.state(now) not in {"completed", "review"}:
         return detail(500, f"Job {job_id} failed: {job.error}")
-    return web.json_response(
-        result_of(job, request) | {"processing_time": round(job.ended_at - job.started_at, 3)}
-    )
+    return web.json_response(result_of(job, request) | {"processing_time": round(job.ended_at - job.started_at, 3)})
 
 
 def result_of(job: Job, request: web.Request) -> dict[str, object]:
@@ -452,9 +446,7 @@ async def many_status(request: web.Request) -> web.Response:
     """Answer for a comma-separated list of ids; an unknown one gets an entry with an error."""
     asked = request.query.get("job_ids", "")
     if not asked:
-        return detail(
-            422, [{"type": "missing", "loc": ["query", "job_ids"], "msg": "Field required", "input": None}]
-        )
+        return detail(422, [{"type": "missing", "loc": ["query", "job_ids"], "msg": "Field required", "input": None}])
     with_progress = request.query.get("include_progress", "").lower() == "true"
     now, desk = time.time(), request.app[DESK]
     entries = []
@@ -467,9 +459,7 @@ async def many_status(request: web.Request) -> web.Response:
 def _many_entry(job: Job, now: float, *, with_progress: bool) -> dict[str, object]:
     generic = generic_body(job, now)
     names = ("type", "created_at", "updated_at", "error")
-    entry = {"job_id": job.job_id, "status": many_word(job, now)} | {
-        name: generic[name] for name in names if name in generic
-    }
+    entry = {"job_id": job.job_id, "status": many_word(job, now)} | {name: generic[name] for name in names if name in generic}
     if with_progress:
         entry["progress"] = {"percentage": percentage(job, now)}
     return entry
@@ -513,9 +503,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     except ValueError as error:
         return detail(422, [{"type": "value_error", "loc": ["query"], "msg": str(error), "input": None}])
     if not 1 <= limit <= MOST_LISTED or offset < 0:
-        return detail(
-            422, [{"type": "value_error", "loc": ["query", "limit"], "msg": "1 to 100", "input": limit}]
-        )
+        return detail(422, [{"type": "value_error", "loc": ["query", "limit"], "msg": "1 to 100", "input": limit}])
     tags = set(filter(None, query.get("tags", "").split(",")))
     found = [
         job

@@ -70,4 +70,4 @@ def parsed_json(text: object) -> object:
 
 def link(request: web.Request, path: str) -> str:
     """Return a signed-looking link into the stand-in's own storage, which wants no key."""
-    return f"{request.url.origin()}/storage/{path}?signature=stand-in"
+    return f"{request.scheme}://{request.host}/storage/{path}?signature=stand-in"

@@ -85,8 +85,8 @@ def test_it_reads_headers_of_the_submit(client: Aitronos) -> None:
         ("cancel.pdf", "cancelled", True, None),
     ],
 )
-def test_it_reads_every_bad_end(  # noqa: PLR0913 (a table)
-    vendors: StandInVendors, client: Aitronos, file_name: str, status: str, success: bool, error: str | None
+def test_it_reads_every_bad_end(
+    vendors: StandInVendors, client: Aitronos, *, file_name: str, status: str, success: bool, error: str | None
 ) -> None:
     """The SDK's model has no error message; it keeps unknown fields."""
     vendors.aitronos_failed_success = success
@@ -111,9 +111,7 @@ def test_it_refuses_the_batch_the_page_describes(client: Aitronos) -> None:
 
 
 @pytest.mark.parametrize("shape", ["float", "percent"])
-def test_it_refuses_the_confidence_the_pages_describe(
-    vendors: StandInVendors, client: Aitronos, shape: str
-) -> None:
+def test_it_refuses_the_confidence_the_pages_describe(vendors: StandInVendors, client: Aitronos, shape: str) -> None:
     """Page, docstring and model contradict each other: 0.95, 95.5 or an object."""
     vendors.aitronos_confidence = shape  # type: ignore[assignment]  # one of the three
     job_id = vendors.add_job("aitronos", seconds=0)
@@ -137,7 +135,7 @@ def test_it_reports_a_wrong_key(vendors: StandInVendors) -> None:
 
 def test_it_can_log_in_with_a_token(vendors: StandInVendors) -> None:
     """A token goes into ``Authorization``."""
-    client = Aitronos(base_url=vendors.url, api_key="", token="jwt_stand_in")  # noqa: S106 (no secret)
+    client = Aitronos(base_url=vendors.url, api_key="", token="jwt_stand_in")
     job = client.document_extraction.get_job_status(vendors.add_job("aitronos"))
     assert job.status == "pending"
 

@@ -29,9 +29,9 @@ FILE = ("invoice.pdf", b"%PDF")
 SCHEMA = {"type": "object", "properties": {"invoice_number": {"type": "string"}}}
 
 
-def options(vendors: StandInVendors, token: str = "nl_stand_in") -> dict[str, Any]:
+def options(vendors: StandInVendors, key: str = "nl_stand_in") -> dict[str, Any]:
     """Return what a client is made with: the SDK's polling, only faster."""
-    return {"base_url": vendors.url, "token": token, "timeout_s": 3, "poll_interval_s": 0.02}
+    return {"base_url": vendors.url, "token": key, "timeout_s": 3, "poll_interval_s": 0.02}
 
 
 @pytest.fixture
@@ -96,9 +96,7 @@ def test_it_never_stops_on_a_partial_request(client: NeuroLinker) -> None:
         client.extraction.wait_for_request(request_uid, timeout_s=0.3)
 
 
-def test_it_waits_for_an_id_the_vendor_does_not_know_yet(
-    vendors: StandInVendors, client: NeuroLinker
-) -> None:
+def test_it_waits_for_an_id_the_vendor_does_not_know_yet(vendors: StandInVendors, client: NeuroLinker) -> None:
     """The SDK takes a 404 for a deployment that is late."""
     vendors.hidden_seconds = 0.1
     request_uid = extract_request_uid(client.extraction.extract(documents=[FILE]))
@@ -136,9 +134,7 @@ def test_it_fetches_every_kind_of_result(client: NeuroLinker, finished: list[str
     assert all(reply["success"] and reply["successful"] == len(reply["results"]) == 2 for reply in replies)
 
 
-def test_it_gets_fields_of_a_full_extraction_as_an_error_item(
-    client: NeuroLinker, finished: list[str]
-) -> None:
+def test_it_gets_fields_of_a_full_extraction_as_an_error_item(client: NeuroLinker, finished: list[str]) -> None:
     """As the SDK's docstring says: an item inside a 200, no exception."""
     reply = client.extraction.documents.fields(finished)
     assert (reply["failed"], bool(reply["results"][0]["error"])) == (2, True)
@@ -184,9 +180,7 @@ def test_it_reports_an_unsupported_keyword(client: NeuroLinker) -> None:
 
 
 @pytest.mark.parametrize(("prefix", "status"), [("/api/v1", 404), ("redirect", 307)])
-def test_it_knows_one_prefix_only(
-    vendors: StandInVendors, client: NeuroLinker, prefix: str, status: int
-) -> None:
+def test_it_knows_one_prefix_only(vendors: StandInVendors, client: NeuroLinker, prefix: str, status: int) -> None:
     """The SDK asks below ``/v1`` and does not follow redirects."""
     vendors.neurolinker_prefix = prefix  # type: ignore[assignment]  # one of the four
     with pytest.raises(NeuroLinkerAPIError) as raised:

@@ -60,9 +60,7 @@ def named(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("by", ["file", "bytes", "link"])
-def test_it_submits_and_waits(
-    client: UnsiloedClient, named: Callable[[str], Path], operation: str, by: str
-) -> None:
+def test_it_submits_and_waits(client: UnsiloedClient, named: Callable[[str], Path], operation: str, by: str) -> None:
     """Each operation has its own parts, its own route and its own words."""
     document = {"file": named("invoice.pdf")} if by == "file" else {"file": b"%PDF"}
     document = {LINK_NAME[operation]: LINK} if by == "link" else document
@@ -75,7 +73,7 @@ def test_it_submits_and_waits(
 def test_it_submits_and_waits_asynchronously(vendors: StandInVendors, operation: str) -> None:
     """The same with the other client."""
 
-    async def run() -> Any:  # noqa: ANN401 (a class for each operation)
+    async def run() -> Any:
         async with AsyncUnsiloedClient(api_key="us_stand_in", base_url=vendors.url) as client:
             wait = getattr(client, f"{operation}_and_wait")
             return await wait(file=b"%PDF", **ARGUMENTS[operation], **QUICK)
@@ -161,12 +159,8 @@ def test_it_stumbles_over_the_402_of_parse(vendors: StandInVendors, client: Unsi
         client.parse(file=b"%PDF")
 
 
-@pytest.mark.parametrize(
-    ("reason", "text"), [("rate", "Rate limit exceeded"), ("quota", "Usage limit exceeded")]
-)
-def test_it_reports_both_kinds_of_429(
-    vendors: StandInVendors, client: UnsiloedClient, reason: str, text: str
-) -> None:
+@pytest.mark.parametrize(("reason", "text"), [("rate", "Rate limit exceeded"), ("quota", "Usage limit exceeded")])
+def test_it_reports_both_kinds_of_429(vendors: StandInVendors, client: UnsiloedClient, reason: str, text: str) -> None:
     """Only the text tells them apart."""
     vendors.limit("unsiloed", 0, reason=reason)  # type: ignore[arg-type]  # one of the three
     with pytest.raises(APIError, match=text) as raised:

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,10 +28,10 @@ DAG_FILE = Path(__file__).parents[2] / "example_dags" / f"{DAG}.py"
 SERVICES = ("neurolinker", "aitronos", "unsiloed")
 ID_PARAMETER = {"neurolinker": "request_id", "aitronos": "job_id", "unsiloed": "job_id"}
 OPERATION = {"unsiloed": "extract"}
-JOB_SECONDS = 20.0
+JOB_SECONDS = 25.0
 SLOTS = 2
 LIMIT_SECONDS = 180.0
-LONGEST_DATA = 700  # characters
+MOST_LINES = 6  # of one service's data
 
 
 def main() -> int:
@@ -74,7 +75,7 @@ class Teller:
         """Print a line about something if it differs from the last one about it."""
         if self._last.get(about) != text:
             self._last[about] = text
-            self(f"{about:<37} {text}")
+            self(f"{about:<28} {text}")
 
 
 @dataclass
@@ -95,7 +96,7 @@ class Watch:
             if service in self.ids or self._was_sent(service):
                 self._look_at(service)
         waits, busy = self.airflow.pool()["deferred_slots"], self.airflow.busy_slots()
-        self.say.change("Airflow", f"{waits} waits open, {busy} of {SLOTS} worker slots in use")
+        self.say.change("Airflow", f"waits open: {waits}, worker slots in use: {busy} of {SLOTS}")
         self.free_seconds += waits == len(SERVICES) and not busy
 
     def _was_sent(self, service: str) -> bool:
@@ -121,8 +122,10 @@ class Watch:
 
 def words(status: DocumentStatus) -> Iterator[tuple[str, str]]:
     """Yield each document inside a request, or the job itself, and the vendor's word for where it is."""
-    for part in status.children or (status,):
-        yield str(part.details.get("file_name") or f"{part.kind} {part.id[:12]}"), part.word
+    for document in status.children:
+        yield str(document.details["file_name"]), document.word
+    if not status.children:
+        yield f"{status.kind} {status.id.removeprefix('job_')[:8]}", status.word
 
 
 def show_a_run(airflow: RealAirflow, say: Teller) -> bool:
@@ -141,11 +144,10 @@ def show_a_run(airflow: RealAirflow, say: Teller) -> bool:
         say(f"the run failed\n{airflow.failures(DAG, run_id)}")
         return False
     say(f"for {watch.free_seconds} s all {len(SERVICES)} waits were open and no worker slot was in use")
-    say("what was extracted, from XCom:\n")
+    say("what was extracted, from XCom:")
     for service in SERVICES:
-        text = json.dumps(airflow.xcom(DAG, run_id, f"data_of_{service}"), indent=2)
-        shown = text if len(text) <= LONGEST_DATA else f"{text[:LONGEST_DATA]} ..."
-        print(f"{service}: {shown}\n", flush=True)
+        text = json.dumps(airflow.xcom(DAG, run_id, f"data_of_{service}"))
+        print(textwrap.indent(f"{service}\n{textwrap.fill(text, 110, max_lines=MOST_LINES)}\n", "    "), flush=True)
     loaded: list[str] = airflow.xcom(DAG, run_id, "load")
     return sorted(loaded) == sorted(SERVICES)
 

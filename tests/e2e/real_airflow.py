@@ -106,6 +106,9 @@ class RealAirflow:
             "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "5",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+            # The process that supervises a task waits this long (5 s by default) when it saw the task's sockets close before the
+            # task's process was gone, and holds the slot meanwhile: 3.3.2, supervisor.py, _monitor_subprocess()
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
 
@@ -156,8 +159,7 @@ class RealAirflow:
     def _migrate(self) -> None:
         process = self.start("migrate", "db", "migrate")
         if process.wait(HEALTHY_WITHIN) != 0:
-            message = f"`airflow db migrate` failed:\n{self._end_of_log('migrate')}"
-            raise AirflowError(message)
+            raise AirflowError(f"`airflow db migrate` failed:\n{self._end_of_log('migrate')}")
         del self.processes["migrate"]
 
     def _is_healthy(self) -> bool:
@@ -174,15 +176,13 @@ class RealAirflow:
             self._all_alive()
             if time.monotonic() > deadline:
                 ends = "\n".join(f"--- {name}\n{self._end_of_log(name)}" for name in self.processes)
-                message = f"not {claim} within {seconds:.0f} s\n{ends}"
-                raise AirflowError(message)
+                raise AirflowError(f"not {claim} within {seconds:.0f} s\n{ends}")
             time.sleep(0.3)
 
     def _all_alive(self) -> None:
         for name, process in self.processes.items():
             if process.poll() is not None:
-                message = f"{name} ended with code {process.returncode}:\n{self._end_of_log(name)}"
-                raise AirflowError(message)
+                raise AirflowError(f"{name} ended with code {process.returncode}:\n{self._end_of_log(name)}")
 
     def _end_of_log(self, name: str, lines: int = 30) -> str:
         text = (self.home / "out" / f"{name}.log").read_text(errors="replace")
@@ -190,9 +190,7 @@ class RealAirflow:
 
     # ------------------------------------------------------------------- stop
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Stop everything that was started."""
         self.stop()
 
@@ -256,11 +254,9 @@ class RealAirflow:
             reply = self._session.request(method, f"{self.url}/api/v2{path}", timeout=30, **options)
         except requests.RequestException as error:
             self._all_alive()
-            message = f"{method} {path} got no answer: {error}"
-            raise AirflowError(message) from error
+            raise AirflowError(f"{method} {path} got no answer: {error}") from error
         if not reply.ok:
-            message = f"{method} {path} answered {reply.status_code}: {reply.text[:1000]}"
-            raise AirflowError(message)
+            raise AirflowError(f"{method} {path} answered {reply.status_code}: {reply.text[:1000]}")
         return reply.json()
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
@@ -281,8 +277,7 @@ class RealAirflow:
 
     def _is_parsed(self, dag_id: str) -> bool:
         for error in self.api("GET", "/importErrors")["import_errors"]:
-            message = f"{error['filename']} cannot be imported:\n{error['stack_trace']}"
-            raise AirflowError(message)
+            raise AirflowError(f"{error['filename']} cannot be imported:\n{error['stack_trace']}")
         return any(dag["dag_id"] == dag_id for dag in self.api("GET", "/dags", params={"limit": 1000})["dags"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
@@ -308,9 +303,7 @@ class RealAirflow:
         """Return a pool's numbers: ``running_slots``, ``queued_slots``, ``deferred_slots``, ``occupied_slots``."""
         return dict(self.api("GET", f"/pools/{quote(name, safe='')}"))
 
-    def xcom(
-        self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1
-    ) -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1) -> Any:
         """Return an XCom's value, decoded."""
         path = f"{_task_path(dag_id, run_id, task_id)}/xcomEntries/{quote(key, safe='')}"
         return self.api("GET", path, params={"map_index": map_index})["value"]
@@ -320,9 +313,7 @@ class RealAirflow:
         path = f"{_task_path(dag_id, run_id, task_id)}/links"
         return dict(self.api("GET", path, params={"map_index": map_index})["extra_links"])
 
-    def task_log(
-        self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1
-    ) -> str:
+    def task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
         """Return a try's log, worker and triggerer lines together, one message a line."""
         path = f"{_task_path(dag_id, run_id, task_id)}/logs/{try_number}"
         content = self.api("GET", path, params={"map_index": map_index, "full_content": True})["content"]

@@ -99,9 +99,7 @@ def test_a_batch_returns_ids_or_jobs_and_works_on_five_at_a_time(vendors: StandI
     ],
     ids=["no schema", "no file", "too many files"],
 )
-def test_a_submit_is_checked(
-    vendors: StandInVendors, names: tuple[str, ...], part: str, data: dict[str, str]
-) -> None:
+def test_a_submit_is_checked(vendors: StandInVendors, names: tuple[str, ...], part: str, data: dict[str, str]) -> None:
     """What is missing is named in the vendor's envelope."""
     answer = submit(vendors, *names, part=part, **data)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "VALIDATION_ERROR")
@@ -133,9 +131,7 @@ def test_an_unknown_job_is_404_in_the_vendors_envelope(vendors: StandInVendors) 
         ({}, 401),
     ],
 )
-def test_the_key_goes_into_its_own_header(
-    vendors: StandInVendors, headers: dict[str, str], status: int
-) -> None:
+def test_the_key_goes_into_its_own_header(vendors: StandInVendors, headers: dict[str, str], status: int) -> None:
     """A login token goes into ``Authorization``; the key does not, whatever the samples say."""
     answer = ask(vendors, vendors.add_job("aitronos", seconds=math.inf), headers)
     assert answer.status_code == status

@@ -28,7 +28,7 @@ def test_it_serves_until_interrupted() -> None:
         "--job-seconds",
         "0",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own command)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         greeting, *exports = [process.stdout.readline() for _ in range(4)]
         name, value = shlex.split(exports[0])[1].split("=", 1)

@@ -25,9 +25,7 @@ def test_the_marker_sets_options(stand_in_vendors):
 """
 
 
-def test_a_users_suite_gets_the_fixture_and_the_marker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_users_suite_gets_the_fixture_and_the_marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a suite of its own; the plugin is named, so that it works installed and not."""
     (tmp_path / "test_users.py").write_text(USERS_TESTS)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

@@ -37,9 +37,7 @@ def test_an_endless_job_runs_at_once_and_for_ever() -> None:
 )
 def test_a_request_is_what_its_documents_are(documents: dict[str, float], state: str) -> None:
     """A request has no ending of its own."""
-    made = [
-        Job("neurolinker", "document", ends=ends, seconds=s, created_at=0) for ends, s in documents.items()
-    ]
+    made = [Job("neurolinker", "document", ends=ends, seconds=s, created_at=0) for ends, s in documents.items()]
     assert Job("neurolinker", "request", documents=made, created_at=0).state(1) == state
 
 
@@ -54,9 +52,7 @@ def test_a_request_is_what_its_documents_are(documents: dict[str, float], state:
         ("cancel-slow.pdf", {"completed", "cancelled"}, "cancelled", 4),
     ],
 )
-def test_the_file_name_steers_the_ending(
-    file_name: str, possible: set[str], ends: str, seconds: float
-) -> None:
+def test_the_file_name_steers_the_ending(file_name: str, possible: set[str], ends: str, seconds: float) -> None:
     """A name asks only for endings the vendor has."""
     job = Desk(job_seconds=1).submitted("unsiloed", "extract", file_name, possible)
     assert (job.ends, job.seconds) == (ends, seconds)

@@ -26,15 +26,12 @@ def post(vendors: StandInVendors, path: str, body: object) -> requests.Response:
     return requests.post(f"{vendors.url}/v1{path}", json=body, headers=HEADERS, timeout=5)
 
 
-def submit(
-    vendors: StandInVendors, *names: str, path: str = "/v1/extract", **form: object
-) -> requests.Response:
+def submit(vendors: StandInVendors, *names: str, path: str = "/v1/extract", **form: object) -> requests.Response:
     """Submit files by name, or links within ``form``."""
-    files = [("documents", (name, b"%PDF", "application/pdf")) for name in names]
-    data = {"form": json.dumps(form)}
-    # Without files requests would send no multipart body: the form part is then sent as a part without a name.
-    parts = files or [("form", (None, data.pop("form")))]
-    return requests.post(vendors.url + path, headers=HEADERS, files=parts, data=data, timeout=5)
+    # A part without a file name is a plain field; requests sends multipart only where there are "files".
+    parts: list[tuple[str, tuple[str | None, bytes]]] = [("form", (None, json.dumps(form).encode()))]
+    parts += [("documents", (name, b"%PDF")) for name in names]
+    return requests.post(vendors.url + path, headers=HEADERS, files=parts, timeout=5)
 
 
 def status_of(vendors: StandInVendors, answer: requests.Response) -> dict[str, Any]:
@@ -120,9 +117,7 @@ def test_an_undocumented_error_field_can_be_renamed_or_left_out(vendors: StandIn
         ("redirect", "/api/v1/tasks", 200, None),
     ],
 )
-def test_one_prefix_exists_or_both(
-    vendors: StandInVendors, prefix: str, path: str, status: int, body: object
-) -> None:
+def test_one_prefix_exists_or_both(vendors: StandInVendors, prefix: str, path: str, status: int, body: object) -> None:
     """The other prefix has no route."""
     vendors.neurolinker_prefix = prefix  # type: ignore[assignment]  # one of the four
     answer = get(vendors, path)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import ssl
 import time
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +17,8 @@ from airflow_provider_docstatus import testing
 from airflow_provider_docstatus.testing import Job, StandInVendors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_provider_docstatus.testing.jobs import Service
 
 AITRONOS = {"X-API-Key": "ak_stand_in"}
@@ -85,6 +90,35 @@ def test_latency_slows_every_answer(vendors: StandInVendors) -> None:
     assert time.monotonic() - begin >= 0.05
 
 
+def test_it_can_speak_tls(tmp_path: Path) -> None:
+    """The URL becomes https; the certificate is the caller's."""
+    certificate = _self_signed(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    with StandInVendors(ssl_context=context) as vendors:
+        answer = requests.get(f"{vendors.url}/jobs/1", headers=UNSILOED, timeout=5, verify=str(certificate))
+    assert vendors.url.startswith("https://127.0.0.1:")
+    assert answer.status_code == 404
+
+
+def _self_signed(folder: Path) -> Path:
+    """Write a key and its certificate for the loopback address into one file."""
+    x509 = pytest.importorskip("cryptography.x509")  # Airflow brings it
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(tz=timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "loopback.pem"
+    path.write_bytes(private + builder.add_extension(address, critical=False).sign(key, hashes.SHA256()).public_bytes(pem))
+    return path
+
+
 class TestJobs:
     """Jobs made without submitting anything."""
 
@@ -96,9 +130,7 @@ class TestJobs:
             ("unsiloed", "parse", "waiting", "does not end 'waiting'"),
         ],
     )
-    def test_what_the_vendor_has_no_word_for_is_refused(
-        self, service: Service, kind: str, ends: str, message: str
-    ) -> None:
+    def test_what_the_vendor_has_no_word_for_is_refused(self, service: Service, kind: str, ends: str, message: str) -> None:
         """A mistyped test setup fails at once."""
         with pytest.raises(ValueError, match=message):
             StandInVendors().add_job(service, kind, ends=ends)
@@ -178,6 +210,12 @@ class TestFaults:
                 answered,
                 "https://elsewhere.example/",
             )
+
+    def test_text_and_bytes_alike_can_be_cut_off_under_any_status(self, vendors: StandInVendors) -> None:
+        """The given body is the half that arrives."""
+        vendors.answer_next(500, body=b"half", cut_off=True)
+        with requests.get(vendors.url, timeout=5, stream=True) as answer:
+            assert (answer.status_code, answer.headers["Content-Length"]) == (500, "8")
 
     def test_a_connection_can_be_reset(self, vendors: StandInVendors) -> None:
         """The client sees a reset, not an empty answer; the record has no status."""

@@ -11,6 +11,8 @@ import pytest
 import requests
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_docstatus.testing import StandInVendors
 
 HEADERS = {"api-key": "us_stand_in"}
@@ -30,11 +32,9 @@ STATUS_PATH = {
 }
 
 
-def get(
-    vendors: StandInVendors, path: str, headers: dict[str, str] = HEADERS, **query: str
-) -> requests.Response:
+def get(vendors: StandInVendors, path: str, headers: Mapping[str, str] = HEADERS, **query: str) -> requests.Response:
     """Send a GET."""
-    return requests.get(vendors.url + path, params=query, headers=headers, timeout=5)
+    return requests.get(vendors.url + path, params=query, headers=dict(headers), timeout=5)
 
 
 def status(vendors: StandInVendors, kind: str, job_id: str, **query: str) -> dict[str, Any]:
@@ -53,8 +53,8 @@ def status(vendors: StandInVendors, kind: str, job_id: str, **query: str) -> dic
     ],
 )
 @pytest.mark.parametrize("by", ["file", "link"])
-def test_each_operation_has_its_own_parts_code_and_words(  # noqa: PLR0913 (a table)
-    vendors: StandInVendors, kind: str, code: int, first: str, last: str, by: str
+def test_each_operation_has_its_own_parts_code_and_words(
+    vendors: StandInVendors, *, kind: str, code: int, first: str, last: str, by: str
 ) -> None:
     """Files and links go into differently named parts."""
     path, file_part, link_part, data = SUBMITS[kind]
@@ -77,9 +77,7 @@ def test_each_operation_has_its_own_parts_code_and_words(  # noqa: PLR0913 (a ta
         ("/splitter", CATEGORIES, 400, "Either file or file_url must be provided"),
     ],
 )
-def test_a_submit_is_checked(
-    vendors: StandInVendors, path: str, data: dict[str, str], code: int, detail: str | None
-) -> None:
+def test_a_submit_is_checked(vendors: StandInVendors, path: str, data: dict[str, str], code: int, detail: str | None) -> None:
     """The complaints are those of the pages' samples."""
     answer = requests.post(vendors.url + path, headers=HEADERS, data=data, timeout=5)
     assert answer.status_code == code
@@ -160,9 +158,7 @@ def test_chunks_can_be_declined_or_linked_to(vendors: StandInVendors) -> None:
         ("job", '{{"detail": "Job {} not found"}}'),
     ],
 )
-def test_an_id_of_another_operation_is_as_unknown_as_any(
-    vendors: StandInVendors, kind: str, text: str
-) -> None:
+def test_an_id_of_another_operation_is_as_unknown_as_any(vendors: StandInVendors, kind: str, text: str) -> None:
     """The generic route alone sees every operation's jobs."""
     other = vendors.add_job("aitronos")
     answer = get(vendors, f"{STATUS_PATH[kind]}/{other}")
@@ -186,9 +182,7 @@ def test_parse_errors_can_be_bare_json(vendors: StandInVendors) -> None:
         ("/jobs/1", {}, 401),
     ],
 )
-def test_the_generic_family_takes_two_headers(
-    vendors: StandInVendors, path: str, headers: dict[str, str], code: int
-) -> None:
+def test_the_generic_family_takes_two_headers(vendors: StandInVendors, path: str, headers: dict[str, str], code: int) -> None:
     """The other routes take ``api-key`` only."""
     assert get(vendors, path, headers).status_code == code
 
@@ -228,9 +222,7 @@ class TestGenericResult:
             ("split", "files"),
         ],
     )
-    def test_every_operations_result_is_handed_out(
-        self, vendors: StandInVendors, kind: str, field: str
-    ) -> None:
+    def test_every_operations_result_is_handed_out(self, vendors: StandInVendors, kind: str, field: str) -> None:
         """Its shape depends on the operation."""
         body = get(vendors, f"/jobs/{vendors.add_job('unsiloed', kind, seconds=0)}/result").json()
         assert body[field]
@@ -249,7 +241,7 @@ class TestMany:
         done = vendors.add_job("unsiloed", "parse", seconds=0)
         failed = vendors.add_job("unsiloed", "extract", seconds=0, ends="failed", error="torn")
         half = vendors.add_job("unsiloed", "split", seconds=1000, created_at=time.time() - 505)
-        ids = ",".join([done, failed, half, "unknown"])
+        ids = f"{done},{failed},{half},unknown"
         jobs = get(vendors, "/jobs/status", job_ids=ids, include_progress="true").json()["jobs"]
         assert [job["job_id"] for job in jobs] == [done, failed, half, "unknown"]
         assert [job["status"] for job in jobs] == ["completed", "failed", "processing", None]
@@ -285,8 +277,7 @@ class TestMany:
 
     def test_jobs_are_listed_by_filter_and_page(self, vendors: StandInVendors) -> None:
         """The newest come first."""
-        made = {"created_at": 1_700_000_000.0, "seconds": 0}
-        old = vendors.add_job("unsiloed", "parse", ends="failed", tags=("a", "b"), **made)
+        old = vendors.add_job("unsiloed", "parse", ends="failed", seconds=0, created_at=1_700_000_000.0, tags=("a", "b"))
         new = vendors.add_job("unsiloed", "extract", ends="review", seconds=0)
         vendors.add_job("aitronos")
 
@@ -305,9 +296,7 @@ class TestMany:
             "has_more": False,
         }
 
-    @pytest.mark.parametrize(
-        "query", [{"limit": "0"}, {"limit": "101"}, {"limit": "x"}, {"created_after": "x"}]
-    )
+    @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "101"}, {"limit": "x"}, {"created_after": "x"}])
     def test_a_list_that_cannot_be_is_422(self, vendors: StandInVendors, query: dict[str, str]) -> None:
         """As FastAPI checks a query."""
         assert get(vendors, "/jobs", **query).status_code == 422
@@ -322,9 +311,7 @@ class TestMany:
             (501, "/jobs/status", {"detail": "Not Implemented"}),
         ],
     )
-    def test_they_may_not_exist(
-        self, vendors: StandInVendors, switch: int, path: str, body: dict[str, str]
-    ) -> None:
+    def test_they_may_not_exist(self, vendors: StandInVendors, switch: int, path: str, body: dict[str, str]) -> None:
         """Then ``status`` is taken for a job's id; a single job is answered all the same."""
         vendors.unsiloed_many = switch  # type: ignore[assignment]  # one of the three
         answer = get(vendors, path)

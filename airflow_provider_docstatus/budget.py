@@ -1,0 +1,124 @@
+"""How many questions one key may ask, and when. Pure: the clock is handed in; no asyncio, no I/O."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+#: The part of a limit that may be used at once; the rest comes evenly, so that no rolling minute holds more than the limit.
+BURST = 0.1
+DAY_BURST = 0.5
+#: After a refusal the rate is halved, but never below this part of the limit.
+LEAST_RATE = 1 / 32
+#: Seconds in which a halved rate grows back by the whole limit.
+GROW_BACK = 300.0
+#: Seconds of the first pause when a refusal names none; each further one in a row doubles it.
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 120.0
+#: Tokens are sums of floats.
+ALMOST = 1e-9
+
+
+@dataclass(kw_only=True)
+class _Bucket:
+    """Tokens that come at a rate (per second) and are kept up to a burst; each question takes one."""
+
+    rate: float
+    burst: float
+    tokens: float
+    at: float
+
+    @classmethod
+    def of(cls, limit: float, window: float, burst: float, now: float) -> _Bucket:
+        """Return a bucket that lets no rolling window have more than the limit: ``burst + rate x window <= limit``."""
+        if limit < 1 / BURST:  # no room for a burst: evenly spaced questions alone keep the limit
+            return cls(rate=(math.floor(limit) or limit) / window, burst=1.0, tokens=1.0, at=now)
+        return cls(rate=(limit - burst) / window, burst=burst, tokens=burst, at=now)
+
+    def fill(self, now: float, pace: float) -> None:
+        self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate * pace)
+        self.at = max(self.at, now)
+
+    def ready_at(self, now: float, pace: float) -> float:
+        return now if self.tokens >= 1 - ALMOST else now + (1 - self.tokens) / (self.rate * pace)
+
+
+@dataclass(kw_only=True)
+class Budget:
+    """
+    The request budget of one key at one host, as far as this process may use it.
+
+    :param per_minute: the vendor's limit in any 60 s; None if it has none.
+    :param per_day: the vendor's limit in any 24 h, None if it has none; best effort, since other processes count too.
+    :param share: the part of both that is used here (0 to 1); the rest is for workers and other clients.
+    :param now: epoch seconds (float).
+    """
+
+    per_minute: float | None
+    per_day: float | None = None
+    share: float = 1.0
+    now: float = 0.0
+    closed_until: float = 0.0
+    refusals: int = 0
+    _pace: float = 1.0
+    _pace_at: float = 0.0
+    _buckets: list[_Bucket] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start with full buckets."""
+        self._buckets = [
+            _Bucket.of(limit * self.share, window, limit * self.share * burst, self.now)
+            for limit, window, burst in ((self.per_minute, 60.0, BURST), (self.per_day, 86_400.0, DAY_BURST))
+            if limit is not None
+        ]
+
+    def opens_at(self, now: float) -> float:
+        """Return when the next question may be asked (epoch seconds); ``now`` if at once."""
+        now_open = max(now, self.closed_until)
+        self._fill(now)
+        return max([now_open, *(bucket.ready_at(now, self.pace(now)) for bucket in self._buckets)])
+
+    def spend(self, now: float) -> None:
+        """Count a question that is asked now."""
+        self._fill(now)
+        for bucket in self._buckets:
+            bucket.tokens -= 1
+
+    def refuse(self, now: float, wait: float | None) -> bool:
+        """
+        Close for everybody because the service refused (429, 503), then reopen at half the rate.
+
+        :param wait: seconds the service asked for, None if it named none.
+        :return: whether this closed an open gate; questions that were under way are refused too and count once.
+        """
+        was_open = now >= self.closed_until
+        if was_open:
+            self.refusals += 1
+            self._pace, self._pace_at = max(LEAST_RATE, self.pace(now) / 2), now
+            for bucket in self._buckets:
+                bucket.tokens = min(bucket.tokens, 1.0)
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.refusals - 1, 10)) if wait is None else wait
+        self.closed_until = max(self.closed_until, now + pause)
+        return was_open
+
+    def exhaust(self, until: float) -> None:
+        """Close until a time (epoch seconds) because the service's headers say that nothing is left; no refusal."""
+        self.closed_until = max(self.closed_until, until)
+
+    def grant(self, now: float) -> None:
+        """Note an answer that was no refusal."""
+        if now >= self.closed_until:
+            self.refusals = 0
+
+    def pace(self, now: float) -> float:
+        """Return the part of the rate in use: 1, or less for a while after a refusal."""
+        return min(1.0, self._pace + max(0.0, now - max(self._pace_at, self.closed_until)) / GROW_BACK)
+
+    def per_minute_now(self, now: float) -> float | None:
+        """Return how many questions a minute are possible now; None if there is no limit."""
+        rates = [bucket.rate * 60 * self.pace(now) for bucket in self._buckets]
+        return min(rates) if rates else None
+
+    def _fill(self, now: float) -> None:
+        for bucket in self._buckets:
+            bucket.fill(now, self.pace(now))

@@ -1,0 +1,284 @@
+"""
+What every service's file must hold, and the recorded replies that show it.
+
+A new service: copy the nearest file, save replies as ``tests/replies/<name>.json``, run this; it names what is missing.
+Each reply says where it comes from, with the tags of the vendors' fact sheet: ``[brief]``, ``[docs]``, ``[spec]``, ``[sdk]``,
+``[vtest]``, ``[3p]`` (third party), ``[inf]`` (our inference). "assembled" means that the vendor shows no such reply: its words
+and fields are the source's, their combination is ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from airflow_provider_docstatus import exceptions
+from airflow_provider_docstatus.description import ID_PARAMETERS, Route, ServiceDescription, Target
+from airflow_provider_docstatus.exceptions import DocStatusError, ServiceUnavailable
+from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus.status import DocumentStatus, State
+from tests.talks import answer, hold
+
+REPLIES = Path(__file__).parent.parent / "replies"
+RECORDED = {path.stem: json.loads(path.read_text()) for path in sorted(REPLIES.glob("*.json"))}
+CASES = [pytest.param(name, reply, id=f"{name}-{reply['name']}") for name, replies in RECORDED.items() for reply in replies]
+TIMES = {"created_at", "started_at", "updated_at", "completed_at"}
+LONGEST_MESSAGE = 700
+
+each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+
+
+def all_routes(service: ServiceDescription) -> dict[str, Route]:
+    routes = dict(service.routes)
+    routes |= {f"{name}.child": route.child for name, route in service.routes.items() if route.child}
+    return routes | ({"list": service.listing.item} if service.listing else {})
+
+
+def placeholders(path: str) -> list[str]:
+    return [name for _, name, _, _ in string.Formatter().parse(path) if name is not None]
+
+
+# -- the description ---------------------------------------------------------------------------------------------
+
+
+@each_service
+def test_its_name_is_its_files_and_its_connection_type(service):
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", service.name)
+    module = __import__(f"airflow_provider_docstatus.services.{service.name}", fromlist=["_"])
+    assert getattr(module, service.name.upper()) is service
+    assert SERVICES[service.name] is service
+    assert service.title.lower() == service.name
+
+
+@each_service
+def test_its_host_is_an_https_url_without_a_path(service):
+    host = urlsplit(service.host)
+    assert host.scheme == "https"
+    assert host.hostname
+    assert not (host.path or host.query or host.fragment or host.username)
+
+
+@each_service
+def test_it_names_its_pages_and_its_evidence(service):
+    assert service.docs.startswith("https://")
+    assert service.evidence
+    assert service.retention
+    for route in service.routes.values():
+        assert route.docs.startswith("https://")
+
+
+@each_service
+def test_every_way_to_send_the_key_has_a_header_and_a_place_for_it(service):
+    assert service.auth
+    for header, template in service.auth.values():
+        assert re.fullmatch(r"[A-Za-z-]+", header)
+        assert placeholders(template) == ["key"]
+
+
+@each_service
+def test_its_words_are_lower_case_and_tell_how_a_job_ends(service):
+    assert {State.RUNNING, State.SUCCEEDED, State.FAILED} <= set(service.words.values())
+    for word, state in service.words.items():
+        assert word
+        assert word == word.strip().lower()
+        assert isinstance(state, State)
+
+
+@each_service
+def test_its_prefixes_and_paths_can_be_joined(service):
+    assert all(re.fullmatch(r"(/[a-z0-9]+)*", prefix) for prefix in service.prefixes)
+    assert len(set(service.prefixes)) == len(service.prefixes)
+    paths = [content.path for content in service.contents.values()]
+    paths += [optional.path for optional in (service.many, service.listing) if optional]
+    for path in paths:
+        assert re.fullmatch(r"(/[a-z-]+)+", path)
+
+
+@each_service
+def test_every_route_asks_for_one_id(service):
+    for route in all_routes(service).values():
+        assert placeholders(route.path) == ["id"]
+        assert route.path.startswith("/")
+        assert route.parameter in ID_PARAMETERS
+        assert route.ids, "without it an answer about another id goes unnoticed"
+        assert route.kind in ("request", "document", "job", "batch")
+
+
+@each_service
+def test_every_route_leads_to_data(service):
+    for route in service.routes.values():
+        if service.contents:
+            assert route.result is None
+        else:
+            assert route.result is not None
+            assert placeholders(route.result.path) == ["id"]
+            assert set(route.result.codes.values()) <= set(State)
+    assert bool(service.contents) == (service.read_item is not None)
+
+
+@each_service
+def test_every_route_that_counts_or_has_children_reads_them(service):
+    for route in service.routes.values():
+        assert bool(route.children) == (route.child is not None)
+        if route.kind in ("request", "batch"):
+            assert route.counters
+            assert route.children
+
+
+@each_service
+def test_times_are_fields_of_a_status_and_paths_are_paths(service):
+    assert {field.name for field in fields(DocumentStatus)} >= TIMES
+    for route in all_routes(service).values():
+        assert set(route.times) <= TIMES
+        groups = [route.ids, route.errors, route.links, *route.times.values(), *route.details.values()]
+        assert all(re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", path) for group in groups for path in group)
+        assert route.details.keys().isdisjoint({"user_uid", "user_id"})
+        assert not any("user" in path for group in groups for path in group), "never a user id"
+
+
+@each_service
+def test_other_names_of_operations_lead_to_operations(service):
+    assert bool(service.operations) <= service.has_operations
+    for name, operation in service.operations.items():
+        assert name == name.lower()
+        assert operation in service.routes
+        assert name not in service.routes
+
+
+@each_service
+def test_an_operation_chooses_among_routes_of_one_parameter_only(service):
+    if service.has_operations:
+        assert len({route.parameter for route in service.routes.values()}) == 1
+
+
+@each_service
+def test_its_timing_is_positive_and_never_below_what_the_vendor_asks_for(service):
+    assert service.poll_interval >= service.least_poll_interval > 0
+    assert service.grace >= 0
+    assert all(header == header.lower() for header in service.wait_headers)
+
+
+@each_service
+def test_its_listing_pages_or_does_not(service):
+    if service.listing:
+        assert service.listing.page_size is None or service.listing.page_size > 0
+        assert {"limit", "offset"}.isdisjoint(service.listing.filters)
+
+
+# -- the recorded replies ----------------------------------------------------------------------------------------
+
+
+def test_every_service_has_recorded_replies_and_no_one_else():
+    assert set(RECORDED) == set(SERVICES)
+
+
+@each_service
+def test_every_reply_names_its_source(service):
+    names = [reply["name"] for reply in RECORDED[service.name]]
+    assert len(set(names)) == len(names)
+    for reply in RECORDED[service.name]:
+        assert re.match(r"\[(brief|docs|spec|sdk|vtest|3p|inf)\] \S", reply["source"]), reply["name"]
+
+
+@each_service
+def test_every_word_has_a_recorded_reply(service):
+    seen = {reply["expect"]["word"].lower() for reply in RECORDED[service.name] if "word" in reply["expect"]}
+    assert set(service.words) <= seen
+
+
+@each_service
+def test_every_route_has_a_recorded_reply(service):
+    seen = {reply["route"] for reply in RECORDED[service.name] if reply["ask"] == "status"}
+    assert seen == set(service.routes)
+    asked = {reply["ask"] for reply in RECORDED[service.name]}
+    assert asked >= {"result"} | ({"list"} if service.listing else set()) | ({"statuses"} if service.many else set())
+
+
+@each_service
+def test_every_error_has_a_recorded_reply(service):
+    seen = {(str(reply["code"])[0] + "xx" if reply["code"] >= 500 else reply["code"], reply["expect"].get("error"))
+            for reply in RECORDED[service.name] if reply["ask"] == "status"}  # fmt: skip
+    needed = {
+        (200, "UnexpectedReply"),
+        (200, "UnknownWord"),
+        (401, "KeyRejected"),
+        (402, "QuotaExhausted"),
+        (403, "KeyRejected"),
+        (404, "NotFound"),
+        (422, "RequestRejected"),
+        (429, "RateLimited"),
+        ("5xx", "ServiceUnavailable"),
+    }
+    if service.is_quota is not ServiceDescription.is_quota:
+        needed.add((429, "QuotaExhausted"))
+    assert needed <= seen
+
+
+@pytest.mark.parametrize(("name", "reply"), CASES)
+def test_every_reply_is_read_as_what_it_means(name: str, reply: dict[str, Any]):
+    service, expect = SERVICES[name], dict(reply["expect"])
+    if "error" in expect:
+        with pytest.raises(DocStatusError) as caught:
+            ask(service, reply)
+        check_error(service, reply, caught.value, expect)
+        return
+    got = ask(service, reply)
+    if reply["ask"] == "status":
+        check_status(got, expect)
+    elif reply["ask"] == "result":
+        _, items, errors = got
+        assert items == expect["data"]
+        assert errors == expect.get("errors", {})
+    else:
+        assert {status.id: status.state.value for status in got} == expect["states"]
+        assert {status.id: status.message for status in got if status.message} == expect.get("messages", {})
+
+
+def ask(service: ServiceDescription, reply: dict[str, Any]) -> Any:
+    recorded = answer(reply.get("body"), reply["code"], text=reply.get("text"), headers=reply.get("headers"))
+    prefix, route = service.prefixes[0], reply["route"]
+    if reply["ask"] == "list":
+        talk = service.ask_list(prefix, filters={}, limit=len(reply.get("expect", {}).get("states", "x")), offset=0)
+    elif reply["ask"] == "statuses":
+        talk = service.ask_statuses([Target(route=route, id=one) for one in reply["id"]], prefix, together=True)
+    elif reply["ask"] == "result":
+        known = DocumentStatus(
+            service=service.name, kind=service.routes[route].kind, id=reply["id"], state=State.SUCCEEDED, word="completed"
+        )
+        target = Target(route=route, id=reply["id"])
+        talk = service.ask_result(target, prefix, status=known, content=reply["expect"].get("content"), options={})
+    else:
+        talk = service.ask_status(Target(route=route, id=reply["id"]), prefix)
+    return hold(talk, recorded)[0]
+
+
+def check_status(status: DocumentStatus, expect: dict[str, Any]) -> None:
+    told = status.to_dict()
+    assert {name: told[name] for name in expect} == expect
+    assert DocumentStatus.from_dict(json.loads(json.dumps(told))).to_dict() == told
+    assert len(json.dumps(told)) < 8000, "it travels in trigger events"
+
+
+def check_error(service: ServiceDescription, reply: dict[str, Any], error: DocStatusError, expect: dict[str, Any]) -> None:
+    message = str(error)
+    assert type(error) is getattr(exceptions, expect["error"])
+    for said in expect["says"]:
+        assert said in message
+    for unsaid in expect.get("never_says", ()):
+        assert unsaid not in message
+    assert service.title in message
+    assert error.service == service.name
+    if isinstance(reply["id"], str) and not isinstance(error, ServiceUnavailable):
+        assert reply["id"] in message
+        assert error.id == reply["id"]
+    assert len(message) <= LONGEST_MESSAGE
+    assert "\n" not in message
+    if "retry_after" in expect:
+        assert error.retry_after == expect["retry_after"]

@@ -1,0 +1,119 @@
+"""A task's life without Airflow's processes: what a worker and a triggerer do with our operators, one step after another."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.exceptions import TaskDeferred
+
+from airflow_provider_docstatus.services import SERVICES
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # 3.1 and earlier
+    from airflow.exceptions import AirflowRescheduleException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from airflow_provider_docstatus.triggers import DocStatusTrigger
+
+MODES = ("poke", "reschedule", "deferrable")
+#: Nothing of ours takes longer in a test; what hangs must not hang the run.
+LONGEST = 15.0
+
+
+@dataclass
+class FakeTaskInstance:
+    """What a task instance offers our code, and the XComs that were pushed through it."""
+
+    start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    xcoms: dict[str, Any] = field(default_factory=dict)
+    dag_id: str = "dag"
+    task_id: str = "task"
+    run_id: str = "run"
+    map_index: int = -1
+    try_number: int = 1
+    max_tries: int = 0
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+    def get_first_reschedule_date(self, context: Any) -> datetime:
+        return self.start_date
+
+
+def started(seconds_ago: float) -> FakeTaskInstance:
+    """Return the instance of a task whose try began so long ago."""
+    return FakeTaskInstance(start_date=datetime.fromtimestamp(time.time() - seconds_ago, tz=timezone.utc))
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Let every service be asked every few milliseconds, as the vendors would not like."""
+    quick = {"poll_interval": 0.02, "least_poll_interval": 0.005, **changes}
+    for name, service in list(SERVICES.items()):
+        monkeypatch.setitem(SERVICES, name, replace(service, **quick))
+
+
+def no_reschedules_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare 2.11 the look for a rescheduled sensor's first start in a database that is not there."""
+    from airflow.sensors import base
+
+    if hasattr(base, "_orig_start_date"):
+        monkeypatch.setattr(base, "_orig_start_date", lambda **_: None)
+
+
+def travelled(trigger: Any) -> DocStatusTrigger:
+    """Return a trigger as the triggerer gets it: from its class path and its arguments as JSON."""
+    classpath, kwargs = trigger.serialize()
+    module, name = classpath.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(kwargs)))
+
+
+async def event_of(trigger: DocStatusTrigger) -> Any:
+    """Return the payload of a trigger's event, as JSON brings it to the worker."""
+
+    async def first() -> Any:
+        return (await anext(trigger.run())).payload
+
+    return json.loads(json.dumps(await asyncio.wait_for(first(), LONGEST)))
+
+
+def deferral_of(operator: Any, ti: FakeTaskInstance | None = None) -> TaskDeferred:
+    """Return what an operator defers with; fail if it ends instead."""
+    try:
+        result = operator.execute({"ti": ti or FakeTaskInstance()})
+    except TaskDeferred as deferred:
+        return deferred
+    raise AssertionError(f"it did not defer but returned {result!r}")
+
+
+def run(operator: Any, ti: FakeTaskInstance | None = None) -> Any:
+    """Execute an operator; run its trigger and resume it should it defer."""
+    context = {"ti": ti or FakeTaskInstance()}
+    try:
+        return operator.execute(context)
+    except TaskDeferred as deferred:
+        event = asyncio.run(event_of(travelled(deferred.trigger)))
+        return operator.resume_execution(deferred.method_name, {**(deferred.kwargs or {}), "event": event}, context)
+
+
+def run_rescheduled(make: Callable[[], Any], ti: FakeTaskInstance) -> Any:
+    """Execute a sensor as a new one after every reschedule."""
+    until = time.time() + LONGEST
+    while time.time() < until:
+        try:
+            return make().execute({"ti": ti})
+        except AirflowRescheduleException as later:
+            pause = later.reschedule_date.timestamp() - time.time()
+            assert pause < LONGEST
+            time.sleep(max(0.0, pause))
+    raise AssertionError("it was rescheduled for ever")

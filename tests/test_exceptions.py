@@ -1,0 +1,87 @@
+"""Who must act: the tree is the docstring's, and every class carries what it is about."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from airflow_provider_docstatus import exceptions
+from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
+    DocumentFailed,
+    KeyRejected,
+    NoData,
+    NotFinished,
+    NotFound,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    UnexpectedReply,
+    UnknownWord,
+)
+from airflow_provider_docstatus.status import State
+
+CLASSES = [one for _, one in inspect.getmembers(exceptions, inspect.isclass) if one.__module__ == exceptions.__name__]
+NEEDS = {UnknownWord: {"word": "archived"}}
+
+
+def test_the_drawn_tree_is_the_real_one():
+    drawn, path = {}, {}
+    for line in (exceptions.__doc__ or "").splitlines():
+        match = re.match(r"    ([│├└─ ]*)([A-Z]\w+)", line)
+        if match:
+            depth = len(match[1]) // 4
+            path[depth] = match[2]
+            drawn[match[2]] = path.get(depth - 1, "Exception")
+    assert drawn == {one.__name__: one.__bases__[0].__name__ for one in CLASSES}
+
+
+@pytest.mark.parametrize("error_class", CLASSES, ids=lambda one: one.__name__)
+def test_every_error_says_what_it_is_about(error_class):
+    about = {"service": "unsiloed", "id": "j", "state": State.FAILED, "link": "https://example.com/j"}
+    error = error_class("what happened", **about, **NEEDS.get(error_class, {}))
+    assert str(error) == "what happened"
+    assert {name: getattr(error, name) for name in about} == about
+    assert error_class.__doc__
+    bare = error_class("what happened", **NEEDS.get(error_class, {}))
+    assert (bare.service, bare.id, bare.state, bare.link) == (None, None, None, None)
+
+
+def test_who_is_told_to_wait_is_told_how_long():
+    assert ServiceUnavailable("x", retry_after=3.5).retry_after == 3.5
+    assert RateLimited("x").retry_after is None
+
+
+def test_an_unknown_word_is_kept():
+    assert UnknownWord("x", word="archived").word == "archived"
+
+
+def test_a_misspelt_keyword_is_a_bug_and_crashes():
+    with pytest.raises(TypeError):
+        ServiceUnavailable("x", retryafter=3)
+
+
+@pytest.mark.parametrize(
+    ("error_class", "who"),
+    [
+        (RateLimited, ServiceUnavailable),
+        (KeyRejected, RequestRejected),
+        (QuotaExhausted, RequestRejected),
+        (NotFound, RequestRejected),
+        (NotFinished, RequestRejected),
+        (UnknownWord, UnexpectedReply),
+        (NoData, DocumentFailed),
+    ],
+    ids=lambda one: one.__name__,
+)
+def test_catching_by_who_must_act_catches_it(error_class, who):
+    assert issubclass(error_class, who)
+    others = {ServiceUnavailable, RequestRejected, UnexpectedReply, DocumentFailed} - {who}
+    assert not any(issubclass(error_class, other) for other in others)
+
+
+def test_the_pure_classes_know_nothing_of_airflow():
+    assert DocStatusError.__mro__[1:] == (Exception, BaseException, object)

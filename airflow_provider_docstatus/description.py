@@ -169,8 +169,9 @@ class ListRoute:
 
 @dataclass(frozen=True, kw_only=True)
 class ManyRoute:
-    """A route that answers for several ids at once: ``path?parameter=a,b``."""
+    """A route that answers for several ids at once, ``path?parameter=a,b``, in the words of one of the single routes."""
 
+    route: str
     path: str
     parameter: str
     items: str
@@ -328,25 +329,9 @@ class ServiceDescription:
         answer = yield question
         return self.read_status(target, question, answer)
 
-    def ask_statuses(self, targets: Sequence[Target], prefix: str, *, together: bool) -> Talk[list[DocumentStatus]]:
-        """
-        Ask for several ids on one route, together where the service has a route for it, else one by one.
-
-        :param together: False once a deployment has shown that it has no such route.
-        :raises NoSuchRoute: the route for several ids does not exist here; ask again with ``together=False``.
-        """
-        known: dict[str, DocumentStatus] = {}
-        if together and len(targets) > 1 and self.answers_together(targets[0].route):
-            for chunk in self.chunks([target.id for target in targets]):
-                known.update((yield from self.ask_together(targets[0].route, chunk, prefix)))
-        for target in targets:
-            if target.id not in known:
-                known[target.id] = yield from self.ask_status(target, prefix)
-        return [known[target.id] for target in targets]
-
     def answers_together(self, route_name: str) -> bool:
         """Whether the service describes one question for several ids of a route."""
-        return self.many is not None and self.routes[route_name].kind == "job"
+        return self.many is not None and self.many.route == route_name
 
     def chunks(self, ids: list[str]) -> Iterator[list[str]]:
         """Cut ids into lists that one question for several ids can hold, by the length of its URL."""
@@ -407,19 +392,19 @@ class ServiceDescription:
         :return: the status, the data by id, and the vendor's error text by id for what could not be fetched.
         """
         route = self.routes[target.route]
-        if content is not None and content not in self.contents:
-            known = f"use one of {', '.join(self.contents)}" if self.contents else "leave it out"
-            raise RequestRejected(f"{self.title} has no content={content!r}; {known}.", service=self.name, id=target.id)
+        self._content_name(content)
         if status is None and not (route.result and route.result.has_status):
             status = yield from self.ask_status(target, prefix)
         if self.contents:
             assert status is not None  # no such service has has_status  # noqa: S101
             self._refuse_unfinished(status)
-            choice = self.contents[content or next(iter(self.contents))]
-            items, errors = yield from self._ask_contents(status, choice, options, prefix)
-            if not items and not errors:
+            documents = status.children if status.kind == "request" else (status,)
+            wanted = [one.id for one in documents if one.state is State.SUCCEEDED]
+            items, errors = yield from self.ask_contents(wanted, prefix, content=content, options=options)
+            failed = {one.id: one.message or one.word for one in documents if one.state is not State.SUCCEEDED}
+            if not documents:
                 raise self.no_data(status, "it lists no documents")
-            return status, items, errors
+            return status, items, {**failed, **errors}
         if options:
             raise RequestRejected(f"{self.title} has no content options; leave them out.", service=self.name, id=target.id)
         if status is not None and status.kind == "batch":
@@ -491,29 +476,31 @@ class ServiceDescription:
                 errors[child.id] = str(error)
         return items, errors
 
-    def _ask_contents(
-        self, status: DocumentStatus, choice: Content, options: Mapping[str, Any], prefix: str
+    def ask_contents(
+        self, ids: Sequence[str], prefix: str, *, content: str | None, options: Mapping[str, Any]
     ) -> Talk[tuple[dict[str, Any], dict[str, str]]]:
+        """
+        Ask for the data of finished documents, a few at a time, where data has a route of its own.
+
+        :param content: which of the service's contents, None for the default.
+        :param options: more keys for the request's body.
+        :return: the data by id, and the vendor's error text by id.
+        """
+        choice = self.contents[self._content_name(content) or next(iter(self.contents))]
         assert self.read_item is not None  # the contract test: contents need it  # noqa: S101
-        documents = status.children if status.kind == "request" else (status,)
         items: dict[str, Any] = {}
-        errors = {child.id: child.message or child.word for child in documents if child.state is not State.SUCCEEDED}
-        wanted = [child.id for child in documents if child.state is State.SUCCEEDED]
-        for start in range(0, len(wanted), _DOCUMENTS_AT_ONCE):
-            chunk = wanted[start : start + _DOCUMENTS_AT_ONCE]
+        errors: dict[str, str] = {}
+        for start in range(0, len(ids), _DOCUMENTS_AT_ONCE):
+            chunk = list(ids[start : start + _DOCUMENTS_AT_ONCE])
             question = Question(
                 path=prefix + choice.path,
                 label=f"POST {prefix}{choice.path}",
                 json={"document_ids": chunk, **choice.options, **options},
             )
-            body = self._read_body(question, (yield question), about={"service": self.name, "id": status.id})
+            body = self._read_body(question, (yield question), about={})
             replies = dig(body, "results")
             if not isinstance(replies, list):
-                raise UnexpectedReply(
-                    f"{self.title}: {question.label} answered without a list 'results' for {status.id}.",
-                    service=self.name,
-                    id=status.id,
-                )
+                raise UnexpectedReply(f"{self.title}: {question.label} answered without a list 'results'.", service=self.name)
             by_id = {str(item.get("document_id")): item for item in replies if isinstance(item, Mapping)}
             for document_id in chunk:
                 item = by_id.get(document_id)
@@ -523,6 +510,12 @@ class ServiceDescription:
                 else:
                     errors[document_id] = error
         return items, errors
+
+    def _content_name(self, content: str | None) -> str | None:
+        if content is not None and content not in self.contents:
+            known = f"use one of {', '.join(self.contents)}" if self.contents else "leave it out"
+            raise RequestRejected(f"{self.title} has no content={content!r}; {known}.", service=self.name)
+        return content
 
     def ask_list(self, prefix: str, *, filters: Mapping[str, str], limit: int | None, offset: int) -> Talk[list[DocumentStatus]]:
         """Ask for the jobs of the account, page by page."""

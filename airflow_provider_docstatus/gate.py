@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_docstatus._compat import conf, first_start
-from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus._compat import AirflowSkipException, conf, first_start
+from airflow_provider_docstatus.description import ID_PARAMETERS
+from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
+from airflow_provider_docstatus.many import Group, checked_ids, manifest, needed_of, settle_many
 from airflow_provider_docstatus.schedule import Rhythm
-from airflow_provider_docstatus.status import State
+from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
 from airflow_provider_docstatus.verdict import Ending, Wait, settle
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
     from airflow_provider_docstatus.description import Target
-    from airflow_provider_docstatus.status import DocumentStatus
 
 #: The default time-out of a wait in seconds; Airflow's own is seven days.
 DEFAULT_TIMEOUT = 3600.0
@@ -31,143 +32,240 @@ DEFAULT_WATCH = 3.0
 BACKSTOP = 300.0
 
 
+class WaitingTask(Protocol):
+    """What a gate reads of its sensor or operator."""
+
+    conn_id: str
+    request_id: Any
+    document_id: Any
+    job_id: Any
+    operation: str | None
+    accept: tuple[str, ...]
+    wait_for: float | str
+    fail_fast: bool
+
+    @property
+    def log(self) -> Any:
+        """The task's logger."""
+
+    @property
+    def rhythm_settings(self) -> tuple[float | None, bool, float | None, float]:
+        """``poke_interval`` or None, ``exponential_backoff``, ``max_wait`` or None, ``timeout``; in seconds."""
+
+
+def ids_of(task: WaitingTask) -> dict[str, Any]:
+    """Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list."""
+    given = {name: getattr(task, name) for name in ID_PARAMETERS}
+    return {
+        name: list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) else value
+        for name, value in given.items()
+    }
+
+
 @dataclass(kw_only=True)
 class Gate:
     """
-    One wait, seen from a worker.
+    One wait, for one id or for a list of them, seen from a worker.
 
     :param hook: the way to the service; it does not ask again on its own, the wait does.
-    :param target: what is waited for.
+    :param targets: what is waited for.
+    :param is_list: whether the task named a list, even of one.
     :param rhythm: how often to ask.
-    :param wait: what is remembered of it.
+    :param group: what is remembered of it.
     """
 
+    task: WaitingTask
     hook: DocStatusHook
-    target: Target
+    targets: dict[str, Target]
+    is_list: bool
     rhythm: Rhythm
-    wait: Wait
-    log: Any
+    group: Group
+    started_at: float
+    deadline: float
     asked_at: float = 0.0
     turn: int = 0
+    not_before: float = 0.0
 
     @classmethod
-    def open(
-        cls,
-        context: Context,
-        log: Any,
-        *,
-        conn_id: str,
-        ids: Mapping[str, object],
-        operation: str | None,
-        poke_interval: float | None,
-        exponential_backoff: bool = False,
-        max_wait: float | None = None,
-        timeout: float,
-        remembers: bool = True,
-    ) -> Gate:
+    def open(cls, task: WaitingTask, context: Context, *, remembers: bool = True) -> Gate:
         """
         Check what a task asks for and return its gate; nothing is sent yet.
 
+        :param remembers: whether this process hears all of the wait; in reschedule mode it does not.
         :raises RequestRejected: an id, the operation or the connection is wrong (the DAG's author).
+        :raises AirflowSkipException: the list of ids is empty.
         """
-        hook = DocStatusHook(conn_id, retries=0)
+        poke_interval, backoff, max_wait, timeout = task.rhythm_settings
+        hook = DocStatusHook(task.conn_id, retries=0)
         service = hook.service
-        target = hook.target(**ids, operation=operation)
+        targets, is_list = _targets(hook, task)
         if poke_interval is not None and poke_interval < service.least_poll_interval:
-            log.warning(
+            task.log.warning(
                 "%s asks not to be polled more often than every %g s; poke_interval=%g is raised to that.",
                 service.title,
                 service.least_poll_interval,
                 poke_interval,
             )
             poke_interval = service.least_poll_interval
-        rhythm = Rhythm(base=service.poll_interval, interval=poke_interval, backoff=exponential_backoff, longest=max_wait)
         started_at = first_start(context)
-        wait = Wait(
-            service=service.name,
-            title=service.title,
-            id=target.id,
+        group = Group(
+            waits={
+                one: Wait(
+                    service=service.name,
+                    title=service.title,
+                    id=one,
+                    started_at=started_at,
+                    deadline=started_at + timeout,
+                    grace=service.grace,
+                    remembers=remembers,
+                )
+                for one in targets
+            },
+            needed=needed_of(task.wait_for, len(targets)),
+            accept=task.accept,
+            fail_fast=task.fail_fast,
+        )
+        return cls(
+            task=task,
+            hook=hook,
+            targets=targets,
+            is_list=is_list,
+            rhythm=Rhythm(base=service.poll_interval, interval=poke_interval, backoff=backoff, longest=max_wait),
+            group=group,
             started_at=started_at,
             deadline=started_at + timeout,
-            grace=service.grace,
-            remembers=remembers,
         )
-        return cls(hook=hook, target=target, rhythm=rhythm, wait=wait, log=log)
 
-    def look(self) -> Ending | None:
-        """Ask once; return the ending if there is one."""
-        observation: DocumentStatus | DocStatusError
-        try:
-            observation = self.hook.get_target_status(self.target)
-            before = self.wait.status
-            if before is None or before.word != observation.word:
-                self.log.info("%s %s is %s", self.wait.title, self.target.id, observation.word)
-        except DocStatusError as error:
-            observation = error
-            self.log.warning("%s", error)
-        self.asked_at = time.time()
+    @property
+    def first(self) -> Wait:
+        """The wait for the first id, which for a single one is the only."""
+        return next(iter(self.group.waits.values()))
+
+    def look(self, questions: int | None = 1) -> bool:
+        """
+        Ask about what is still open; return whether the wait is over.
+
+        :param questions: at most so many questions; None for a whole round.
+        """
+        still_open = [self.targets[one] for one in self.group.open_ids()]
         self.turn += 1
-        return self.wait.hear(observation, self.asked_at)
+        for number, observations in enumerate(self.hook.observe(still_open), start=1):
+            self.asked_at = time.time()
+            for target, observation in observations.items():
+                self._hear(target, observation)
+            refused = next((one for one in observations.values() if isinstance(one, RateLimited)), None)
+            if refused is not None:
+                self.not_before = self.asked_at + (refused.retry_after or 0.0)
+            if self.group.is_over or refused is not None or number == questions:
+                break
+        return self.group.is_over
 
-    def watch(self, seconds: float) -> Ending | None:
-        """Go on asking on the worker for so long: short jobs end here, without a second worker start."""
+    def watch(self, seconds: float) -> bool:
+        """Go on asking for so long: short jobs end on the worker, without a second worker start."""
+        if self.is_list:
+            return False
         until = time.time() + seconds
         pause = self.hook.service.least_poll_interval
-        while time.time() + pause <= until:
+        while max(time.time() + pause, self.not_before) <= until:
             time.sleep(pause)
-            ending = self.look()
-            if ending is not None:
-                return ending
-        return None
+            if self.look():
+                return True
+        return False
+
+    def watch_to_the_end(self) -> None:
+        """Go on asking until the wait is over."""
+        while not self.group.is_over:
+            time.sleep(self.next_pause())
+            self.look(questions=None)
 
     def next_pause(self) -> float:
         """Return the seconds until the next question; the last one before the deadline falls on it."""
         now = time.time()
         dice = random.random()  # noqa: S311 -- no secret
-        due = self.rhythm.next_at(
-            now=now, started_at=self.wait.started_at, deadline=self.wait.deadline, turn=self.turn, dice=dice
-        )
-        return due - now
+        due = self.rhythm.next_at(now=now, started_at=self.started_at, deadline=self.deadline, turn=self.turn, dice=dice)
+        return max(due, min(self.not_before, self.deadline)) - now
 
     def show(self, context: Context) -> None:
         """Push what is known, for the link to the vendor's page and for whoever looks while it waits."""
-        if self.wait.status is not None:
-            context["ti"].xcom_push(key=XCOM_KEY, value=self.wait.status.to_dict())
+        if not self.is_list and self.first.status is not None:
+            context["ti"].xcom_push(key=XCOM_KEY, value=self.first.status.to_dict())
 
     def deferral(self) -> dict[str, Any]:
         """Return the arguments for ``defer``."""
-        service = self.hook.service
-        parent = service.parent_of(self.wait.status, self.target.route) if self.wait.status else None
+        service, first = self.hook.service, self.first
+        target = self.targets[first.id]
+        parent = service.parent_of(first.status, target.route) if first.status and not self.is_list else None
         trigger = DocStatusTrigger(
             conn_id=self.hook.conn_id,
-            service=self.wait.service,
-            route=self.target.route,
-            id=self.target.id,
+            service=service.name,
+            route=target.route,
+            id="" if self.is_list else first.id,
+            ids=list(self.targets) if self.is_list else None,
+            needed=self.group.needed,
+            fail_fast=self.group.fail_fast,
+            accept=list(self.group.accept),
             prefix=self.hook.prefix,
             parent=[parent.route, parent.id] if parent else None,
             poke_interval=self.rhythm.interval,
             exponential_backoff=self.rhythm.backoff,
             max_wait=self.rhythm.longest,
             asked_at=self.asked_at,
-            started_at=self.wait.started_at,
-            deadline=self.wait.deadline,
-            grace=self.wait.grace,
+            started_at=self.started_at,
+            deadline=self.deadline,
+            grace=first.grace,
             shortest=conf.getfloat("docstatus", "shortest_deferral", fallback=5.0),
         )
-        left = max(self.wait.deadline - time.time(), 0.0) + BACKSTOP
+        left = max(self.deadline - time.time(), 0.0) + BACKSTOP
         return {"trigger": trigger, "timeout": timedelta(seconds=left)}
 
-    def watch_to_the_end(self) -> Ending:
-        """Go on asking on the worker until the wait ends."""
-        while True:
-            time.sleep(self.next_pause())
-            ending = self.look()
-            if ending is not None:
-                return ending
+    def time_out(self) -> None:
+        """End what is still open: its time is up."""
+        self.group.time_out(time.time())
 
-    def time_out(self) -> Ending:
-        """Return the ending of a wait whose time is up."""
-        return self.wait.time_out(time.time())
+    def event(self) -> dict[str, Any]:
+        """Return what a trigger would report of this wait, so that both are judged alike."""
+        if self.is_list:
+            return self.group.to_event(calls=self.turn, now=time.time())
+        return self.group.endings[self.first.id].to_event()
+
+    def _hear(self, target: Target, observation: DocumentStatus | DocStatusError) -> None:
+        wait = self.group.waits[target.id]
+        if isinstance(observation, DocStatusError):
+            self.task.log.warning("%s", observation)
+        elif not self.is_list and (wait.status is None or wait.status.word != observation.word):
+            self.task.log.info("%s %s is %s", wait.title, target.id, observation.word)
+        self.group.hear(target.id, observation, self.asked_at)
+
+
+def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[dict[str, Target], bool]:
+    ids = ids_of(task)
+    lists = {name: value for name, value in ids.items() if isinstance(value, list)}
+    if not lists:
+        target = hook.target(**ids, operation=task.operation)
+        return {target.id: target}, False
+    ((name, values), *_) = lists.items()
+    if not values:
+        raise AirflowSkipException(f"{name} is an empty list: there is nothing to wait for.")
+    targets = [hook.target(**{**ids, name: one}, operation=task.operation) for one in checked_ids(name, values)]
+    return {target.id: target for target in targets}, True
+
+
+def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
+    """
+    Judge an event on the worker: push what became of it under ``docstatus``, then return the XCom value or raise.
+
+    :raises DocStatusError: see :func:`.verdict.settle` and :func:`.many.settle_many`.
+    """
+    for name, values in ids_of(task).items():
+        if isinstance(values, list):
+            ids = [str(one) for one in checked_ids(name, values)]
+            made = manifest(ids, event, parameter=name, operation=task.operation)
+            context["ti"].xcom_push(key=XCOM_KEY, value=made)
+            return settle_many(made, needed=needed_of(task.wait_for, len(ids)), accept=task.accept, text=event.get("text"))
+    ending = Ending.from_event(event)
+    if ending.status is not None:
+        context["ti"].xcom_push(key=XCOM_KEY, value=ending.status.to_dict())
+    return settle(ending, task.accept)
 
 
 def checked_accept(accept: Collection[str]) -> tuple[str, ...]:
@@ -177,10 +275,3 @@ def checked_accept(accept: Collection[str]) -> tuple[str, ...]:
     if wrong:
         raise ValueError(f"accept={wrong} is not possible; a gate can accept 'partial' and 'review' besides success")
     return tuple(str(State(state)) for state in states)
-
-
-def end(context: Context, ending: Ending, accept: Collection[str]) -> dict[str, Any]:
-    """Push the last status under ``docstatus``, then return the XCom value or raise; see :func:`~.verdict.settle`."""
-    if ending.status is not None:
-        context["ti"].xcom_push(key=XCOM_KEY, value=ending.status.to_dict())
-    return settle(ending, accept)

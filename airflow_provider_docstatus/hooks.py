@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,10 +16,14 @@ from airflow_provider_docstatus.description import ID_PARAMETERS, Question, Serv
 from airflow_provider_docstatus.endpoint import Endpoint
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
+    DocumentFailed,
+    KeyRejected,
     NoSuchRoute,
     NotFound,
+    QuotaExhausted,
     RequestRejected,
     ServiceUnavailable,
+    UnexpectedReply,
 )
 from airflow_provider_docstatus.provider_info import field_behaviour, form_settings
 from airflow_provider_docstatus.reply import Answer
@@ -140,13 +145,67 @@ class DocStatusHook(BaseHook):
         :param operation: see :meth:`get_status`.
         """
         targets = [self.target(**{parameter: one}, operation=operation) for one in ids]
-        if self._asks_together:
+        found: dict[Target, DocumentStatus] = {}
+        for observations in self.observe(targets):
+            for target, observation in observations.items():
+                if isinstance(observation, DocStatusError):
+                    raise observation
+                found[target] = observation
+        return [found[target] for target in targets]
+
+    def observe(self, targets: Sequence[Target]) -> Iterator[dict[Target, DocumentStatus | DocStatusError]]:
+        """
+        Ask about targets of one route; yield what each question told, an error in the place of a status.
+
+        Several are asked in one question where the service has a route for that, or where they belong to one request.
+        """
+        still_open = dict.fromkeys(targets)
+        service = self.service
+        if len(targets) > 1 and self._asks_together and service.answers_together(targets[0].route):
+            for chunk in service.chunks([target.id for target in targets]):
+                found = self._observe_together(targets[0].route, chunk)
+                if found is None:
+                    self._asks_together = False
+                    break
+                for target in found:
+                    still_open.pop(target, None)
+                yield found
+        while still_open:
+            target = next(iter(still_open))
+            del still_open[target]
             try:
-                return self.talk(lambda: self.service.ask_statuses(targets, self.prefix, together=True))
-            except NoSuchRoute as missing:
-                self.log.info("%s; asking for each id alone.", str(missing).rstrip("."))
-                self._asks_together = False
-        return self.talk(lambda: self.service.ask_statuses(targets, self.prefix, together=False))
+                status = self.get_target_status(target)
+            except DocStatusError as error:
+                yield {target: error}
+                continue
+            yield {target: status}
+            parent = service.parent_of(status, target.route)
+            if parent is not None and still_open:
+                relatives = self._observe_through(parent, target.route, still_open)
+                for relative in relatives:
+                    del still_open[relative]
+                if relatives:
+                    yield relatives
+
+    def _observe_together(self, route: str, ids: list[str]) -> dict[Target, DocumentStatus | DocStatusError] | None:
+        try:
+            found = self.talk(lambda: self.service.ask_together(route, ids, self.prefix))
+        except NoSuchRoute as missing:
+            self.log.info("%s Asking for each id alone.", missing)
+            return None
+        except DocStatusError as error:
+            return {Target(route=route, id=one): error for one in ids}
+        return {Target(route=route, id=one): status for one, status in found.items()}
+
+    def _observe_through(
+        self, parent: Target, route: str, wanted: Collection[Target]
+    ) -> dict[Target, DocumentStatus | DocStatusError]:
+        try:
+            found = self.talk(lambda: self.service.ask_through(parent, route, self.prefix))
+        except DocStatusError:
+            return {}  # each is asked alone then
+        statuses = {Target(route=route, id=one): status for one, status in found.items()}
+        return {target: status for target, status in statuses.items() if target in wanted}
 
     def get_result(self, *, content: str | None = None, content_options: Mapping[str, Any] | None = None, **which: Any) -> Any:
         """
@@ -180,6 +239,29 @@ class DocStatusHook(BaseHook):
             raise self.service.no_data(status, errors.get(target.id, "no reason"))
         return status, items[target.id]
 
+    def get_target_results(
+        self, targets: Sequence[Target], *, content: str | None = None, content_options: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """
+        Return the data of finished targets of one route by id, and the reason by id for what cannot be had.
+
+        :raises KeyRejected, QuotaExhausted, ServiceUnavailable: what concerns all of them.
+        """
+        service = self.service
+        if service.contents and service.routes[targets[0].route].kind == "document":
+            ids = [target.id for target in targets]
+            return self.talk(lambda: service.ask_contents(ids, self.prefix, content=content, options=content_options or {}))
+        items: dict[str, Any] = {}
+        errors: dict[str, str] = {}
+        for target in targets:
+            try:
+                items[target.id] = self.get_target_result(target, content=content, content_options=content_options)[1]
+            except (KeyRejected, QuotaExhausted):  # noqa: PERF203 -- a request each turn
+                raise
+            except (DocumentFailed, RequestRejected, UnexpectedReply) as error:
+                errors[target.id] = str(error)
+        return items, errors
+
     def list_jobs(self, *, limit: int | None = None, offset: int = 0, **filters: str) -> list[DocumentStatus]:
         """
         Return the account's requests or jobs, newest as the vendor sorts them.
@@ -204,7 +286,12 @@ class DocStatusHook(BaseHook):
                 return True, f"{self.service.title} accepted the key and listed the account's requests."
             parameter = next(iter(self.service.routes.values())).parameter
             operation = (self.endpoint.operation or next(iter(self.service.routes))) if self.service.has_operations else None
-            self.get_status(**{parameter: _MADE_UP_ID}, operation=operation)
+            target = self.target(**{parameter: _MADE_UP_ID}, operation=operation)
+            question = self.service.status_question(target, self.prefix)
+            answer = self._ask(question)
+            if _is_a_missing_page(answer):
+                return False, f"{self.endpoint.base_url} has no {question.label} (404); is that {self.service.title}'s host?"
+            self.service.read_status(target, question, answer)
         except NotFound:
             return True, (
                 f"{self.service.title} answered that a made-up id does not exist, and did not refuse the key. It has no route "
@@ -259,6 +346,13 @@ class DocStatusHook(BaseHook):
     # -- the form on Airflow 2.11 to 3.1; later lines read provider_info ---------------------------------------
 
     _described: ClassVar[ServiceDescription | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give each class form methods of its own: Airflow takes no inherited ones (ProvidersManager._import_hook)."""
+        super().__init_subclass__(**options)
+        for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
+            if name not in cls.__dict__:
+                setattr(cls, name, DocStatusHook.__dict__[name])
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -337,6 +431,14 @@ class HostSession(requests.Session):
             options["proxies"] = {"http": self._endpoint.proxy, "https": self._endpoint.proxy}
         return super().request(method, url, **options)
 
+    def get(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+        """Send a GET; requests' own would follow redirects."""
+        return self.request("GET", url, **options)
+
+    def options(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+        """Send an OPTIONS, likewise."""
+        return self.request("OPTIONS", url, **options)
+
     def ask(self, question: Question) -> Answer:
         """
         Send a question and return its answer; reading stops at the connection's size limit.
@@ -382,6 +484,12 @@ def missing_connection(conn_id: str) -> str:
         f"Connection '{conn_id}' is not defined. Make it in the UI (Admin, Connections; type Neurolinker, Aitronos or Unsiloed; "
         f"the API key is the password), or: airflow connections add {conn_id} --conn-type neurolinker --conn-password <API key>"
     )
+
+
+def _is_a_missing_page(answer: Answer) -> bool:
+    """Tell whether a web server has no such route, which is not what a service says of an unknown id."""
+    is_html = "html" in answer.headers.get("content-type", "").lower()
+    return answer.code == HTTPStatus.NOT_FOUND and (is_html or answer.json_or_text() == {"detail": "Not Found"})
 
 
 def _is_worth_a_wait(error: BaseException) -> bool:

@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_docstatus._compat import BaseOperator, conf
-from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, end
+from airflow_provider_docstatus._compat import AirflowSkipException, BaseOperator, conf
+from airflow_provider_docstatus.exceptions import RequestRejected
+from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, conclude, ids_of
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
+from airflow_provider_docstatus.many import checked_ids, needed_of
 from airflow_provider_docstatus.results import MOST_BYTES, checked_size
-from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.verdict import Ending, errors_for_airflow
 
 if TYPE_CHECKING:
@@ -35,15 +37,18 @@ class ExtractedDataOperator(BaseOperator):
     ``multiple_outputs=True`` gives one XCom a field where the data is a dict. The status stands under the key ``docstatus``.
 
     :param conn_id: the connection (str).
-    :param request_id: a Neurolinker request (str). Give exactly one of the three ids.
-    :param document_id: a Neurolinker document (str).
-    :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str).
+    :param request_id: a Neurolinker request (str), a list of them, or the manifest of a sensor that waited for a list. Give
+        exactly one of the three ids. For a list the data is ``{"items": {id: data}, "errors": {id: text}}``.
+    :param document_id: a Neurolinker document (str), a list, or a manifest.
+    :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str), a list, or a manifest.
     :param operation: Unsiloed's route (str); default: the connection's.
     :param content: Neurolinker's choice (str), see above.
     :param content_options: more keys for Neurolinker's request (dict), e.g. ``{"content_types": ["tables"]}``,
         ``{"summary_type": "section"}``.
     :param max_bytes: the largest data, in bytes of JSON (int), default 1 MiB.
     :param accept: final states besides ``succeeded`` whose data is fetched: ``partial``, ``review``. Default none.
+    :param wait_for: see the sensor.
+    :param fail_fast: see the sensor.
     :param wait_for_completion: wait first, like :class:`~.sensors.DocStatusSensor` (bool, default False).
     :param deferrable: wait in the triggerer (bool); default ``[operators] default_deferrable``.
     :param watch_on_worker: see the sensor.
@@ -71,14 +76,16 @@ class ExtractedDataOperator(BaseOperator):
         self,
         *,
         conn_id: str,
-        request_id: str | None = None,
-        document_id: str | None = None,
-        job_id: str | None = None,
+        request_id: str | Sequence[str] | Mapping[str, Any] | None = None,
+        document_id: str | Sequence[str] | Mapping[str, Any] | None = None,
+        job_id: str | Sequence[str] | Mapping[str, Any] | None = None,
         operation: str | None = None,
         content: str | None = None,
         content_options: Mapping[str, Any] | None = None,
         max_bytes: int = MOST_BYTES,
         accept: Collection[str] = (),
+        wait_for: float | str = "all",
+        fail_fast: bool = False,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         watch_on_worker: float = DEFAULT_WATCH,
@@ -96,6 +103,9 @@ class ExtractedDataOperator(BaseOperator):
         self.content_options = content_options
         self.max_bytes = max_bytes
         self.accept = checked_accept(accept)
+        needed_of(wait_for, 1)
+        self.wait_for = wait_for
+        self.fail_fast = fail_fast
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.watch_on_worker = watch_on_worker
@@ -107,51 +117,80 @@ class ExtractedDataOperator(BaseOperator):
         with errors_for_airflow():
             if not self.wait_for_completion:
                 return self._fetch(context, None)
-            gate = self._open(context)
-            ending = gate.look()
-            if ending is None and self.deferrable:
-                ending = gate.watch(self.watch_on_worker)
-                if ending is None:
-                    gate.show(context)
-                    self.defer(method_name="execute_complete", **gate.deferral())
-            elif ending is None:
+            gate = Gate.open(self, context)
+            is_over = gate.look()
+            if not is_over and self.deferrable and not gate.watch(self.watch_on_worker):
                 gate.show(context)
-                ending = gate.watch_to_the_end()
-            return self._fetch_after(context, ending)
+                self.defer(method_name="execute_complete", **gate.deferral())
+            gate.show(context)
+            gate.watch_to_the_end()
+            return self.execute_complete(context, gate.event())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Judge the trigger's event on the worker, then fetch."""
         with errors_for_airflow():
-            return self._fetch_after(context, Ending.from_event(event))
+            return self._fetch(context, conclude(self, context, event))
 
-    def _fetch_after(self, context: Context, ending: Ending) -> Any:
-        end(context, ending, self.accept)
-        return self._fetch(context, ending.status)
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral; a wait that Airflow broke off gets one last look, as the sensor's does."""
+        if next_method == "__fail__":
+            error = str((next_kwargs or {}).get("error"))
+            self.log.warning("Airflow broke the wait off: %s", error)
+            with errors_for_airflow():
+                gate = Gate.open(self, context)
+                is_over = gate.look(questions=None)
+                if not is_over and "timeout" in error.lower():
+                    gate.time_out()  # Airflow's time-out comes after ours
+                    is_over = True
+                if is_over:
+                    return self.execute_complete(context, gate.event())
+        return super().resume_execution(next_method, next_kwargs, context)
 
-    def _fetch(self, context: Context, status: DocumentStatus | None) -> Any:
+    @property
+    def rhythm_settings(self) -> tuple[float | None, bool, float | None, float]:
+        """What the user said about time, in seconds."""
+        return self.poke_interval, False, None, self.timeout
+
+    def _fetch(self, context: Context, known: Mapping[str, Any] | None) -> Any:
+        """Fetch the data; ``known`` is the status or the manifest that the wait ended with."""
+        ids = ids_of(self)
+        several = next(((name, value) for name, value in ids.items() if isinstance(value, (list, Mapping))), None)
+        if several is not None:
+            name, value = several
+            given = value if isinstance(value, Mapping) else known
+            wanted = self._good_ids(name, given) if given is not None else list(value)
+            return self._fetch_many(name, wanted, (given or {}).get("errors", {}))
         hook = DocStatusHook(self.conn_id)
-        ids = {"request_id": self.request_id, "document_id": self.document_id, "job_id": self.job_id}
         target = hook.target(**ids, operation=self.operation)
-        if status is None:
-            status = hook.get_target_status(target)
-            if status.state.is_final:
-                end(context, Ending(outcome=status.state.value, service=status.service, id=status.id, status=status), self.accept)
+        status = DocumentStatus.from_dict(known) if known is not None else hook.get_target_status(target)
+        if known is None and status.state.is_final:
+            ending = Ending(outcome=status.state.value, service=status.service, id=status.id, status=status)
+            conclude(self, context, ending.to_event())
         status, extracted = hook.get_target_result(
             target, status=status, content=self.content, content_options=self.content_options
         )
         context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
-    def _open(self, context: Context) -> Gate:
-        return Gate.open(
-            context,
-            self.log,
-            conn_id=self.conn_id,
-            ids={"request_id": self.request_id, "document_id": self.document_id, "job_id": self.job_id},
-            operation=self.operation,
-            poke_interval=self.poke_interval,
-            timeout=self.timeout,
+    def _fetch_many(self, parameter: str, ids: Sequence[object], known_errors: Mapping[str, str]) -> Any:
+        if not ids and not known_errors:
+            raise AirflowSkipException(f"{parameter} is an empty list: there is nothing to fetch.")
+        hook = DocStatusHook(self.conn_id)
+        targets = [hook.target(**{parameter: one}, operation=self.operation) for one in checked_ids(parameter, ids)]
+        items, errors = (
+            ({}, {})
+            if not targets
+            else hook.get_target_results(targets, content=self.content, content_options=self.content_options)
         )
+        extracted = {"items": items, "errors": {**known_errors, **errors}}
+        return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
+
+    def _good_ids(self, parameter: str, manifest: Mapping[str, Any]) -> list[object]:
+        """Return the ids of a manifest whose data is there."""
+        by_state = manifest.get("ids")
+        if not isinstance(by_state, Mapping):
+            raise RequestRejected(f"{parameter} is a dict, but not the manifest of a DocStatusSensor that waited for a list.")
+        return [one for state in (State.SUCCEEDED.value, *self.accept) for one in by_state.get(state, ())]
 
 
 def seconds(span: timedelta | float) -> float:

@@ -55,6 +55,8 @@ LINGER = 30.0
 FRESH = 30.0
 #: Seconds after which a connection is read again, for what was edited in the UI.
 STALE = 600.0
+#: Parents in a row that told of no other id, after which an id's parent is no longer asked at once.
+MOST_BARREN = 3
 _PIECE = 64 * 1024
 
 Observation = DocumentStatus | DocStatusError
@@ -74,32 +76,51 @@ def poller_for(conn_id: str, service: str) -> Poller:
 
 
 @dataclass(eq=False, kw_only=True)
-class _Listener:
-    """One wait: what it does with an observation, in its own task's log context."""
+class Listener:
+    """
+    Somebody who waits to hear about one or several targets, in its own task's log context.
 
-    hear: Callable[[Observation, float], bool]
+    :param hear: called with the target, a status or an error, and the time (epoch seconds); returns whether it has heard
+        enough about that target. It must not block.
+    :param is_enough: asked after each call of ``hear``: whether it has heard enough of all.
+    :param rhythm: how often to ask.
+    :param first_at: when to ask first (epoch seconds).
+    :param started_at: when the wait began (epoch seconds).
+    :param deadline: one question about each target is asked at this time (epoch seconds), whatever the rhythm.
+    :param calls: how many questions have told this wait something.
+    """
+
+    hear: Callable[[Target, Observation, float], bool]
+    is_enough: Callable[[], bool]
     rhythm: Rhythm
+    first_at: float
     started_at: float
     deadline: float
-    done: asyncio.Future[None]
-    turn: int = 1
+    calls: int = 0
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
-
-    def tell(self, observation: Observation, now: float) -> None:
-        self.turn += 1
-        try:
-            if not self.done.done() and self.context.run(self.hear, observation, now):
-                self.done.set_result(None)
-        except Exception as error:  # noqa: BLE001 -- the listener's fault ends the listener, with its traceback
-            self.fail(error)
+    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def fail(self, error: Exception) -> None:
+        """End with a bug's traceback."""
         if not self.done.done():
             self.done.set_exception(error)
 
-    def next_due(self, now: float) -> float:
+    def tell(self, target: Target, observation: Observation, now: float) -> bool:
+        """Pass an observation on; return whether this target is done with."""
+        if self.done.done():
+            return True
+        try:
+            is_over = self.context.run(self.hear, target, observation, now)
+            if self.is_enough():
+                self.done.set_result(None)
+        except Exception as error:  # noqa: BLE001 -- the listener's fault ends the listener, with its traceback
+            self.fail(error)
+        return self.done.done() or is_over
+
+    def next_due(self, now: float, turn: int) -> float:
+        """Return when to ask again."""
         dice = random.random()  # noqa: S311 -- no secret
-        return self.rhythm.next_at(now=now, started_at=self.started_at, deadline=self.deadline, turn=self.turn, dice=dice)
+        return self.rhythm.next_at(now=now, started_at=self.started_at, deadline=self.deadline, turn=turn, dice=dice)
 
 
 @dataclass(eq=False)
@@ -110,10 +131,13 @@ class _Asked:
     parent: Target | None = None
     is_alone: bool = False
     due: float = math.inf
-    listeners: list[_Listener] = field(default_factory=list)
+    turn: int = 1
+    listeners: list[Listener] = field(default_factory=list)
 
-    def waiting(self) -> list[_Listener]:
-        return [listener for listener in self.listeners if not listener.done.done()]
+    @property
+    def family(self) -> Target | str:
+        """What the ids have in common that one question can answer for."""
+        return self.parent or self.target.route
 
 
 class Poller:
@@ -139,50 +163,36 @@ class Poller:
         self._opening = asyncio.Lock()
         self._answers_together = True
         self._prefix: str | None = None
+        self._learning = asyncio.Lock()
+        self._barren = 0
 
-    async def listen(
-        self,
-        target: Target,
-        hear: Callable[[Observation, float], bool],
-        *,
-        rhythm: Rhythm,
-        first_at: float,
-        started_at: float,
-        deadline: float,
-        parent: Target | None = None,
-        prefix: str | None = None,
-    ) -> None:
+    async def listen(self, listener: Listener, targets: Mapping[Target, Target | None], *, prefix: str | None = None) -> None:
         """
-        Hand every observation about a target to ``hear`` until that returns True.
+        Ask about targets until the wait has heard enough.
 
-        :param hear: called with a status or an error and the time (epoch seconds); must not block.
-        :param rhythm: how often to ask.
-        :param first_at: when to ask first (epoch seconds).
-        :param started_at: when the wait began (epoch seconds).
-        :param deadline: one question is asked at this time (epoch seconds), whatever the rhythm.
-        :param parent: what the target belongs to; one question about it answers for all that do.
+        :param targets: what to ask for, and what each belongs to if that is known: one question about it answers for all
+            that belong to it.
         :param prefix: the path prefix that a worker found, None if it found the usual one.
         """
-        loop = asyncio.get_running_loop()
-        listener = _Listener(hear=hear, rhythm=rhythm, started_at=started_at, deadline=deadline, done=loop.create_future())
         self._prefix = prefix if prefix is not None else self._prefix
-        asked = self._join(target, parent)
-        asked.listeners.append(listener)
-        self._plan(asked, min(first_at, max(deadline, time.time())))
+        first_at = min(listener.first_at, max(listener.deadline, time.time()))
+        for target, parent in targets.items():
+            asked = self._join(target, parent)
+            asked.listeners.append(listener)
+            self._plan(asked, first_at)
         if self._task is None:
             # An empty context: the poller is nobody's, its lines must not land in one task's log.
-            self._task = contextvars.Context().run(loop.create_task, self._run())
+            self._task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
         try:
             await listener.done
         finally:
-            asked.listeners.remove(listener)
-            if not asked.listeners:
-                self._leave(asked)
+            for target in targets:
+                if (joined := self._asked.get(target)) is not None:
+                    self._leave(joined, listener)
 
     def describe(self, now: float) -> str:
         """Return the state of the schedule and the budget in a few words, for a log line."""
-        waits = sum(len(asked.listeners) for asked in self._asked.values())
-        return f"{waits} waits share {self._line.describe(now) if self._line else 'no session yet'}"
+        return f"{len(self._asked)} ids share {self._line.describe(now) if self._line else 'no session yet'}"
 
     # -- the schedule ------------------------------------------------------------------------------------------
 
@@ -190,15 +200,27 @@ class Poller:
         asked = self._asked.get(target)
         if asked is None:
             asked = self._asked[target] = _Asked(target=target, parent=parent)
-            self._families.setdefault(asked.parent or target.route, {})[target] = asked
+            self._families.setdefault(asked.family, {})[target] = asked
         return asked
 
-    def _leave(self, asked: _Asked) -> None:
-        family = self._families[asked.parent or asked.target.route]
-        if family.pop(asked.target, None) is asked:
-            del self._asked[asked.target]
+    def _leave(self, asked: _Asked, listener: Listener) -> None:
+        if listener in asked.listeners:
+            asked.listeners.remove(listener)
+        if not asked.listeners and self._asked.pop(asked.target, None) is not None:
+            self._leave_family(asked)
+
+    def _leave_family(self, asked: _Asked) -> None:
+        family = self._families[asked.family]
+        del family[asked.target]
         if not family:
-            del self._families[asked.parent or asked.target.route]
+            del self._families[asked.family]
+
+    def _adopt(self, asked: _Asked, parent: Target) -> None:
+        """Note what a target belongs to, as soon as a reply tells it."""
+        if asked.parent is None and not asked.is_alone:
+            self._leave_family(asked)
+            asked.parent = parent
+            self._families.setdefault(asked.family, {})[asked.target] = asked
 
     def _plan(self, asked: _Asked, due: float) -> None:
         """Ask at ``due`` unless it is planned earlier already."""
@@ -261,7 +283,7 @@ class Poller:
         """Return what the question that is due now can answer as well, and take all of it off the schedule."""
         group = [asked]
         if not asked.is_alone and self._can_ask_together(asked):
-            relatives = self._families[asked.parent or asked.target.route].values()
+            relatives = self._families[asked.family].values()
             others = [other for other in relatives if other is not asked and not other.is_alone and other.due < math.inf]
             if asked.parent is None:
                 most = self._most_together(asked)
@@ -284,27 +306,52 @@ class Poller:
         return max(0, (many.longest_query if many else 0) // (len(asked.target.id) + 3) - 1)
 
     async def _ask(self, group: list[_Asked]) -> None:
+        asked = group[0]
+        if len(group) > 1 or not self._may_have_relatives(asked):
+            await self._ask_now(group)
+            return
+        # One at a time: its parent's reply, if there is one, answers for the others that wait here.
+        async with self._learning:
+            if asked.due == math.inf and asked.listeners:
+                await self._ask_now(group)
+
+    def _may_have_relatives(self, asked: _Asked) -> bool:
+        """Whether this id may belong to something that can be asked about others as well, and nobody knows yet."""
+        if asked.parent is not None or asked.is_alone or self._barren >= MOST_BARREN or self._line is None:
+            return False
+        route = self._line.endpoint.service.routes[asked.target.route]
+        return route.parent is not None and len(self._families.get(asked.family, ())) > 1
+
+    async def _ask_now(self, group: list[_Asked]) -> None:
         try:
             observations = await self._observe(group)
         except DocStatusError as error:
-            observations = {asked.target.id: error for asked in group}
+            observations = {asked.target: error for asked in group}
         except Exception as error:  # noqa: BLE001 -- a bug, as in _run
             self._fail(group, error)
             return
         now = time.time()
+        told = {target: asked for target in observations if (asked := self._asked.get(target)) is not None}
+        for listener in {listener for asked in told.values() for listener in asked.listeners}:
+            listener.calls += 1
+        for target, asked in told.items():
+            self._tell(asked, observations[target], now)
         for asked in group:
-            observation = observations.get(asked.target.id)
-            if observation is None:  # the question for several does not know it: from now on it is asked alone
+            if asked.target not in observations:  # the question for several does not know it: it is asked alone
                 asked.is_alone = True
                 self._plan(asked, now)
-                continue
-            for listener in list(asked.listeners):
-                listener.tell(observation, now)
-            if waiting := asked.waiting():
-                due = min(listener.next_due(now) for listener in waiting)
-                if isinstance(observation, RateLimited):  # unanswered: it is asked again when the gate opens
-                    due = min(due, now + (observation.retry_after or 0.0))
-                self._plan(asked, due)
+
+    def _tell(self, asked: _Asked, observation: Observation, now: float) -> None:
+        asked.turn += 1
+        for listener in list(asked.listeners):
+            if listener.tell(asked.target, observation, now):
+                self._leave(asked, listener)
+        if asked.listeners:
+            due = min(listener.next_due(now, asked.turn) for listener in asked.listeners)
+            if isinstance(observation, RateLimited):  # unanswered: it is asked again when the gate opens
+                due = min(due, now + (observation.retry_after or 0.0))
+            asked.due = math.inf
+            self._plan(asked, due)
 
     def _fail(self, group: Iterable[_Asked], error: Exception) -> None:
         for asked in group:
@@ -313,7 +360,7 @@ class Poller:
 
     # -- the service -------------------------------------------------------------------------------------------
 
-    async def _observe(self, group: list[_Asked]) -> Mapping[str, Observation]:
+    async def _observe(self, group: list[_Asked]) -> Mapping[Target, Observation]:
         line = await self._dial()
         try:
             return await self._ask_line(line, group)
@@ -322,25 +369,47 @@ class Poller:
             line = await self._dial(instead_of=line)
             return await self._ask_line(line, group)
 
-    async def _ask_line(self, line: _Line, group: list[_Asked]) -> Mapping[str, Observation]:
+    async def _ask_line(self, line: _Line, group: list[_Asked]) -> Mapping[Target, Observation]:
         service, asked = line.endpoint.service, group[0]
         if len(group) == 1:
-            return {asked.target.id: await line.talk(service.ask_status(asked.target, line.prefix))}
+            return await self._ask_alone(line, asked)
         if asked.parent is not None:
-            try:
-                return await line.talk(service.ask_through(asked.parent, asked.target.route, line.prefix))
-            except RequestRejected as error:
-                if isinstance(error, KeyRejected):
-                    raise
-                return {}  # the request may be unknown or not ours while its documents are
+            return await self._ask_parent(line, asked.parent, asked.target.route)
         try:
             ids = [member.target.id for member in group]
-            return await line.talk(service.ask_together(asked.target.route, ids, line.prefix))
+            found = await line.talk(service.ask_together(asked.target.route, ids, line.prefix))
         except NoSuchRoute as missing:
             if self._answers_together:
                 log.info("%s Asking for each id alone.", missing)
             self._answers_together = False
             return {}
+        return {Target(route=asked.target.route, id=one): status for one, status in found.items()}
+
+    async def _ask_alone(self, line: _Line, asked: _Asked) -> dict[Target, Observation]:
+        service, target = line.endpoint.service, asked.target
+        status = await line.talk(service.ask_status(target, line.prefix))
+        observations: dict[Target, Observation] = {target: status}
+        parent = service.parent_of(status, target.route)
+        if parent is not None and not asked.is_alone:
+            is_asked = parent not in self._families and self._may_have_relatives(asked)
+            self._adopt(asked, parent)
+            if is_asked:  # others may belong to it as well: one question tells
+                observations = {**await self._ask_parent(line, parent, target.route), target: status}
+                self._barren = self._barren + 1 if len(self._families.get(parent, ())) < 2 else 0
+        return observations
+
+    async def _ask_parent(self, line: _Line, parent: Target, route: str) -> dict[Target, Observation]:
+        try:
+            found = await line.talk(line.endpoint.service.ask_through(parent, route, line.prefix))
+        except KeyRejected:
+            raise
+        except RequestRejected:
+            return {}  # the request may be unknown or not ours while its documents are
+        observations: dict[Target, Observation] = {Target(route=route, id=one): status for one, status in found.items()}
+        for target in observations:
+            if (member := self._asked.get(target)) is not None:
+                self._adopt(member, parent)
+        return observations
 
     async def _dial(self, instead_of: _Line | None = None) -> _Line:
         """Return the line to the service; read the connection anew if it is old, or the line given failed."""
@@ -478,7 +547,7 @@ class _Line:
         async with self.turnstile:
             now = time.time()
             while (opens := self.budget.opens_at(now)) > now:
-                await asyncio.sleep(opens - now)  # noqa: ASYNC110 -- a known time, which a refusal may have moved
+                await asyncio.sleep(opens - now)
                 now = time.time()
             self.budget.spend(now)
 

@@ -14,9 +14,10 @@ from airflow_provider_docstatus._compat import (
     conf,
 )
 from airflow_provider_docstatus.exceptions import DocumentFailed
-from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, end
+from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, conclude
 from airflow_provider_docstatus.links import DocumentPageLink
-from airflow_provider_docstatus.verdict import Ending, WaitTimedOut, errors_for_airflow
+from airflow_provider_docstatus.many import needed_of
+from airflow_provider_docstatus.verdict import WaitTimedOut, errors_for_airflow
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
@@ -30,12 +31,14 @@ class DocStatusSensor(BaseSensorOperator):
     in poke, reschedule and deferrable mode; it also stands under the key ``docstatus``, when the task failed as well.
 
     :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
-    :param request_id: a Neurolinker request (str). Give exactly one of the three ids.
-    :param document_id: a Neurolinker document (str).
-    :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str).
+    :param request_id: a Neurolinker request (str), or a list of up to 1,000. Give exactly one of the three ids.
+    :param document_id: a Neurolinker document (str), or a list.
+    :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str), or a list.
     :param operation: Unsiloed only (str): ``extract``, ``parse``, ``classify``, ``split``, ``job`` (generic route) or ``batch``;
         default: the connection's.
     :param accept: final states besides ``succeeded`` that open the gate: ``partial``, ``review``. Default none.
+    :param wait_for: for a list, how many must end well: ``all`` (default), ``any``, a whole number, or a share (float below 1).
+    :param fail_fast: for a list, whether the first id that ends otherwise ends the wait (bool, default False).
     :param deferrable: wait in the triggerer (bool); default ``[operators] default_deferrable``.
     :param watch_on_worker: seconds (float) the worker watches on before it defers, default 3; 0 switches it off.
     :param poke_interval: seconds between two questions (float or timedelta); default: the service's own timing.
@@ -54,11 +57,13 @@ class DocStatusSensor(BaseSensorOperator):
         self,
         *,
         conn_id: str,
-        request_id: str | None = None,
-        document_id: str | None = None,
-        job_id: str | None = None,
+        request_id: str | Sequence[str] | None = None,
+        document_id: str | Sequence[str] | None = None,
+        job_id: str | Sequence[str] | None = None,
         operation: str | None = None,
         accept: Collection[str] = (),
+        wait_for: float | str = "all",
+        fail_fast: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         watch_on_worker: float = DEFAULT_WATCH,
         poke_interval: timedelta | float | None = None,
@@ -72,34 +77,34 @@ class DocStatusSensor(BaseSensorOperator):
         self.job_id = job_id
         self.operation = operation
         self.accept = checked_accept(accept)
+        needed_of(wait_for, 1)
+        self.wait_for = wait_for
+        self.fail_fast = fail_fast
         self.deferrable = deferrable
         self.watch_on_worker = watch_on_worker
         self.has_poke_interval = poke_interval is not None
         self._gate: Gate | None = None
 
     def execute(self, context: Context) -> Any:
-        """Look, watch a little, then wait as the mode says; return the status dict."""
+        """Look, watch a little, then wait as the mode says; return the status dict, for a list the manifest."""
         with errors_for_airflow():
             gate = self._gate = self._open(context)
-            if self.deferrable:
-                ending = gate.look() or gate.watch(self.watch_on_worker)
-                if ending is None:
-                    gate.show(context)
-                    self.defer(method_name="execute_complete", **gate.deferral())
-            else:
-                ending = self._poke_until_it_ends(context, gate)
-            return self._end(context, ending)
+            if not self.deferrable:
+                self._poke_until_it_ends(context, gate)
+            elif not (gate.look() or gate.watch(self.watch_on_worker)):
+                gate.show(context)
+                self.defer(method_name="execute_complete", **gate.deferral())
+            return self._end(context, gate.event())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Judge the trigger's event on the worker."""
         with errors_for_airflow():
-            return self._end(context, Ending.from_event(event))
+            return self._end(context, event)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Ask once. The XCom value of a final answer is its :class:`~.verdict.Ending`, which ``execute`` judges."""
+        """Ask once about all that is open. How it ended is judged by ``execute``, the same as in deferrable mode."""
         gate = self._gate = self._gate or self._open(context)
-        ending = gate.look()
-        return PokeReturnValue(is_done=True, xcom_value=ending) if ending else False
+        return gate.look(questions=None)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -111,34 +116,33 @@ class DocStatusSensor(BaseSensorOperator):
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
         self.log.warning("Airflow broke the wait off: %s", (next_kwargs or {}).get("error"))
         with errors_for_airflow():
-            ending = self._open(context).look()
-            if ending is None:
-                return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-            return self._end(context, ending)
+            gate = self._open(context)
+            is_over = gate.look(questions=None)
+            if not is_over and "timeout" in str((next_kwargs or {}).get("error")).lower():
+                gate.time_out()  # Airflow's time-out comes after ours
+                is_over = True
+            if is_over:
+                return self._end(context, gate.event())
+        return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+
+    @property
+    def rhythm_settings(self) -> tuple[float | None, bool, float | None, float]:
+        """What the user said about time, in seconds."""
+        longest = self.max_wait.total_seconds() if self.max_wait is not None else None
+        return self.poke_interval if self.has_poke_interval else None, self.exponential_backoff, longest, self.timeout
 
     def _open(self, context: Context) -> Gate:
-        return Gate.open(
-            context,
-            self.log,
-            conn_id=self.conn_id,
-            ids={"request_id": self.request_id, "document_id": self.document_id, "job_id": self.job_id},
-            operation=self.operation,
-            poke_interval=self.poke_interval if self.has_poke_interval else None,
-            exponential_backoff=self.exponential_backoff,
-            max_wait=self.max_wait.total_seconds() if self.max_wait is not None else None,
-            timeout=self.timeout,
-            remembers=not self.reschedule,
-        )
+        return Gate.open(self, context, remembers=self.deferrable or not self.reschedule)
 
-    def _poke_until_it_ends(self, context: Context, gate: Gate) -> Ending:
+    def _poke_until_it_ends(self, context: Context, gate: Gate) -> None:
         try:
-            return super().execute(context)  # type: ignore[no-any-return]  # what poke put into its XCom value
+            super().execute(context)
         except AirflowSensorTimeout:
-            return gate.time_out()
+            gate.time_out()
 
-    def _end(self, context: Context, ending: Ending) -> dict[str, Any]:
+    def _end(self, context: Context, event: Any) -> dict[str, Any]:
         try:
-            return end(context, ending, self.accept)
+            return conclude(self, context, event)
         except (DocumentFailed, WaitTimedOut) as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from error

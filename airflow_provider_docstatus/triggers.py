@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import BaseTrigger, TriggerEvent
 from airflow_provider_docstatus.description import Target
-from airflow_provider_docstatus.poller import poller_for
+from airflow_provider_docstatus.many import Group
+from airflow_provider_docstatus.poller import Listener, Poller, poller_for
 from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.services import SERVICES
-from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
 from airflow_provider_docstatus.verdict import Ending, Wait
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ class DocStatusTrigger(BaseTrigger):
     :param conn_id: the connection (str).
     :param service: the service's name (str), which the connection had when the wait began.
     :param route: the service's route (str): ``request``, ``document``, ``job``, or the operation.
-    :param id: what is waited for (str).
+    :param id: what is waited for (str); empty with ``ids``.
+    :param ids: the ids that are waited for as one (list of str), None for a single one.
+    :param needed: how many of them must end well (int).
+    :param fail_fast: whether the first of them that ends otherwise ends the wait (bool).
+    :param accept: final states besides ``succeeded`` that count as well (list of str).
     :param prefix: the path prefix that the worker found (str), None for the connection's.
     :param parent: what the id belongs to (route and id), as far as the worker has learned it; one question about that answers
         for all that belong to it.
@@ -59,6 +64,10 @@ class DocStatusTrigger(BaseTrigger):
         service: str = "",
         route: str = "",
         id: str = "",  # noqa: A002 -- the field's word
+        ids: list[str] | None = None,
+        needed: int = 1,
+        fail_fast: bool = False,
+        accept: list[str] | None = None,
         prefix: str | None = None,
         parent: list[str] | None = None,
         poke_interval: float | None = None,
@@ -77,6 +86,10 @@ class DocStatusTrigger(BaseTrigger):
         self.service = service
         self.route = route
         self.id = id
+        self.ids = ids
+        self.needed = needed
+        self.fail_fast = fail_fast
+        self.accept = accept
         self.prefix = prefix
         self.parent = parent
         self.poke_interval = poke_interval
@@ -99,6 +112,10 @@ class DocStatusTrigger(BaseTrigger):
                 "service": self.service,
                 "route": self.route,
                 "id": self.id,
+                "ids": self.ids,
+                "needed": self.needed,
+                "fail_fast": self.fail_fast,
+                "accept": self.accept,
                 "prefix": self.prefix,
                 "parent": self.parent,
                 "poke_interval": self.poke_interval,
@@ -114,14 +131,13 @@ class DocStatusTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then send one small event (:meth:`~.verdict.Ending.to_event`)."""
+        """Wait, then send one small event (:meth:`.verdict.Ending.to_event`, for a list :meth:`.many.Group.to_event`)."""
         began = time.monotonic()
-        ending = await self._wait()
+        event = await self._wait()
         await asyncio.sleep(max(0.0, self.shortest - (time.monotonic() - began)))
-        self.log.info("%s %s: %s after %.0f s", self.service, self.id, ending.outcome, time.time() - self.started_at)
-        yield TriggerEvent(ending.to_event())
+        yield TriggerEvent(event)
 
-    async def _wait(self) -> Ending:
+    async def _wait(self) -> dict[str, Any]:
         if not isinstance(self.version, int) or self.version > KWARGS_VERSION or self.newer or self.service not in SERVICES:
             return self._unreadable()
         service = SERVICES[self.service]
@@ -131,63 +147,96 @@ class DocStatusTrigger(BaseTrigger):
             backoff=self.exponential_backoff,
             longest=self.max_wait,
         )
-        wait = Wait(
-            service=self.service,
-            title=service.title,
-            id=self.id,
-            started_at=self.started_at,
-            deadline=self.deadline,
-            grace=self.grace,
+        ids = [self.id] if self.ids is None else self.ids
+        group = Group(
+            waits={
+                one: Wait(
+                    service=self.service,
+                    title=service.title,
+                    id=one,
+                    started_at=self.started_at,
+                    deadline=self.deadline,
+                    grace=self.grace,
+                )
+                for one in ids
+            },
+            needed=self.needed,
+            accept=self.accept or (),
+            fail_fast=self.fail_fast,
         )
-        endings: list[Ending] = []
-
         poller = poller_for(self.conn_id, self.service)
-        spoke_at = time.time()
+        voice = _Voice(group, self.log, poller)
 
-        def hear(observation: DocumentStatus | DocStatusError, now: float) -> bool:
-            nonlocal spoke_at
-            if self._tell(wait, observation):
-                spoke_at = now
-            elif now > spoke_at + HEARTBEAT:
-                spoke_at = now
-                self.log.info("%s still waits after %.0f s; %s", self.id, now - self.started_at, poller.describe(now))
-            ending = wait.hear(observation, now)
-            if ending is not None:
-                endings.append(ending)
+        def hear(target: Target, observation: DocumentStatus | DocStatusError, now: float) -> bool:
+            before = group.waits[target.id]
+            said = voice.before(before, observation)
+            ending = group.hear(target.id, observation, now)
+            voice.after(target.id, ending, now, has_spoken=said)
             return ending is not None
 
-        listening = poller.listen(
-            Target(route=self.route, id=self.id),
-            hear,
+        listener = Listener(
+            hear=hear,
+            is_enough=lambda: group.is_over,
             rhythm=rhythm,
             first_at=self.asked_at + rhythm.pause(age=self.asked_at - self.started_at, turn=1, dice=0.0),
             started_at=self.started_at,
             deadline=self.deadline,
-            parent=Target(route=self.parent[0], id=self.parent[1]) if self.parent else None,
-            prefix=self.prefix,
         )
+        parent = Target(route=self.parent[0], id=self.parent[1]) if self.parent else None
+        listening = poller.listen(listener, {Target(route=self.route, id=one): parent for one in ids}, prefix=self.prefix)
+        now = time.time()
         try:
-            await asyncio.wait_for(listening, max(self.deadline - time.time(), 0.0) + OVERTIME)
+            await asyncio.wait_for(listening, max(self.deadline - now, 0.0) + OVERTIME)
         except asyncio.TimeoutError:
-            return wait.time_out(time.time())
-        return endings[0]
+            group.time_out(time.time())
+        now = time.time()
+        if self.ids is None:
+            return group.endings[self.id].to_event()
+        self.log.info("%s after %.0f s", group.summary(), now - self.started_at)
+        return group.to_event(calls=listener.calls, now=now)
 
-    def _unreadable(self) -> Ending:
+    def _unreadable(self) -> dict[str, Any]:
         return Ending(
             outcome="unexpected",
             service=str(self.service),
             id=str(self.id),
             text="This wait was written by a newer airflow-provider-docstatus than the triggerer has: upgrade the triggerer.",
-        )
+        ).to_event()
 
-    def _tell(self, wait: Wait, observation: DocumentStatus | DocStatusError) -> bool:
-        """Say what changed, not that nothing did; return whether anything was said."""
-        if isinstance(observation, DocumentStatus):
-            is_new = wait.status is None or wait.status.word != observation.word or wait.trouble is not None
+
+class _Voice:
+    """What a wait says in its task's log: what changed, not that nothing did, and now and then that it still waits."""
+
+    def __init__(self, group: Group, log: Any, poller: Poller) -> None:
+        self.group = group
+        self.log = log
+        self.poller = poller
+        self.is_one = len(group.waits) == 1
+        self.spoke_at = time.time()
+        self.said = ""
+
+    def before(self, wait: Wait, observation: DocumentStatus | DocStatusError) -> bool:
+        """Say what an observation changes; return whether anything was said."""
+        if not isinstance(observation, DocumentStatus):
+            text = str(observation)
+            is_new = text not in (str(wait.trouble), self.said)
             if is_new:
-                self.log.info("%s %s is %s", self.service, self.id, observation.word)
-        else:
-            is_new = str(wait.trouble) != str(observation)
-            if is_new:
-                self.log.warning("%s", observation)
+                self.log.warning("%s", text)
+                self.said = text
+            return is_new
+        is_new = self.is_one and (wait.status is None or wait.status.word != observation.word or wait.trouble is not None)
+        if is_new:
+            self.log.info("%s %s is %s", wait.title, wait.id, observation.word)
         return is_new
+
+    def after(self, one: str, ending: Ending | None, now: float, *, has_spoken: bool) -> None:
+        """Say that an id of several has ended badly, or that the wait goes on."""
+        if ending is not None and self.is_one:
+            self.log.info("%s ended: %s", one, ending.outcome)
+        elif ending is not None and ending.outcome != State.SUCCEEDED.value and len(self.group.endings) <= MOST_ERRORS:
+            self.log.warning("%s ended: %s", one, ending.outcome)
+        elif now > self.spoke_at + HEARTBEAT:
+            self.log.info("%s; %s", self.group.summary(), self.poller.describe(now))
+        elif not has_spoken:
+            return
+        self.spoke_at = now

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout
@@ -157,12 +157,8 @@ class Wait:
     remembers: bool = True
     status: DocumentStatus | None = None
     trouble: DocStatusError | None = None
-    sound_at: float = field(init=False)
-    changed_at: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Start the clocks of what has not happened yet."""
-        self.sound_at = self.changed_at = self.started_at
+    sound_at: float | None = None
+    changed_at: float | None = None
 
     def hear(self, observation: DocumentStatus | DocStatusError, now: float) -> Ending | None:
         """
@@ -187,7 +183,7 @@ class Wait:
         if self.status is None:
             state = "it never gave a status"
         else:
-            state = f"last state {self.status.state} ({self.status.word!r}), unchanged for {now - self.changed_at:.0f} s"
+            state = f"last state {self.status.state} ({self.status.word!r}), unchanged for {now - (self.changed_at or now):.0f} s"
         trouble = f"; last trouble: {self.trouble}" if self.trouble else ""
         return self._end(TIMED_OUT, f"{waited}: {state}{trouble}. The job at {self.title} was left alone.")
 
@@ -205,6 +201,8 @@ class Wait:
         if isinstance(error, ServiceUnavailable):
             return None
         if isinstance(error, UnexpectedReply):
+            # The clock starts with the first reply this process hears: what came before may have been sound.
+            self.sound_at = now if self.sound_at is None else self.sound_at
             is_long = self.remembers and now >= self.sound_at + PATIENCE
             return self._end("unexpected", f"{error} No sound reply for {now - self.sound_at:.0f} s.") if is_long else None
         for outcome in ("key_rejected", "quota", "rejected"):
@@ -240,10 +238,16 @@ def settle(ending: Ending, accept: Collection[str] = ()) -> dict[str, Any]:
         raise ValueError(f"{ending.outcome} without a status")
     if status.state is State.SUCCEEDED or status.state.value in accept:
         return status.to_dict()
-    raise for_airflow(DocumentFailed(_why_closed(status), **about))
+    raise for_airflow(DocumentFailed(why_closed(status), **about))
 
 
-def _why_closed(status: DocumentStatus) -> str:
+def error_of(outcome: str) -> type[DocStatusError]:
+    """Return the error that an ending which is no final state becomes."""
+    return _ERRORS[outcome]
+
+
+def why_closed(status: DocumentStatus) -> str:
+    """Return why a final status does not open a gate, with the vendor's text, the link, and the way to let it pass."""
     errors = status.to_dict()["errors"]
     reasons = status.message or "; ".join(f"{child}: {text}" for child, text in errors.items()) or "the vendor gave no reason"
     counts = ", ".join(f"{name} {number}" for name, number in status.counters.items())

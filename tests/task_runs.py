@@ -57,8 +57,9 @@ def started(seconds_ago: float) -> FakeTaskInstance:
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """Let every service be asked every few milliseconds, as the vendors would not like."""
-    quick = {"poll_interval": 0.02, "least_poll_interval": 0.005, **changes}
+    """Let every service be asked every few milliseconds and without limit, as the vendors would not like."""
+    no_limit = {"calls_per_minute": None, "calls_per_day": None}
+    quick = {"poll_interval": 0.02, "least_poll_interval": 0.005, **no_limit, **changes}
     for name, service in list(SERVICES.items()):
         monkeypatch.setitem(SERVICES, name, replace(service, **quick))
 
@@ -117,3 +118,12 @@ def run_rescheduled(make: Callable[[], Any], ti: FakeTaskInstance) -> Any:
             assert pause < LONGEST
             time.sleep(max(0.0, pause))
     raise AssertionError("it was rescheduled for ever")
+
+
+def trigger_for(service: str, route: str, one: str, *, seconds: float = 10.0, **changes: Any) -> DocStatusTrigger:
+    """Return the trigger of a wait that has just begun on a worker."""
+    from airflow_provider_docstatus.triggers import DocStatusTrigger
+
+    now = time.time()
+    times = {"asked_at": now, "started_at": now, "deadline": now + seconds, "grace": 15.0, "shortest": 0.0}
+    return DocStatusTrigger(**{"conn_id": f"{service}_default", "service": service, "route": route, "id": one, **times, **changes})

@@ -16,6 +16,7 @@ from typing import Any
 import certifi
 import pytest
 
+from airflow_provider_docstatus import poller
 from airflow_provider_docstatus.description import Target
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
@@ -29,7 +30,6 @@ from airflow_provider_docstatus.exceptions import (
     UnknownWord,
 )
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.poller import poller_for
 from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
@@ -560,6 +560,12 @@ def _few_certificates(one_certificate: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SSL_CERT_FILE", one_certificate)
 
 
+@pytest.fixture(autouse=True)
+def _new_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the budgets that a 429 closed: the next stand-in may get the same port."""
+    monkeypatch.setattr(poller, "_budgets", {})
+
+
 @pytest.fixture
 def vendors() -> Iterator[StandInVendors]:
     with StandInVendors() as vendors:
@@ -599,7 +605,7 @@ def ask_in_the_triggerer(conn_id: str, service: str, target: Target) -> Observat
 
     async def listen() -> None:
         now = time.time()
-        await poller_for(conn_id, service).listen(
+        await poller.poller_for(conn_id, service).listen(
             target, hear, rhythm=Rhythm(base=60), first_at=0, started_at=now, deadline=now + 60
         )
 

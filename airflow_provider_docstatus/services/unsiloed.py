@@ -172,7 +172,15 @@ UNSILOED = ServiceDescription(
     least_poll_interval=2.0,
     grace=15.0,
     retention="jobs and results are kept for 7 days",
-    many=ManyRoute(path="/jobs/status", parameter="job_ids", items="jobs", query={"include_progress": "true"}, key_optional=True),
+    # Only for the generic route: in its words there is no "review", so it must not answer for extract.
+    many=ManyRoute(
+        route="job",
+        path="/jobs/status",
+        parameter="job_ids",
+        items="jobs",
+        query={"include_progress": "true"},
+        key_optional=True,
+    ),
     listing=ListRoute(
         path="/jobs",
         items="jobs",

@@ -147,7 +147,9 @@ def show_a_run(airflow: RealAirflow, say: Teller) -> bool:
     say("what was extracted, from XCom:")
     for service in SERVICES:
         text = json.dumps(airflow.xcom(DAG, run_id, f"data_of_{service}"))
-        print(textwrap.indent(f"{service}\n{textwrap.fill(text, 110, max_lines=MOST_LINES)}\n", "    "), flush=True)
+        shown = textwrap.indent(textwrap.fill(text, 110, max_lines=MOST_LINES), "    ")
+        print(f"\n{service}\n{shown}", flush=True)
+    print()
     loaded: list[str] = airflow.xcom(DAG, run_id, "load")
     return sorted(loaded) == sorted(SERVICES)
 

@@ -247,7 +247,7 @@ def ask(service: ServiceDescription, reply: dict[str, Any]) -> Any:
     if reply["ask"] == "list":
         talk = service.ask_list(prefix, filters={}, limit=len(reply.get("expect", {}).get("states", "x")), offset=0)
     elif reply["ask"] == "statuses":
-        talk = service.ask_statuses([Target(route=route, id=one) for one in reply["id"]], prefix, together=True)
+        talk = service.ask_together(route, reply["id"], prefix)
     elif reply["ask"] == "result":
         known = DocumentStatus(
             service=service.name, kind=service.routes[route].kind, id=reply["id"], state=State.SUCCEEDED, word="completed"
@@ -256,7 +256,8 @@ def ask(service: ServiceDescription, reply: dict[str, Any]) -> Any:
         talk = service.ask_result(target, prefix, status=known, content=reply["expect"].get("content"), options={})
     else:
         talk = service.ask_status(Target(route=route, id=reply["id"]), prefix)
-    return hold(talk, recorded)[0]
+    got = hold(talk, recorded)[0]
+    return list(got.values()) if reply["ask"] == "statuses" else got
 
 
 def check_status(status: DocumentStatus, expect: dict[str, Any]) -> None:

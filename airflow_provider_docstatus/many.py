@@ -1,0 +1,217 @@
+"""
+Several ids waited for as one: when it is enough, and the manifest that tells how each of them ended.
+
+The trigger's event names states by one letter an id, in the order the task named the ids; the worker, which knows the ids,
+makes the manifest of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_docstatus.exceptions import DocStatusError, DocumentFailed, RequestRejected, UnexpectedReply
+from airflow_provider_docstatus.reply import one_line, utc_time
+from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
+from airflow_provider_docstatus.verdict import EVENT_VERSION, TIMED_OUT, Ending, Wait, error_of, for_airflow, why_closed
+
+#: Ids that one task may wait for; more are a task each thousand.
+MOST_IDS = 1000
+
+_RUNNING = State.RUNNING.value
+_LETTERS: Mapping[str, str] = {
+    _RUNNING: "r",
+    State.SUCCEEDED.value: "s",
+    State.PARTIAL.value: "p",
+    State.REVIEW.value: "v",
+    State.FAILED.value: "f",
+    State.CANCELLED.value: "c",
+    State.EXPIRED.value: "e",
+    "not_found": "n",
+    "rejected": "x",
+    "unexpected": "u",
+    "key_rejected": "k",
+    "quota": "q",
+    TIMED_OUT: "t",
+}
+_WORDS = {letter: word for word, letter in _LETTERS.items()}
+#: Endings that are about the account, not about one id.
+_FATAL = ("key_rejected", "quota")
+_LONGEST_ERROR = 300
+
+
+def checked_ids(parameter: str, ids: Sequence[object]) -> list[object]:
+    """
+    Return a list of ids without repetitions.
+
+    :raises RequestRejected: more than a thousand; the DAG's author must cut them into chunks.
+    """
+    unique = list({str(one): one for one in ids}.values())
+    if len(unique) > MOST_IDS:
+        raise RequestRejected(
+            f"{parameter} has {len(unique):,} ids; one task waits for at most {MOST_IDS:,}. Cut the list into chunks and map: "
+            f".expand({parameter}=chunks), where an upstream task returns "
+            f"[ids[i : i + {MOST_IDS}] for i in range(0, len(ids), {MOST_IDS})]."
+        )
+    return unique
+
+
+def needed_of(wait_for: float | str, total: int) -> int:
+    """
+    Return how many ids must end well.
+
+    :param wait_for: ``all``, ``any``, a whole number of ids, or a share between 0 and 1.
+    :raises ValueError: none of these; the DAG's author must change it.
+    """
+    if wait_for == "all":
+        return total
+    if wait_for == "any":
+        return min(1, total)
+    if isinstance(wait_for, bool) or not isinstance(wait_for, (int, float)):
+        wait_for = 0
+    if isinstance(wait_for, int) and wait_for >= 1:
+        return min(wait_for, total)
+    if isinstance(wait_for, float) and 0 < wait_for < 1:
+        return math.ceil(wait_for * total)
+    raise ValueError("wait_for must be 'all', 'any', a whole number of ids from 1, or a share between 0 and 1 (float)")
+
+
+@dataclass(kw_only=True)
+class Group:
+    """
+    The waits of one task for several ids.
+
+    :param waits: a wait for each id, in the order of the ids.
+    :param needed: how many must end well.
+    :param accept: final states besides ``succeeded`` that count as well.
+    :param fail_fast: whether the first id that ends otherwise ends the wait.
+    """
+
+    waits: Mapping[str, Wait]
+    needed: int
+    accept: Collection[str] = ()
+    fail_fast: bool = False
+    endings: dict[str, Ending] = field(default_factory=dict)
+    good: int = 0
+
+    def hear(self, id: str, observation: DocumentStatus | DocStatusError, now: float) -> Ending | None:  # noqa: A002
+        """Take in what is said about one id; return its ending if it has one."""
+        ending = self.waits[id].hear(observation, now)
+        if ending is not None and id not in self.endings:
+            self.endings[id] = ending
+            self.good += self._is_good(ending)
+        return ending
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing that is still open could change the outcome, or everything has ended."""
+        total, ended = len(self.waits), len(self.endings)
+        bad = ended - self.good
+        if ended == total or self.fatal is not None or (bad and self.fail_fast):
+            return True
+        return self.needed < total and (self.good >= self.needed or total - bad < self.needed)
+
+    @property
+    def fatal(self) -> Ending | None:
+        """The ending that is about the account and so ends all."""
+        return next((ending for ending in self.endings.values() if ending.outcome in _FATAL), None)
+
+    def open_ids(self) -> list[str]:
+        """Return the ids that have not ended, in order."""
+        return [one for one in self.waits if one not in self.endings]
+
+    def time_out(self, now: float) -> None:
+        """End every id that is still open."""
+        for one in self.open_ids():
+            self.endings[one] = self.waits[one].time_out(now)
+
+    def summary(self) -> str:
+        """Return how far the wait is, in one line."""
+        counts = Counter(ending.outcome for ending in self.endings.values())
+        shown = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
+        return f"{len(self.endings)} of {len(self.waits)} ended" + (f" ({shown})" if shown else "")
+
+    def to_event(self, *, calls: int, now: float) -> dict[str, Any]:
+        """Return the trigger event: one letter an id, the first errors; no reply, no key."""
+        letters = "".join(_LETTERS[self.endings[one].outcome] if one in self.endings else "r" for one in self.waits)
+        errors: dict[str, str | None] = {}
+        for one, ending in self.endings.items():
+            if not self._is_good(ending) and len(errors) < MOST_ERRORS:
+                errors[one] = one_line((ending.text or why_closed(ending.status) if ending.status else ending.text) or "")
+        first = next(iter(self.waits.values()))
+        return {
+            "version": EVENT_VERSION,
+            "service": first.service,
+            "started_at": first.started_at,
+            "states": letters,
+            "errors": {one: (text or "")[:_LONGEST_ERROR] for one, text in errors.items()},
+            "calls": calls,
+            "ended_at": now,
+            "text": self.fatal.text if self.fatal else None,
+        }
+
+    def _is_good(self, ending: Ending) -> bool:
+        return ending.outcome == State.SUCCEEDED.value or ending.outcome in self.accept
+
+
+def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str | None) -> dict[str, Any]:
+    """
+    Return what became of each id: counts and ids by state, the first errors, times, calls.
+
+    :param event: :meth:`Group.to_event`.
+    :raises UnexpectedReply: the event is none of ours, or not about these ids.
+    """
+    if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
+        version = event.get("version") if isinstance(event, Mapping) else type(event).__name__
+        raise UnexpectedReply(
+            f"The trigger's event has version {version!r}, this worker reads {EVENT_VERSION}: install the same "
+            "airflow-provider-docstatus on workers and triggerers."
+        )
+    letters = event.get("states")
+    if not isinstance(letters, str) or len(letters) != len(ids) or set(letters) - set(_WORDS):
+        raise UnexpectedReply(f"The trigger's event does not tell the states of these {len(ids)} ids.")
+    by_state: dict[str, list[str]] = {}
+    for one, letter in zip(ids, letters, strict=True):
+        by_state.setdefault(_WORDS[letter], []).append(one)
+    return {
+        "service": event.get("service"),
+        "parameter": parameter,
+        "operation": operation,
+        "total": len(ids),
+        "counts": {state: len(members) for state, members in by_state.items()},
+        "ids": by_state,
+        "errors": dict(event.get("errors") or {}),
+        "started_at": utc_time(event.get("started_at")),
+        "ended_at": utc_time(event.get("ended_at")),
+        "calls": event.get("calls"),
+    }
+
+
+def settle_many(made: Mapping[str, Any], *, needed: int, accept: Collection[str], text: str | None) -> dict[str, Any]:
+    """
+    Return the manifest of a wait that ended well; raise what it means otherwise.
+
+    :param made: :func:`manifest`.
+    :raises DocumentFailed: too few ended well: the documents' owner must look. Not retried.
+    :raises RequestRejected: key or quota: the DAG's author. Not retried.
+    :raises WaitTimedOut: too few ended in time. Not retried.
+    """
+    counts = Counter(made["counts"])
+    good = counts[State.SUCCEEDED.value] + sum(counts[state] for state in accept)
+    fatal = next((outcome for outcome in _FATAL if counts[outcome]), None)
+    if good >= needed and fatal is None:
+        return dict(made)
+    shown = ", ".join(f"{number} {state}" for state, number in counts.most_common())
+    errors = "; ".join(f"{one}: {error}" for one, error in list(made["errors"].items())[:3])
+    said = f"{good} of {made['total']} ids ended well, {needed} were needed ({shown})" + (f": {errors}" if errors else "")
+    about = {"service": made["service"]}
+    if fatal is not None:
+        raise for_airflow(error_of(fatal)(text or said, **about))
+    if good + counts[TIMED_OUT] + counts[_RUNNING] >= needed and counts[TIMED_OUT]:
+        raise for_airflow(error_of(TIMED_OUT)(f"{said}. The jobs were left alone.", **about))
+    hint = [state for state in (State.PARTIAL.value, State.REVIEW.value) if counts[state] and state not in accept]
+    said += f". To let them pass, give the task accept={tuple(hint)}." if hint else ""
+    raise for_airflow(DocumentFailed(said, **about))

@@ -1,0 +1,120 @@
+"""Airflow's versions: when a try first started, and how a trigger looks up a connection on each line."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+from airflow_provider_docstatus import _compat
+from airflow_provider_docstatus._compat import AirflowNotFoundException, first_start, get_connection_in_trigger
+
+FIRST = datetime(2026, 11, 1, 12, 0, tzinfo=timezone.utc)
+LATER = datetime(2026, 11, 1, 12, 30, tzinfo=timezone.utc)
+
+TRIES: dict[str, tuple[Any, datetime]] = {
+    "3.x, poke or deferred": (SimpleNamespace(start_date=FIRST, get_first_reschedule_date=lambda _context: None), FIRST),
+    "3.x, rescheduled": (SimpleNamespace(start_date=LATER, get_first_reschedule_date=lambda _context: FIRST), FIRST),
+    "2.11, which keeps the start itself": (SimpleNamespace(start_date=FIRST), FIRST),
+}
+
+
+@pytest.mark.parametrize(("ti", "start"), TRIES.values(), ids=TRIES)
+def test_a_try_first_started(ti: Any, start: datetime) -> None:
+    assert first_start({"ti": ti}) == start.timestamp()  # type: ignore[typeddict-item]
+
+
+def test_a_try_without_a_start_starts_now() -> None:
+    before = time.time()
+    assert before <= first_start({"ti": SimpleNamespace(start_date=None)}) <= time.time()  # type: ignore[typeddict-item]
+
+
+def test_the_reschedule_date_is_asked_for_with_the_context() -> None:
+    asked: list[Any] = []
+    context: Any = {"ti": SimpleNamespace(start_date=FIRST, get_first_reschedule_date=asked.append)}
+    first_start(context)
+    assert asked == [context]
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_compat, "_LOOK_UP_PAUSE", 0.0)
+
+
+async def test_a_defined_connection_comes_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"conn_type": "aitronos", "password": "key_of_the_account", "extra": {"request_timeout": 5}}
+    monkeypatch.setenv("AIRFLOW_CONN_VENDOR", json.dumps(fields))
+    conn, extra = await get_connection_in_trigger("vendor")
+    assert (conn.conn_id, conn.conn_type, conn.password) == ("vendor", "aitronos", "key_of_the_account")
+    assert extra == {"request_timeout": 5}
+
+
+async def test_an_undefined_connection_stays_undefined() -> None:
+    with pytest.raises(AirflowNotFoundException, match="nowhere"):
+        await get_connection_in_trigger("nowhere")
+
+
+class _Conn:
+    conn_id = "vendor"
+    extra_dejson: ClassVar[dict[str, str]] = {"from": "extra_dejson"}
+
+
+class _ConnOf33(_Conn):
+    async def aextra_dejson(self) -> dict[str, str]:
+        return {"from": "aextra_dejson"}
+
+
+class _HookOf30:
+    """Airflow's BaseHook before 3.1; its look-ups miss as often as it was told."""
+
+    conn: ClassVar[_Conn] = _Conn()
+    misses: ClassVar[int] = 0
+    asked: ClassVar[int] = 0
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> _Conn:
+        cls.asked += 1
+        if cls.asked <= cls.misses:
+            raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+        return cls.conn
+
+
+class _HookOf31(_HookOf30):
+    @classmethod
+    async def aget_connection(cls, conn_id: str) -> _Conn:
+        return cls.get_connection(conn_id)
+
+
+class _HookOf33(_HookOf31):
+    conn = _ConnOf33()
+
+
+LINES = {
+    "2.11 and 3.0": (_HookOf30, "extra_dejson"),
+    "3.1 and 3.2": (_HookOf31, "extra_dejson"),
+    "3.3": (_HookOf33, "aextra_dejson"),
+}
+
+
+@pytest.mark.parametrize(("base_hook", "source"), LINES.values(), ids=LINES)
+@pytest.mark.parametrize("misses", [0, 1, 2, 3])
+async def test_a_look_up_that_misses_is_asked_again_on(
+    misses: int, base_hook: type[_HookOf30], source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fresh(base_hook):  # type: ignore[misc, valid-type]
+        pass
+
+    Fresh.misses = misses
+    monkeypatch.setattr(_compat, "BaseHook", Fresh)
+    if misses < 3:
+        conn, extra = await get_connection_in_trigger("vendor")
+        assert conn is base_hook.conn
+        assert extra == {"from": source}
+    else:
+        with pytest.raises(AirflowNotFoundException):
+            await get_connection_in_trigger("vendor")
+    assert Fresh.asked == min(misses + 1, 3)

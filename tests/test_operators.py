@@ -1,0 +1,353 @@
+"""The operator: the extracted data of every service and choice, or an error that says why there is none."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
+    DocumentFailed,
+    KeyRejected,
+    NoData,
+    NotFinished,
+    NotFound,
+    RequestRejected,
+    ResultTooLarge,
+    ServiceUnavailable,
+    UnexpectedReply,
+)
+from airflow_provider_docstatus.links import XCOM_KEY
+from airflow_provider_docstatus.operators import ExtractedDataOperator
+from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.testing.jobs import INVOICE
+from tests.task_runs import FakeTaskInstance, deferral_of, hurry, run, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOON = 0.05
+WAYS = {
+    "finished": {},
+    "watched": {"wait_for_completion": True, "deferrable": False},
+    "deferred": {"wait_for_completion": True, "deferrable": True, "watch_on_worker": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[StandInVendors]:
+    with StandInVendors(job_seconds=0) as vendors:
+        yield vendors
+
+
+@pytest.fixture
+def vendors(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    hurry(monkeypatch)
+    yield server
+    server.answer_truly()
+
+
+def operator_of(**arguments: Any) -> ExtractedDataOperator:
+    return ExtractedDataOperator(**{"task_id": "extract", "conn_id": "aitronos_default", "timeout": 5, **arguments})
+
+
+def neurolinker(**which: Any) -> dict[str, Any]:
+    return {"conn_id": "neurolinker_default", **which}
+
+
+# -- what the data is ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_data_of_a_job(vendors: StandInVendors, way: str) -> None:
+    job_id, ti = vendors.add_job("aitronos", seconds=0 if way == "finished" else SOON), FakeTaskInstance()
+    assert run(operator_of(job_id=job_id, **WAYS[way]), ti)["invoice_number"] == INVOICE["invoice_number"]
+    assert (ti.xcoms[XCOM_KEY]["state"], ti.xcoms[XCOM_KEY]["id"]) == ("succeeded", job_id)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_data_of_a_request_is_that_of_its_documents_and_the_errors_of_the_rest(vendors: StandInVendors, way: str) -> None:
+    request_id = vendors.add_job("neurolinker", seconds=0 if way == "finished" else SOON, ends="partial", documents=12)
+    data = run(operator_of(**neurolinker(request_id=request_id), accept=("partial",), **WAYS[way]))
+    documents = [document.job_id for document in vendors.jobs[request_id].documents]
+    assert list(data["items"]) == documents[:-1], "more than one chunk of ten, in the vendor's order"
+    assert data["items"][documents[0]] == INVOICE
+    assert list(data["errors"]) == documents[-1:]
+    assert "corrupted" in data["errors"][documents[-1]]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "expected"),
+    [
+        (None, None, INVOICE),
+        ("json", {"content_types": ["text", "tables"]}, INVOICE),
+        ("markdown", None, "# invoice.pdf"),
+        ("images", None, ["{id}-1.png"]),
+        ("page-summaries", None, [{"page": 1, "summary": "An invoice"}]),
+        ("section-summaries", None, [{"section": "Invoice", "summary": "An invoice"}]),
+        ("document-summary", None, "An invoice"),
+        ("document-summary", {"summary_type": "section"}, "An invoice"),
+    ],
+)
+def test_the_contents_of_a_document(vendors: StandInVendors, content: str | None, options: Any, expected: Any) -> None:
+    document_id = vendors.add_job("neurolinker", "document")
+    data = run(operator_of(**neurolinker(document_id=document_id), content=content, content_options=options))
+    if content == "markdown":
+        assert data.startswith(expected)
+    elif content == "images":
+        assert data == [expected[0].format(id=document_id)]
+    else:
+        assert data == expected
+
+
+@pytest.mark.parametrize("content", ["fields", "scalars"])
+def test_fields_and_scalars_are_of_documents_that_came_that_way(vendors: StandInVendors, content: str) -> None:
+    document_id = vendors.add_job("neurolinker", "document", submitted_as=content)
+    assert run(operator_of(**neurolinker(document_id=document_id), content=content)) == INVOICE
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("operation", "has"),
+    [
+        ("extract", "invoice_number"),
+        ("parse", "chunks"),
+        ("classify", "classification"),
+        ("split", "files"),
+        ("job", None),
+        ("parsing", "total_chunks"),
+    ],
+)
+def test_the_data_of_each_unsiloed_operation(vendors: StandInVendors, way: str, operation: str, has: str | None) -> None:
+    kind = {"job": "extract", "parsing": "parse"}.get(operation, operation)
+    job_id = vendors.add_job("unsiloed", kind, seconds=0 if way == "finished" else SOON)
+    data = run(operator_of(conn_id="unsiloed_default", job_id=job_id, operation=operation, **WAYS[way]))
+    assert data
+    assert has is None or has in data
+
+
+def test_the_data_of_a_batch_is_that_of_its_jobs(vendors: StandInVendors) -> None:
+    jobs = [vendors.add_job("unsiloed", ends=ends) for ends in ("completed", "failed")]
+    batch = operator_of(
+        conn_id="unsiloed_default", job_id=vendors.add_batch(jobs), operation="batch", accept=("partial",), **WAYS["deferred"]
+    )
+    data = run(batch)
+    assert list(data["items"]) == jobs[:1]
+    assert list(data["errors"]) == jobs[1:]
+
+
+def test_a_job_under_review_is_fetched_when_that_is_accepted(vendors: StandInVendors) -> None:
+    job_id = vendors.add_job("unsiloed", ends="review")
+    assert run(operator_of(conn_id="unsiloed_default", job_id=job_id, operation="extract", accept=("review",)))
+
+
+def test_multiple_outputs_is_airflows(vendors: StandInVendors) -> None:
+    operator = operator_of(job_id=vendors.add_job("aitronos"), multiple_outputs=True)
+    assert operator.multiple_outputs
+    data = run(operator)
+    assert isinstance(data, dict)
+    assert all(isinstance(name, str) for name in data)
+
+
+# -- why there is none -----------------------------------------------------------------------------------------
+
+
+def test_an_unfinished_job_says_to_wait_first(vendors: StandInVendors) -> None:
+    with pytest.raises(NotFinished, match="wait for it first") as raised:
+        run(operator_of(job_id=vendors.add_job("aitronos", seconds=math.inf)))
+    assert isinstance(raised.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        ({"service": "aitronos", "ends": "failed"}, "corrupted or unreadable"),
+        ({"service": "aitronos", "ends": "cancelled"}, "cancelled"),
+        ({"service": "neurolinker", "ends": "partial", "documents": 2}, "accept=('partial',)"),
+        ({"service": "unsiloed", "ends": "review"}, "accept=('review',)"),
+        ({"service": "unsiloed", "kind": "parse", "ends": "failed"}, "corrupted or unreadable"),
+    ],
+    ids=lambda value: f"{value['service']} {value['ends']}" if isinstance(value, dict) else None,
+)
+def test_a_bad_end_is_the_documents_owners(vendors: StandInVendors, way: str, job: dict[str, Any], says: str) -> None:
+    parameter = "request_id" if job["service"] == "neurolinker" else "job_id"
+    which: dict[str, Any] = {
+        "conn_id": f"{job['service']}_default",
+        parameter: vendors.add_job(**{"seconds": 0 if way == "finished" else SOON, **job}),
+    }
+    if job["service"] == "unsiloed":
+        which["operation"] = job.get("kind", "extract")
+    ti = FakeTaskInstance()
+    with pytest.raises(DocumentFailed) as raised:
+        run(operator_of(**which, **WAYS[way]), ti)
+    assert says in str(raised.value)
+    assert isinstance(raised.value, AirflowFailException)
+    assert ti.xcoms[XCOM_KEY]["state"] == job["ends"], "a failure branch can read what is known"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_completed_without_data_is_an_error_of_its_own(vendors: StandInVendors, way: str) -> None:
+    job_id = vendors.add_job("aitronos", reply={"extracted_data": None})
+    with pytest.raises(NoData, match="but gives no data") as raised:
+        run(operator_of(job_id=job_id, **WAYS[way]))
+    assert isinstance(raised.value, AirflowFailException)
+
+
+def test_a_document_error_inside_a_200_is_noticed(vendors: StandInVendors) -> None:
+    document_id = vendors.add_job("neurolinker", "document")
+    with pytest.raises(NoData, match="not processed through scalars extraction"):
+        run(operator_of(**neurolinker(document_id=document_id), content="scalars"))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_too_much_for_an_xcom_says_what_to_do_instead(vendors: StandInVendors, way: str) -> None:
+    job_id = vendors.add_job("aitronos", content={"text": "ä" * 1000})
+    with pytest.raises(ResultTooLarge, match="Raise max_bytes if your XCom backend can hold it") as raised:
+        run(operator_of(job_id=job_id, max_bytes=1500, **WAYS[way]))
+    assert isinstance(raised.value, AirflowFailException)
+    assert run(operator_of(job_id=job_id, max_bytes=3000, **WAYS[way]))
+
+
+def test_by_default_a_mebibyte_fits(vendors: StandInVendors) -> None:
+    with pytest.raises(ResultTooLarge, match="1,048,576"):
+        run(operator_of(job_id=vendors.add_job("aitronos", content={"text": "x" * 1024 * 1024})))
+
+
+@pytest.mark.parametrize("way", ["watched", "deferred"])
+def test_the_time_out_ends_the_wait(vendors: StandInVendors, way: str) -> None:
+    with pytest.raises(AirflowSensorTimeout, match="was left alone"):
+        run(operator_of(job_id=vendors.add_job("aitronos", seconds=math.inf), timeout=0.2, **WAYS[way]))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"job_id": ""}, RequestRejected, "is empty"),
+        ({"job_id": "None"}, RequestRejected, "pass the upstream task's .output"),
+        ({}, RequestRejected, "give exactly one of job_id"),
+        ({"conn_id": "nowhere", "job_id": "x"}, RequestRejected, "airflow connections add nowhere"),
+    ],
+    ids=["empty", "None", "no id", "no connection"],
+)
+def test_bad_input_fails_at_once(
+    vendors: StandInVendors, way: str, arguments: dict[str, Any], error: type[DocStatusError], says: str
+) -> None:
+    with pytest.raises(error) as raised:
+        run(operator_of(**arguments, **WAYS[way]))
+    assert says in str(raised.value)
+    assert isinstance(raised.value, AirflowFailException)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"content": "markdown"}, "Aitronos has no content='markdown'; leave it out"),
+        ({"content_options": {"a": 1}}, "has no content options"),
+        ({"conn_id": "neurolinker_default", "content": "poems"}, "use one of json, markdown"),
+    ],
+    ids=["no contents", "no options", "no such content"],
+)
+def test_a_content_the_service_does_not_have_is_refused(vendors: StandInVendors, arguments: dict[str, Any], says: str) -> None:
+    which = {"document_id": vendors.add_job("neurolinker", "document")} if "conn_id" in arguments else {}
+    with pytest.raises(RequestRejected) as raised:
+        run(operator_of(**(which or {"job_id": vendors.add_job("aitronos")}), **arguments))
+    assert says in str(raised.value)
+
+
+def test_an_unknown_id_is_not_found(vendors: StandInVendors) -> None:
+    with pytest.raises(NotFound) as raised:
+        run(operator_of(job_id="nobody"))
+    assert isinstance(raised.value, AirflowFailException)
+
+
+def test_a_rejected_key_is_not_retried(vendors: StandInVendors) -> None:
+    job_id = vendors.add_job("aitronos")
+    vendors.answer_next(401)
+    with pytest.raises(KeyRejected) as raised:
+        run(operator_of(job_id=job_id))
+    assert isinstance(raised.value, AirflowFailException)
+
+
+def test_a_service_that_is_down_is_retried_as_the_task_says(vendors: StandInVendors) -> None:
+    job_id = vendors.add_job("aitronos")
+    vendors.answer_next(503, headers={"Retry-After": "0"}, times=math.inf)
+    with pytest.raises(ServiceUnavailable) as raised:
+        run(operator_of(job_id=job_id))
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+# -- deferring -------------------------------------------------------------------------------------------------
+
+
+def test_data_never_passes_the_triggerer(vendors: StandInVendors) -> None:
+    ids = neurolinker(document_id=vendors.add_job("neurolinker", "document", seconds=SOON))
+    before = len(vendors.requests)
+    run(operator_of(**ids, **WAYS["deferred"]))
+    fetched = [record for record in vendors.requests[before:] if record.method == "POST"]
+    assert [record.path for record in fetched] == ["/v1/documents/json"]
+    assert "python-requests" in fetched[0].headers["User-Agent"]
+
+
+def test_what_is_known_is_pushed_before_deferring(vendors: StandInVendors) -> None:
+    ti = FakeTaskInstance()
+    deferral_of(operator_of(job_id=vendors.add_job("aitronos", seconds=math.inf), **WAYS["deferred"]), ti)
+    assert ti.xcoms[XCOM_KEY]["state"] == "running"
+
+
+def test_a_short_job_ends_in_the_watch_on_the_worker(vendors: StandInVendors) -> None:
+    job_id = vendors.add_job("aitronos", seconds=SOON)
+    operator = operator_of(job_id=job_id, wait_for_completion=True, deferrable=True)
+    assert operator.execute({"ti": FakeTaskInstance()})
+
+
+@pytest.mark.parametrize("event", [None, {}, {"version": 999}])
+def test_an_unknown_event_fetches_nothing(vendors: StandInVendors, event: Any) -> None:
+    before = len(vendors.requests)
+    with pytest.raises(UnexpectedReply):
+        operator_of(job_id="x").resume_execution("execute_complete", {"event": event}, {"ti": FakeTaskInstance()})
+    assert len(vendors.requests) == before
+
+
+@pytest.mark.parametrize("why", ["Trigger failure", "Trigger/execution timeout"])
+def test_a_broken_off_wait_gets_a_last_look(vendors: StandInVendors, why: str) -> None:
+    operator = operator_of(job_id=vendors.add_job("aitronos"), **WAYS["deferred"])
+    assert operator.resume_execution("__fail__", {"error": why}, {"ti": started(900)})
+
+
+def test_a_broken_off_wait_whose_time_is_up_times_out(vendors: StandInVendors) -> None:
+    operator = operator_of(job_id=vendors.add_job("aitronos", seconds=math.inf), timeout=600, **WAYS["deferred"])
+    with pytest.raises(AirflowSensorTimeout, match="was not finished"):
+        operator.resume_execution("__fail__", {"error": "Trigger/execution timeout"}, {"ti": started(900)})
+
+
+def test_a_crashed_trigger_is_retried_while_the_document_is_running(vendors: StandInVendors) -> None:
+    operator = operator_of(job_id=vendors.add_job("aitronos", seconds=math.inf), **WAYS["deferred"])
+    with pytest.raises(_task_deferral_error()):
+        operator.resume_execution("__fail__", {"error": "Trigger failure"}, {"ti": FakeTaskInstance()})
+
+
+def _task_deferral_error() -> type[Exception]:
+    try:
+        from airflow.sdk.exceptions import TaskDeferralError
+    except ImportError:  # 3.1 and earlier
+        from airflow.exceptions import TaskDeferralError
+    return TaskDeferralError
+
+
+def test_the_operator_can_be_mapped_over_ids() -> None:
+    mapped = ExtractedDataOperator.partial(task_id="extract", conn_id="aitronos_default").expand(job_id=["a", "b"])
+    assert mapped.operator_class is ExtractedDataOperator
+
+
+def test_the_templates_are_rendered(vendors: StandInVendors) -> None:
+    operator = operator_of(conn_id="{{ which }}_default", document_id="{{ id }}", content="{{ how }}")
+    document_id = vendors.add_job("neurolinker", "document")
+    operator.render_template_fields({"which": "neurolinker", "id": document_id, "how": "markdown"})
+    assert run(operator).startswith("# invoice.pdf")

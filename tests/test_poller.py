@@ -1,0 +1,308 @@
+"""The poller: all waits of one connection on one event loop share one session, one look-up and one schedule."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from airflow_provider_docstatus import _compat, poller
+from airflow_provider_docstatus._compat import BaseHook
+from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.triggers import DocStatusTrigger
+from airflow_provider_docstatus.verdict import Ending
+from tests.task_runs import event_of, hurry, trigger_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[StandInVendors]:
+    with StandInVendors(job_seconds=0) as vendors:
+        yield vendors
+
+
+@pytest.fixture
+def vendors(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    hurry(monkeypatch)
+    server.requests.clear()
+    keys = dict(server.keys)
+    yield server
+    server.answer_truly()
+    server.latency = 0.0
+    server.keys.update(keys)
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[aiohttp.ClientSession]:
+    """Collect the HTTP sessions that are opened."""
+    opened: list[aiohttp.ClientSession] = []
+
+    begin = aiohttp.ClientSession.__init__
+
+    def begin_and_tell(session: aiohttp.ClientSession, *arguments: Any, **options: Any) -> None:
+        begin(session, *arguments, **options)
+        opened.append(session)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", begin_and_tell)
+    return opened
+
+
+@pytest.fixture
+def look_ups(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the connection look-ups."""
+    counted: Counter[str] = Counter()
+    if hasattr(BaseHook, "aget_connection"):
+        ask = BaseHook.aget_connection
+
+        async def aget_connection(conn_id: str) -> Any:
+            counted[conn_id] += 1
+            return await ask(conn_id)
+
+        monkeypatch.setattr(BaseHook, "aget_connection", aget_connection)
+    else:
+        look = BaseHook.get_connection
+
+        def get_connection(conn_id: str) -> Any:
+            counted[conn_id] += 1
+            return look(conn_id)
+
+        monkeypatch.setattr(BaseHook, "get_connection", get_connection)
+    return counted
+
+
+async def endings(*triggers: DocStatusTrigger) -> list[Ending]:
+    return [Ending.from_event(event) for event in await asyncio.gather(*map(event_of, triggers))]
+
+
+def waiting(trigger: DocStatusTrigger) -> asyncio.Future[Any]:
+    return asyncio.ensure_future(event_of(trigger))
+
+
+async def test_two_hundred_waits_share_a_session_a_look_up_and_sixteen_connections(
+    vendors: StandInVendors, sessions: list[aiohttp.ClientSession], look_ups: Counter[str]
+) -> None:
+    vendors.latency = 0.01
+    jobs = [vendors.add_job("aitronos", seconds=0.2) for _ in range(200)]
+    ended = await endings(*(trigger_for("aitronos", "job", one) for one in jobs))
+    assert [ending.id for ending in ended] == jobs
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+    assert len(sessions) == 1
+    assert look_ups == {"aitronos_default": 1}
+    assert vendors.connections_opened <= poller.MOST_AT_ONCE
+
+
+async def test_connections_are_apart(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, look_ups: Counter[str]) -> None:
+    """Another connection has another key and perhaps another host, also when it is of the same service."""
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(vendors.connections()["aitronos_default"] | {"password": "wrong"}))
+    mine, others = (vendors.add_job("aitronos") for _ in range(2))
+    good, bad = await endings(trigger_for("aitronos", "job", mine), trigger_for("aitronos", "job", others, conn_id="other"))
+    assert (good.outcome, bad.outcome) == ("succeeded", "key_rejected")
+    assert look_ups == {"aitronos_default": 1, "other": 1}
+
+
+async def test_an_id_that_several_wait_for_is_asked_once_a_round(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch, poll_interval=0.1)
+    job_id = vendors.add_job("aitronos", seconds=0.25)
+    ended = await endings(*(trigger_for("aitronos", "job", job_id) for _ in range(20)))
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+    assert len(vendors.requests) <= 4, "one in each tenth of a second"
+
+
+async def test_the_shortest_deadline_of_an_id_does_not_end_the_others(vendors: StandInVendors) -> None:
+    job_id = vendors.add_job("aitronos", seconds=0.3)
+    impatient, patient = await endings(
+        trigger_for("aitronos", "job", job_id, seconds=0.1), trigger_for("aitronos", "job", job_id, seconds=10)
+    )
+    assert (impatient.outcome, patient.outcome) == ("timed_out", "succeeded")
+
+
+async def test_a_wait_that_fails_ends_alone_with_its_traceback(vendors: StandInVendors) -> None:
+    class Clumsy(DocStatusTrigger):
+        """Its log fails whenever it is asked for."""
+
+        @property
+        def log(self) -> Any:
+            raise ZeroDivisionError("clumsy")
+
+    job_id = vendors.add_job("aitronos", seconds=0.1)
+    sound = trigger_for("aitronos", "job", job_id)
+    clumsy = Clumsy(**sound.serialize()[1])
+    ended, failed = await asyncio.gather(event_of(sound), event_of(clumsy), return_exceptions=True)
+    assert Ending.from_event(ended).outcome == "succeeded"
+    assert isinstance(failed, ZeroDivisionError)
+    assert failed.__traceback__ is not None
+
+
+async def test_cancelling_one_of_many_leaves_the_others(vendors: StandInVendors) -> None:
+    jobs = [vendors.add_job("aitronos", seconds=0.2) for _ in range(10)]
+    waits = [waiting(trigger_for("aitronos", "job", one)) for one in [*jobs, jobs[0]]]
+    await asyncio.sleep(0.1)
+    waits[0].cancel()
+    ended = await asyncio.gather(*waits, return_exceptions=True)
+    assert isinstance(ended[0], asyncio.CancelledError)
+    assert {Ending.from_event(event).outcome for event in ended[1:]} == {"succeeded"}
+
+
+async def test_cancelling_the_first_wait_during_the_look_up_leaves_the_others(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look-up that is broken off would desynchronise the supervisor's channel on 3.0 to 3.2.1."""
+    look = _compat._look_up
+    finished = []
+
+    async def slowly(conn_id: str) -> Any:
+        await asyncio.sleep(0.1)
+        found = await look(conn_id)
+        finished.append(conn_id)
+        return found
+
+    monkeypatch.setattr(_compat, "_look_up", slowly)
+    first, second = (waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"))) for _ in range(2))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    assert Ending.from_event(await second).outcome == "succeeded"
+    assert finished == ["aitronos_default"]
+
+
+@pytest.mark.xfail(reason="B3: each id looks the connection up for itself")
+async def test_a_connection_that_is_not_defined_ends_all_waits_with_one_look_up(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, look_ups: Counter[str]
+) -> None:
+    """Each look-up costs the triggerer's supervisor; a failed one is repeated, but not by each wait."""
+    monkeypatch.setattr(_compat, "_LOOK_UP_PAUSE", 0.02)
+    began = time.monotonic()
+    ended = await endings(*(trigger_for("aitronos", "job", f"job_{number}", conn_id="nowhere") for number in range(20)))
+    assert {ending.outcome for ending in ended} == {"rejected"}
+    assert "'nowhere' is not defined for the triggerer" in ended[0].text
+    assert time.monotonic() - began < 5
+    assert look_ups["nowhere"] <= 6
+
+
+async def test_a_look_up_that_fails_once_is_repeated(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 3.x any failure of the supervisor's channel looks like an undefined connection."""
+    monkeypatch.setattr(_compat, "_LOOK_UP_PAUSE", 0.02)
+    look, failures = _compat._look_up, iter([True, True])
+
+    async def stumbling(conn_id: str) -> Any:
+        if next(failures, False):
+            raise _compat.AirflowNotFoundException("channel")
+        return await look(conn_id)
+
+    monkeypatch.setattr(_compat, "_look_up", stumbling)
+    (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
+    assert ending.outcome == "succeeded"
+
+
+async def test_a_key_that_is_rotated_while_waiting_is_read_anew(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, look_ups: Counter[str], sessions: list[aiohttp.ClientSession]
+) -> None:
+    monkeypatch.setattr(poller, "FRESH", 0.0)
+    jobs = [vendors.add_job("aitronos", seconds=0.3) for _ in range(5)]
+    waits = [waiting(trigger_for("aitronos", "job", one)) for one in jobs]
+    await asyncio.sleep(0.1)
+    vendors.keys["aitronos"] = "rotated"
+    for name, value in vendors.environment().items():
+        monkeypatch.setenv(name, value)
+    ended = [Ending.from_event(event) for event in await asyncio.gather(*waits)]
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+    assert look_ups["aitronos_default"] == 2
+    assert len(sessions) == 1
+    assert 401 in {record.status for record in vendors.requests}
+
+
+async def test_one_401_does_not_end_the_waits(vendors: StandInVendors) -> None:
+    """It is confirmed once before it is believed."""
+    job_id = vendors.add_job("aitronos", seconds=0.1)
+    vendors.answer_next(401)
+    (ending,) = await endings(trigger_for("aitronos", "job", job_id))
+    assert ending.outcome == "succeeded"
+
+
+async def test_a_403_about_one_id_ends_that_id_only(vendors: StandInVendors) -> None:
+    mine, theirs = (vendors.add_job("aitronos", seconds=0.1) for _ in range(2))
+    vendors.answer_next(403, path=theirs, times=math.inf)
+    good, bad = await endings(trigger_for("aitronos", "job", mine), trigger_for("aitronos", "job", theirs))
+    assert (good.outcome, bad.outcome) == ("succeeded", "key_rejected")
+
+
+@pytest.mark.parametrize("fault", [{"reset": True}, {"cut_off": True}, {"status": 502}], ids=str)
+async def test_an_outage_is_waited_out(vendors: StandInVendors, fault: dict[str, Any]) -> None:
+    jobs = [vendors.add_job("aitronos", seconds=0.1) for _ in range(3)]
+    vendors.answer_next(**fault, times=6)
+    ended = await endings(*(trigger_for("aitronos", "job", one) for one in jobs))
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+
+
+async def test_an_idle_poller_closes_its_session_and_a_later_wait_opens_another(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, sessions: list[aiohttp.ClientSession]
+) -> None:
+    monkeypatch.setattr(poller, "LINGER", 0.05)
+    for number in (1, 2):
+        (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
+        assert ending.outcome == "succeeded"
+        assert len(sessions) == number
+        await asyncio.sleep(0.2)
+        assert sessions[-1].closed
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing runs for nobody"
+
+
+async def test_a_poller_that_was_idle_for_less_keeps_its_session(
+    vendors: StandInVendors, sessions: list[aiohttp.ClientSession], look_ups: Counter[str]
+) -> None:
+    for _ in range(3):
+        await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
+    assert len(sessions) == look_ups["aitronos_default"] == 1
+
+
+def test_every_event_loop_has_pollers_of_its_own(vendors: StandInVendors, sessions: list[aiohttp.ClientSession]) -> None:
+    """``dag.test()`` has a loop for each trigger."""
+    for _ in range(2):
+        (ending,) = asyncio.run(endings(trigger_for("aitronos", "job", vendors.add_job("aitronos"))))
+        assert ending.outcome == "succeeded"
+    assert len(sessions) == 2
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["sending", pytest.param("scheduling", marks=pytest.mark.xfail(reason="B4: it kills the question and hangs the wait"))],
+)
+async def test_a_bug_ends_the_waits_with_its_traceback(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Not a wait that hangs until its deadline."""
+
+    def bug(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError(where)
+
+    if where == "sending":
+        monkeypatch.setattr(aiohttp.ClientSession, "request", bug)
+    else:
+        monkeypatch.setattr(poller.random, "random", bug)
+    with pytest.raises(ZeroDivisionError, match=where):
+        await asyncio.wait_for(event_of(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=math.inf))), 2)
+
+
+async def test_a_service_that_hangs_does_not_hold_a_wait_beyond_its_time(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_docstatus import triggers
+
+    monkeypatch.setattr(triggers, "OVERTIME", 0.1)
+    job_id = vendors.add_job("aitronos")
+    vendors.answer_next(None, delay=1.0)
+    began = time.monotonic()
+    (ending,) = await endings(trigger_for("aitronos", "job", job_id, seconds=0.2))
+    assert ending.outcome == "timed_out"
+    assert time.monotonic() - began < 0.9

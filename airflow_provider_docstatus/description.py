@@ -300,7 +300,7 @@ class ServiceDescription:
 
     def checked_id(self, parameter: str, value: object) -> str:
         """Return an id as text. Raises RequestRejected when it cannot be one; the DAG's author must change it."""
-        shown = repr(value)[:_SHOWN_OF_A_BAD_ID]
+        shown = (one_line(repr(value)) or "")[:_SHOWN_OF_A_BAD_ID]  # a download link, say, without its signature
         remedy = None
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             kind = type(value).__name__

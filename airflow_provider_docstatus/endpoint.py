@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import ipaddress
 import json
@@ -180,7 +181,7 @@ class Endpoint:
             key=key,
             auth=service.auth[auth],
             operation=str(operation) if operation else None,
-            proxy=str(settings["proxy"]) if "proxy" in settings else None,
+            proxy=_proxy(str(settings["proxy"]), problem) if "proxy" in settings else None,
             ca_bundle=str(settings["ca_bundle"]) if "ca_bundle" in settings else None,
             calls_per_minute=(
                 _number("calls_per_minute", settings, problem) if "calls_per_minute" in settings else service.calls_per_minute
@@ -221,13 +222,17 @@ class Endpoint:
         """
         The file of CA certificates to trust: the connection's, else the environment's; None for the usual ones.
 
-        :raises RequestRejected: there is no such file on this machine (whoever owns the connection or the machine).
+        :raises RequestRejected: this machine has no such file, or it holds none (whoever owns the connection or the machine).
         """
         names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
         path = self.ca_bundle or next((os.environ[name] for name in names if os.environ.get(name)), None)
-        if path is not None and not os.path.exists(path):  # noqa: PTH110 -- a path as text, as requests and ssl take it
-            source = "ca_bundle in the connection's extra" if self.ca_bundle else f"{', '.join(names[:-1])} or {names[-1]}"
-            _Problem(self.conn_id, self.service).refuse(f"the CA certificates {path!r} are not on this machine; see {source}")
+        if path is not None:
+            try:
+                _load_ca(path)
+            except OSError as error:
+                source = "ca_bundle in the connection's extra" if self.ca_bundle else f"{', '.join(names[:-1])} or {names[-1]}"
+                why = "are not on this machine" if isinstance(error, FileNotFoundError) else "cannot be read as such"
+                _Problem(self.conn_id, self.service).refuse(f"the CA certificates {path!r} {why}; see {source}")
         return path
 
     @property
@@ -260,10 +265,20 @@ def _reason(error: BaseException) -> str:
     return f"the proxy did not let it through: {reason}" if by_proxy else reason
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that it was raised from; urllib3 also keeps causes that were never raised in ``args``."""
+    found = [error]
+    for cause in found:
+        yield cause
+        causes = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
+        found += [one for one in causes if isinstance(one, BaseException) and all(one is not other for other in found)]
+
+
+@functools.lru_cache
+def _load_ca(path: str) -> None:
+    """Try a file or folder of CA certificates once in each process. Raises OSError (ssl.SSLError is one)."""
+    is_folder = os.path.isdir(path)  # noqa: PTH112 -- a path as text, as requests and ssl take it
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(None if is_folder else path, path if is_folder else None)
 
 
 @dataclass(frozen=True)
@@ -276,7 +291,7 @@ class _Problem:
 
 
 def _base_url(conn: ConnectionFields, service: ServiceDescription, *, allow_http: bool, problem: _Problem) -> str:
-    host = (conn.host or "").strip().rstrip("/") or service.host
+    host = (conn.host or "").strip() or service.host
     if "://" not in host:
         scheme = conn.schema if conn.schema in ("http", "https") else "https"
         host = f"{scheme}://[{host}]" if host.count(":") > 1 and not host.startswith("[") else f"{scheme}://{host}"
@@ -293,12 +308,25 @@ def _base_url(conn: ConnectionFields, service: ServiceDescription, *, allow_http
             f"http to {parts.hostname} would send the key unencrypted; use https, or set allow_http in the extra if you must"
         )
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{name}" + (f":{port}" if port else "") + parts.path
+    return f"{parts.scheme}://{name}" + (f":{port}" if port else "") + parts.path.rstrip("/")
 
 
 def _is_host_name(hostname: str) -> bool:
     """Tell whether it is a name that both HTTP libraries take: they differ over blanks, empty labels and other scripts."""
     return ":" in hostname or re.fullmatch(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", hostname) is not None
+
+
+def _proxy(text: str, problem: _Problem) -> str:
+    """Return a proxy's URL; requests takes one without a scheme as well, aiohttp does not."""
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:  # the text may hold a password
+        problem.refuse("the proxy must be an http or https URL, such as http://proxy.example.com:3128")
+    return url
 
 
 def _is_loopback(hostname: str) -> bool:

@@ -55,6 +55,8 @@ LINGER = 30.0
 FRESH = 30.0
 #: Seconds after which a connection is read again, for what was edited in the UI.
 STALE = 600.0
+#: Seconds for which a failed look-up of the connection answers all who ask.
+FAILURE_HOLDS = 5.0
 #: Parents in a row that told of no other id, after which an id's parent is no longer asked at once.
 MOST_BARREN = 3
 _PIECE = 64 * 1024
@@ -163,6 +165,7 @@ class Poller:
         self._opening = asyncio.Lock()
         self._answers_together = True
         self._prefix: str | None = None
+        self._no_line: tuple[float, RequestRejected] | None = None
         self._learning = asyncio.Lock()
         self._barren = 0
 
@@ -307,13 +310,16 @@ class Poller:
 
     async def _ask(self, group: list[_Asked]) -> None:
         asked = group[0]
-        if len(group) > 1 or not self._may_have_relatives(asked):
-            await self._ask_now(group)
-            return
-        # One at a time: its parent's reply, if there is one, answers for the others that wait here.
-        async with self._learning:
-            if asked.due == math.inf and asked.listeners:
+        try:
+            if len(group) > 1 or not self._may_have_relatives(asked):
                 await self._ask_now(group)
+                return
+            # One at a time: its parent's reply, if there is one, answers for the others that wait here.
+            async with self._learning:
+                if asked.due == math.inf and asked.listeners:
+                    await self._ask_now(group)
+        except Exception as error:  # noqa: BLE001 -- a bug, as in _run
+            self._fail(group, error)
 
     def _may_have_relatives(self, asked: _Asked) -> bool:
         """Whether this id may belong to something that can be asked about others as well, and nobody knows yet."""
@@ -327,9 +333,6 @@ class Poller:
             observations = await self._observe(group)
         except DocStatusError as error:
             observations = {asked.target: error for asked in group}
-        except Exception as error:  # noqa: BLE001 -- a bug, as in _run
-            self._fail(group, error)
-            return
         now = time.time()
         told = {target: asked for target in observations if (asked := self._asked.get(target)) is not None}
         for listener in {listener for asked in told.values() for listener in asked.listeners}:
@@ -415,17 +418,21 @@ class Poller:
         """Return the line to the service; read the connection anew if it is old, or the line given failed."""
         async with self._opening:
             line, now = self._line, time.time()
-            if line is None or now > line.read_at + (FRESH if line is instead_of else STALE):
-                try:
-                    self._line = await _Line.open(await _read_endpoint(self.conn_id, self.service), line)
-                    if line is not self._line and self._prefix in self._line.endpoint.service.prefixes:
-                        self._line.prefix = self._prefix
-                except RequestRejected as error:
-                    # A look-up that fails looks like a connection that is gone; the one that worked so far still may.
-                    if line is None or line is instead_of or not isinstance(error.__cause__, AirflowNotFoundException):
-                        raise
-                    line.read_at = now
-            assert self._line is not None  # opened above, or open before  # noqa: S101
+            if line is not None and now <= line.read_at + (FRESH if line is instead_of else STALE):
+                return line
+            if self._no_line is not None and now < self._no_line[0] + FAILURE_HOLDS:
+                raise self._no_line[1]  # the answer to all who queued for this look-up
+            try:
+                self._line = await _Line.open(await _read_endpoint(self.conn_id, self.service), line)
+            except RequestRejected as error:
+                # A look-up that fails looks like a connection that is gone; the one that worked so far still may.
+                if line is None or line is instead_of or not isinstance(error.__cause__, AirflowNotFoundException):
+                    self._no_line = (time.time(), error)
+                    raise
+                line.read_at = now
+                return line
+            if line is not self._line and self._prefix in self._line.endpoint.service.prefixes:
+                self._line.prefix = self._prefix
             return self._line
 
 

@@ -14,9 +14,9 @@ from airflow_provider_docstatus.sensors import DocStatusSensor
 
 
 @task.branch
-def all_or_some(state: str) -> str:
+def all_or_some(status: dict[str, Any]) -> str:
     """Choose the branch by what the gate says."""
-    return "use_all" if state == "succeeded" else "name_the_failed"
+    return "use_all" if status["state"] == "succeeded" else "name_the_failed"
 
 
 @task
@@ -47,7 +47,7 @@ def branch_on_partial() -> None:
         accept=("partial",),
         deferrable=True,
     )
-    all_or_some(gate.output["state"]) >> [use_all(gate.output), name_the_failed(gate.output)]
+    all_or_some(gate.output) >> [use_all(gate.output), name_the_failed(gate.output)]
 
 
 branch_on_partial()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import math
 import re
 import time
@@ -16,7 +14,6 @@ from typing import Any
 import certifi
 import pytest
 
-from airflow_provider_docstatus import poller
 from airflow_provider_docstatus.description import Target
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
@@ -30,15 +27,13 @@ from airflow_provider_docstatus.exceptions import (
     UnknownWord,
 )
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
+from tests.two_paths import CONN_ID, Observation, ask_in_the_triggerer, ask_on_the_worker, connect
 
 ALWAYS = math.inf
 SOON = 0.2
 FIRST_ROUTE = {"neurolinker": "request", "aitronos": "job", "unsiloed": "extract"}
-
-Observation = DocumentStatus | DocStatusError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +45,7 @@ class Situation:
     :param expected: the state, or the class of the error.
     :param text: a part of the error's or the status's text.
     :param retry_after: the seconds the error must name.
+    :param connection: fields of the connection that differ; PORT in the host is the stand-in's.
     """
 
     service: str
@@ -423,12 +419,12 @@ UNAVAILABLE = {
         text="at docstatus.invalid (no such host)",
         connection={"host": "https://docstatus.invalid"},
     ),
-    "not-http-at-all": Situation(
+    "http-where-https-is-expected": Situation(
         service="aitronos",
-        set_up=a_job("aitronos"),
+        set_up=unknown,
         expected=ServiceUnavailable,
-        text="did not answer GET",
-        connection={"scheme": "https"},
+        text="(no TLS connection)",
+        connection={"host": "https://127.0.0.1:PORT"},
     ),
     "not-gzip-though-it-says-so": Situation(
         service="aitronos",
@@ -560,57 +556,10 @@ def _few_certificates(one_certificate: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SSL_CERT_FILE", one_certificate)
 
 
-@pytest.fixture(autouse=True)
-def _new_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the budgets that a 429 closed: the next stand-in may get the same port."""
-    monkeypatch.setattr(poller, "_budgets", {})
-
-
 @pytest.fixture
 def vendors() -> Iterator[StandInVendors]:
     with StandInVendors() as vendors:
         yield vendors
-
-
-def connect(monkeypatch: pytest.MonkeyPatch, vendors: StandInVendors, service: str, fields: Mapping[str, Any]) -> str:
-    scheme = fields.get("scheme", "http")
-    given = {name: value for name, value in fields.items() if name != "scheme"}
-    connection = {
-        "conn_type": service,
-        "host": vendors.url.replace("http:", f"{scheme}:"),
-        "password": vendors.keys[service],
-        **given,
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_VENDOR", json.dumps(connection))
-    return "vendor"
-
-
-def ask_on_the_worker(conn_id: str, target: Target) -> Observation:
-    hook = DocStatusHook(conn_id, retries=0)
-    try:
-        return hook.get_target_status(target)
-    except DocStatusError as error:
-        return error
-    finally:
-        if hook._session is not None:
-            hook._session.close()  # the stand-in waits for open connections when it stops
-
-
-def ask_in_the_triggerer(conn_id: str, service: str, target: Target) -> Observation:
-    heard: list[Observation] = []
-
-    def hear(observation: Observation, _now: float) -> bool:
-        heard.append(observation)
-        return True
-
-    async def listen() -> None:
-        now = time.time()
-        await poller.poller_for(conn_id, service).listen(
-            target, hear, rhythm=Rhythm(base=60), first_at=0, started_at=now, deadline=now + 60
-        )
-
-    asyncio.run(listen())
-    return heard[0]
 
 
 @pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
@@ -618,10 +567,12 @@ def test_worker_and_triggerer_make_the_same_of(
     situation: Situation, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_id = situation.set_up(vendors)
-    conn_id = connect(monkeypatch, vendors, situation.service, situation.connection)
+    given = situation.connection.items()
+    fields = {name: value.replace("PORT", str(vendors.port)) if name == "host" else value for name, value in given}
+    connect(monkeypatch, vendors, situation.service, fields)
     target = Target(route=situation.route or FIRST_ROUTE[situation.service], id=one_id)
 
-    on_the_worker, in_the_triggerer = ask_on_the_worker(conn_id, target), ask_in_the_triggerer(conn_id, situation.service, target)
+    on_the_worker, in_the_triggerer = ask_on_the_worker(target), ask_in_the_triggerer(situation.service, target)
 
     for observation in (on_the_worker, in_the_triggerer):
         if isinstance(situation.expected, State):
@@ -661,9 +612,9 @@ def test_both_paths_send_the_same_request(
     service: str, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = Target(route=FIRST_ROUTE[service], id=vendors.add_job(service, seconds=0))  # type: ignore[arg-type]
-    conn_id = connect(monkeypatch, vendors, service, {})
-    ask_on_the_worker(conn_id, target)
-    ask_in_the_triggerer(conn_id, service, target)
+    connect(monkeypatch, vendors, service, {})
+    ask_on_the_worker(target)
+    ask_in_the_triggerer(service, target)
     sent = [
         (record.method, record.path, record.query, record.key_ok, record.headers["Accept"]) for record in vendors.requests
     ]
@@ -676,8 +627,8 @@ def test_an_ordinary_404_below_the_learned_prefix_does_not_turn_it_back(
     prefix: str, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vendors.neurolinker_prefix = prefix  # type: ignore[assignment]
-    conn_id = connect(monkeypatch, vendors, "neurolinker", {})
-    hook = DocStatusHook(conn_id, retries=0)
+    connect(monkeypatch, vendors, "neurolinker", {})
+    hook = DocStatusHook(CONN_ID, retries=0)
     hook.get_status(request_id=vendors.add_job("neurolinker", seconds=0))
     with pytest.raises(NotFound, match="/api/v1/request-status"):
         hook.get_status(request_id=unknown(vendors))
@@ -712,9 +663,9 @@ BAD_CONNECTIONS = {
 def test_both_paths_refuse_a_connection_with(
     fields: dict[str, Any], text: str, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conn_id = connect(monkeypatch, vendors, "aitronos", fields)
+    connect(monkeypatch, vendors, "aitronos", fields)
     target = Target(route="job", id="job_1")
-    one, other = ask_on_the_worker(conn_id, target), ask_in_the_triggerer(conn_id, "aitronos", target)
+    one, other = ask_on_the_worker(target), ask_in_the_triggerer("aitronos", target)
     assert type(one) is type(other) is RequestRejected, (one, other)
     assert str(one) == str(other)
     assert text in str(one)

@@ -308,10 +308,10 @@ def test_an_id_is_percent_encoded(make_hook: MakeHook, requests_mock: Requests) 
 # -- several ---------------------------------------------------------------------------------------------------------
 
 
-def test_several_jobs_are_asked_together(vendors: StandInVendors, make_hook: MakeHook) -> None:
+def test_several_jobs_are_asked_together_on_the_generic_route(vendors: StandInVendors, make_hook: MakeHook) -> None:
     ids = [vendors.add_job("unsiloed", "parse", seconds=0) for _ in range(4)]
     failed = vendors.add_job("unsiloed", "parse", seconds=0, ends="failed")
-    statuses = make_hook("unsiloed", **at(vendors, "unsiloed")).get_statuses([*ids, failed], operation="parse")
+    statuses = make_hook("unsiloed", **at(vendors, "unsiloed")).get_statuses([*ids, failed], operation="job")
     assert [status.id for status in statuses] == [*ids, failed]
     assert [status.state for status in statuses] == [State.SUCCEEDED] * 4 + [State.FAILED]
     assert [record.path for record in vendors.requests] == ["/jobs/status"]
@@ -320,7 +320,7 @@ def test_several_jobs_are_asked_together(vendors: StandInVendors, make_hook: Mak
 
 def test_many_jobs_are_asked_in_urls_of_bounded_length(vendors: StandInVendors, make_hook: MakeHook) -> None:
     ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(100)]
-    statuses = make_hook("unsiloed", **at(vendors, "unsiloed")).get_statuses(ids, operation="extract")
+    statuses = make_hook("unsiloed", **at(vendors, "unsiloed")).get_statuses(ids, operation="job")
     assert [status.id for status in statuses] == ids
     assert 3 <= len(vendors.requests) <= 5
     assert all(len(record.query["job_ids"]) <= 1500 for record in vendors.requests)
@@ -329,8 +329,8 @@ def test_many_jobs_are_asked_in_urls_of_bounded_length(vendors: StandInVendors, 
 def test_a_job_that_the_common_answer_does_not_know_is_asked_alone(vendors: StandInVendors, make_hook: MakeHook) -> None:
     ids = [vendors.add_job("unsiloed", seconds=0), "unheard-of"]
     with pytest.raises(NotFound, match="for unheard-of with 404"):
-        make_hook("unsiloed", **at(vendors, "unsiloed")).get_statuses(ids, operation="extract")
-    assert [record.path for record in vendors.requests] == ["/jobs/status", "/extract/unheard-of"]
+        make_hook("unsiloed", **at(vendors, "unsiloed")).get_statuses(ids, operation="job")
+    assert [record.path for record in vendors.requests] == ["/jobs/status", "/jobs/unheard-of"]
 
 
 @pytest.mark.parametrize("code", [404, 405, 501])
@@ -341,17 +341,30 @@ def test_a_deployment_without_the_route_for_several_is_remembered(
     ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(2)]
     hook = make_hook("unsiloed", **at(vendors, "unsiloed"))
     for _ in range(2):
-        assert [status.state for status in hook.get_statuses(ids, operation="extract")] == [State.SUCCEEDED] * 2
-    alone = [f"/extract/{one}" for one in ids]
+        assert [status.state for status in hook.get_statuses(ids, operation="job")] == [State.SUCCEEDED] * 2
+    alone = [f"/jobs/{one}" for one in ids]
     assert [record.path for record in vendors.requests] == ["/jobs/status", *alone, *alone]
     assert hook.naps == []  # type: ignore[attr-defined]
 
 
-def test_a_service_without_such_a_route_is_asked_one_by_one(vendors: StandInVendors, make_hook: MakeHook) -> None:
-    ids = [vendors.add_job("aitronos", seconds=0) for _ in range(3)]
-    statuses = make_hook("aitronos", **at(vendors, "aitronos")).get_statuses(ids)
+@pytest.mark.parametrize(("service", "operation"), [("aitronos", None), ("unsiloed", "extract")], ids=["aitronos", "extract"])
+def test_jobs_of_a_route_without_a_common_question_are_asked_one_by_one(
+    service: Any, operation: str | None, vendors: StandInVendors, make_hook: MakeHook
+) -> None:
+    ids = [vendors.add_job(service, seconds=0) for _ in range(3)]
+    statuses = make_hook(service, **at(vendors, service)).get_statuses(ids, operation=operation)
     assert [status.id for status in statuses] == ids
-    assert [record.path for record in vendors.requests] == [f"/v1/documents/jobs/{one}" for one in ids]
+    assert [record.path.rpartition("/")[2] for record in vendors.requests] == ids
+
+
+def test_documents_of_one_request_are_asked_through_it(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    request = vendors.add_job("neurolinker", seconds=0, ends="partial", documents=8)
+    ids = [document.job_id for document in vendors.jobs[request].documents]
+    hook = make_hook("neurolinker", **at(vendors, "neurolinker"))
+    statuses = hook.get_statuses(ids, parameter="document_id")
+    assert [status.id for status in statuses] == ids
+    assert [status.state for status in statuses] == [State.SUCCEEDED] * 7 + [State.FAILED]
+    assert [record.path for record in vendors.requests] == [f"/v1/document-status/{ids[0]}", f"/v1/request-status/{request}"]
 
 
 def test_no_ids_need_no_question_and_one_bad_id_refuses_all(make_hook: MakeHook, requests_mock: Requests) -> None:

@@ -29,7 +29,7 @@ from tests.task_runs import FakeTaskInstance, deferral_of, hurry, run, started
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SOON = 0.05
+SOON = 0.03
 WAYS = {
     "finished": {},
     "watched": {"wait_for_completion": True, "deferrable": False},

@@ -176,7 +176,6 @@ async def test_cancelling_the_first_wait_during_the_look_up_leaves_the_others(
     assert finished == ["aitronos_default"]
 
 
-@pytest.mark.xfail(reason="B3: each id looks the connection up for itself")
 async def test_a_connection_that_is_not_defined_ends_all_waits_with_one_look_up(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, look_ups: Counter[str]
 ) -> None:
@@ -276,7 +275,7 @@ def test_every_event_loop_has_pollers_of_its_own(vendors: StandInVendors, sessio
 
 @pytest.mark.parametrize(
     "where",
-    ["sending", pytest.param("scheduling", marks=pytest.mark.xfail(reason="B4: it kills the question and hangs the wait"))],
+    ["sending", "scheduling"],
 )
 async def test_a_bug_ends_the_waits_with_its_traceback(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, where: str

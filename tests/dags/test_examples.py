@@ -1,0 +1,98 @@
+"""Every example DAG runs, from its file to its last task, inside one process and against the stand-in vendors."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.testing.jobs import INVOICE
+from tests.task_runs import hurry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
+
+pytestmark = pytest.mark.usefixtures("airflow_database")
+
+
+@pytest.fixture
+def vendors(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
+    # Watching on the worker takes three seconds: a job of four waits in the triggerer as well.
+    hurry(monkeypatch, poll_interval=0.5, least_poll_interval=0.5)
+    with StandInVendors(job_seconds=1.0) as vendors:
+        for name, value in vendors.environment().items():
+            monkeypatch.setenv(name, value)
+        yield vendors
+
+
+def run(name: str, **params: Any) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """Run an example; return the run's state, the state of each task, and what each task returned."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    finished = getattr(module, name)().test(run_conf=params)
+    tasks = finished.get_task_instances()
+    returned = {task.task_id: task.xcom_pull(task_ids=task.task_id) for task in tasks}
+    return str(finished.state), {task.task_id: str(task.state) for task in tasks}, returned
+
+
+def test_gate_one_document(vendors: StandInVendors) -> None:
+    document_id = vendors.add_job("neurolinker", "document", seconds=4)
+    state, tasks, returned = run("gate_one_document", document_id=document_id)
+    assert state == "success"
+    assert tasks == {"gate": "success", "go_on": "success"}
+    assert (returned["gate"]["state"], returned["gate"]["id"]) == ("succeeded", document_id)
+    assert returned["go_on"] == f"{document_id} has 1 pages"
+    assert any("aiohttp" in record.headers["User-Agent"] for record in vendors.requests), "it was deferred"
+
+
+def test_gate_one_document_that_failed(vendors: StandInVendors) -> None:
+    state, tasks, _ = run("gate_one_document", document_id=vendors.add_job("neurolinker", "document", ends="failed"))
+    assert state == "failed"
+    assert tasks == {"gate": "failed", "go_on": "upstream_failed"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "branch", "other"), [("completed", "use_all", "name_the_failed"), ("partial", "name_the_failed", "use_all")]
+)
+def test_branch_on_partial(vendors: StandInVendors, ends: str, branch: str, other: str) -> None:
+    request_id = vendors.add_job("neurolinker", ends=ends, documents=3)
+    state, tasks, returned = run("branch_on_partial", request_id=request_id)
+    assert state == "success"
+    assert tasks == {"gate": "success", "all_or_some": "success", branch: "success", other: "skipped"}
+    documents = [document.job_id for document in vendors.jobs[request_id].documents]
+    if branch == "use_all":
+        assert returned[branch] == documents
+    else:
+        assert returned[branch] == {documents[-1]: "Document is corrupted or unreadable"}
+
+
+def test_submit_wait_extract_load(vendors: StandInVendors, tmp_path: Path) -> None:
+    (tmp_path / "invoice.pdf").write_bytes(b"%PDF-1.4")
+    vendors.job_seconds = 4.0
+    state, tasks, returned = run("submit_wait_extract_load", file=str(tmp_path / "invoice.pdf"))
+    assert state == "success"
+    assert set(tasks.values()) == {"success"}
+    (job_id,) = vendors.jobs
+    assert returned["submit"] == job_id
+    assert returned["extract"]["invoice_number"] == INVOICE["invoice_number"]
+    assert json.loads(Path(returned["load"]).read_text()) == returned["extract"]
+
+
+def test_three_services(vendors: StandInVendors) -> None:
+    state, tasks, returned = run("three_services")
+    assert state == "success"
+    assert set(tasks.values()) == {"success"}
+    assert {one.service for one in vendors.jobs.values()} == {"neurolinker", "aitronos", "unsiloed"}
+    assert any(value == ["neurolinker", "aitronos", "unsiloed"] for value in returned.values())
+
+
+def test_every_example_is_run_here() -> None:
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} <= tested

@@ -1,0 +1,282 @@
+"""Whatever a vendor, a proxy or a mistake sends: never a traceback of ours, and no success that something contradicts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_docstatus.description import ServiceDescription, Target
+from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus.reply import Answer, count, dig, https_link, one_line, small_fact, text_in, utc_time, wait_hint
+from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus.status import DocumentStatus, State
+from tests.talks import NOW
+
+settings.register_profile(
+    "docstatus",
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+settings.load_profile("docstatus")
+
+ID = "id-1"
+LONGEST_MESSAGE = 1000
+SIGNED = "https://storage.example/a.pdf?X-Amz-Signature=SECRET&expires=1"
+
+# -- what may come -----------------------------------------------------------------------------------------------
+
+WORDS = sorted({word for service in SERVICES.values() for word in service.words})
+TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from([ID, SIGNED, SIGNED.upper(), "2025-10-15T09:49:50.574754Z", "a/../b", "", "SECRET?", "\ud800", "\x00\n"]),
+)
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-2, 5), st.integers(), st.floats(), TEXTS)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)), max_leaves=5
+)
+CASES = st.sampled_from([str.lower, str.upper, str.title, lambda word: f" {word}\n"])
+STATUS_WORDS = st.one_of(st.builds(lambda word, case: case(word), st.sampled_from(WORDS), CASES), TEXTS)
+COUNTERS = st.one_of(st.integers(0, 3), st.none(), SCALARS)
+IDS = st.one_of(st.just(ID), TEXTS, SCALARS)
+
+#: Every name that a description looks at, at any depth.
+NAMES = sorted(
+    {
+        name
+        for service in SERVICES.values()
+        for route in service.routes.values()
+        for one in (route, *([route.child] if route.child else []))
+        for path in (
+            *one.errors,
+            *one.links,
+            *(path for group in (*one.times.values(), *one.details.values()) for path in group),
+        )
+        for name in path.split(".")
+    }
+    | {"detail", "error", "message", "data", "details", "code", "user_uid", "user_id", "success", "chunks", "extracted_data"}
+)
+
+
+def bodies(service: ServiceDescription, route_name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Build replies that look like the route's: its names, its words, its counters, and anything in between."""
+    route = service.routes[route_name]
+    fixed = {"status": STATUS_WORDS, **dict.fromkeys(route.ids, st.one_of(st.just(ID), IDS))}
+    maybe = {name: COUNTERS for name in route.counters}
+    maybe |= {"success": st.one_of(st.booleans(), JSON), "user_uid": st.just("USER"), "error": JSON, "data": JSON}
+    maybe["result"] = st.one_of(st.fixed_dictionaries({}, optional={"success": st.booleans(), "message": JSON}), JSON)
+    if route.children:
+        child = st.fixed_dictionaries({"status": STATUS_WORDS, "user_uid": st.just("USER")}, optional={n: IDS for n in ("document_id", "job_id", "id")})
+        maybe[route.children] = st.one_of(st.lists(st.one_of(child, JSON), max_size=3), JSON)
+    shaped = st.fixed_dictionaries({}, optional={**fixed, **maybe})
+    likely = st.fixed_dictionaries({"status": STATUS_WORDS, route.ids[0]: st.just(ID)}, optional=maybe)
+    return st.one_of(likely, likely, shaped, st.dictionaries(st.sampled_from(NAMES), JSON, max_size=5))
+
+
+def raw(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+CODES = st.sampled_from([200, 200, 200, 201, 204, 301, 304, 400, 401, 402, 403, 404, 405, 408, 409, 410, 422, 429, 500, 501, 503])
+HEADER_VALUES = st.one_of(
+    st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30),
+    st.sampled_from(["17", "-1", "nan", "inf", "1e400", str(NOW + 5), "Mon, 16 Dec 2024 10:30:20 GMT", "Mon, 99 Foo", "text/html"]),
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(["retry-after", "content-type", "location", "x-ratelimit-reset", "x-ratelimit-retry-after"]), HEADER_VALUES, max_size=3
+)
+
+
+def answers(content: st.SearchStrategy[bytes]) -> st.SearchStrategy[Answer]:
+    return st.builds(Answer, code=CODES, headers=HEADERS, body=content, limit=st.sampled_from([10, 10**6]), received_at=st.just(NOW))
+
+
+each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+
+
+def drive(talk: Any, replies: Callable[[], Answer], most: int = 30) -> Any:
+    """Hold a talk with whatever comes; return what it learned, or the error it ended with, which must be one of ours."""
+    try:
+        next(talk)
+        for _ in range(most):
+            talk.send(replies())
+    except StopIteration as end:
+        return end.value
+    except DocStatusError as error:
+        check_message(str(error))
+        return error
+    raise AssertionError("the talk does not end")
+
+
+def check_message(message: str) -> None:
+    assert len(message) <= LONGEST_MESSAGE
+    assert "\n" not in message
+    assert "SECRET&" not in message.upper().replace("SECRET?", "")
+    assert "X-AMZ-SIGNATURE=SECRET" not in message.upper()
+    message.encode()
+
+
+def check_told(status: DocumentStatus) -> None:
+    told = status.to_dict()
+    text = json.dumps(told, allow_nan=False)
+    assert DocumentStatus.from_dict(json.loads(text)).to_dict() == json.loads(text) == told
+    assert '"USER"' not in text
+    assert not {"user_uid", "user_id"} & told["details"].keys()
+    assert "X-AMZ-SIGNATURE" not in json.dumps({**told, "children": {}, "errors": list(told["errors"].values())}).upper()
+
+
+def check_success(service: ServiceDescription, status: DocumentStatus, body: Any) -> None:
+    """The oracle: written against the vendors' pages, not against the code that settles."""
+    assert service.words[status.word.lower()] is State.SUCCEEDED, "success only by a success word"
+    body = body["data"] if "status" not in body else body
+    numbers = {name: count(value) for name, value in body.items()}
+    assert not (numbers.get("failed") and status.kind == "request")
+    assert not (numbers.get("processing") and status.kind == "request")
+    for total, completed in (("total", "completed"), ("total_jobs", "completed_jobs")):
+        if status.kind in ("request", "batch") and numbers.get(total) is not None and numbers.get(completed) is not None:
+            assert numbers[completed] >= numbers[total]
+    if status.kind == "batch":
+        assert not numbers.get("failed_jobs")
+        assert not numbers.get("cancelled_jobs")
+    if service.name == "unsiloed":
+        assert dig(body, "result.success") is not False
+
+
+# -- the readers -------------------------------------------------------------------------------------------------
+
+
+@each_service
+@given(data=st.data())
+def test_a_status_is_read_or_refused_and_success_is_never_contradicted(service, data):
+    route = data.draw(st.sampled_from(list(service.routes)))
+    body = data.draw(bodies(service, route))
+    code_200 = Answer(code=200, headers={}, body=raw(body), limit=10**6, received_at=NOW)
+    got = drive(service.ask_status(Target(route=route, id=ID), service.prefixes[0]), lambda: code_200)
+    if isinstance(got, DocumentStatus):
+        check_told(got)
+        assert got.id == ID
+        if got.state is State.SUCCEEDED:
+            check_success(service, got, body)
+
+
+@each_service
+@given(data=st.data())
+def test_any_answer_at_all_is_a_status_or_an_error_of_ours(service, data):
+    route = data.draw(st.sampled_from(list(service.routes)))
+    content = st.one_of(st.binary(max_size=60), st.builds(raw, JSON), st.builds(raw, bodies(service, route)))
+    reply = data.draw(answers(content))
+    target = Target(route=route, id=ID)
+    got = drive(service.ask_status(target, service.prefixes[0]), lambda: reply)
+    assert isinstance(got, (DocumentStatus, DocStatusError))
+    question = service.status_question(target, service.prefixes[0])
+    other = service.other_prefix(question, reply, service.prefixes[0], service.host)
+    assert other is None or other in service.prefixes
+
+
+@each_service
+@given(data=st.data())
+def test_data_is_fetched_or_refused(service, data):
+    route = data.draw(st.sampled_from(list(service.routes)))
+    content = st.one_of(st.builds(raw, JSON), st.builds(raw, bodies(service, route)), st.builds(raw, results()))
+    final = st.sampled_from([None, State.SUCCEEDED, State.PARTIAL, State.REVIEW])
+    state = data.draw(final)
+    child = DocumentStatus(service=service.name, kind="job", id=data.draw(TEXTS), state=State.SUCCEEDED, word="x")
+    known = state and DocumentStatus(
+        service=service.name, kind=service.routes[route].kind, id=ID, state=state, word="x", children=(child,)
+    )
+    talk = service.ask_result(Target(route=route, id=ID), service.prefixes[0], status=known, content=None, options={})
+    got = drive(talk, lambda: data.draw(answers(content)))
+    if not isinstance(got, DocStatusError):
+        status, items, errors = got
+        assert status.state.is_final
+        assert not items.keys() & errors.keys()
+        for text in errors.values():
+            check_message(text)
+
+
+def results() -> st.SearchStrategy[dict[str, Any]]:
+    item = st.fixed_dictionaries({"document_id": IDS}, optional={"content": JSON, "error": JSON, "success": JSON, "images": JSON})
+    return st.fixed_dictionaries({"results": st.lists(st.one_of(item, JSON), max_size=3)})
+
+
+@pytest.mark.parametrize("service", [one for one in SERVICES.values() if one.listing], ids=lambda one: one.name)
+@given(data=st.data())
+def test_a_list_is_read_or_refused_and_ends(service, data):
+    items = st.lists(st.one_of(st.fixed_dictionaries({"job_id": IDS, "request_id": IDS, "status": STATUS_WORDS}), JSON), max_size=3)
+    body = st.builds(
+        lambda page, more: {"jobs": page, "tasks": {"requests": page}, "pagination": {"has_more": more}}, items, st.booleans()
+    )
+    reply = data.draw(answers(st.one_of(st.builds(raw, body), st.builds(raw, JSON), st.binary(max_size=20))))
+    got = drive(service.ask_list(service.prefixes[0], filters={}, limit=None, offset=0), lambda: reply)
+    if isinstance(got, list):
+        for status in got:
+            check_told(status)
+            assert status.state is not State.SUCCEEDED or service.words[status.word.lower()] is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("service", [one for one in SERVICES.values() if one.many], ids=lambda one: one.name)
+@given(data=st.data())
+def test_several_at_once_are_read_or_refused(service, data):
+    route = service.many.route
+    items = data.draw(st.lists(st.one_of(bodies(service, route), JSON), max_size=3))
+    body = data.draw(st.one_of(st.just({"jobs": items}), JSON))
+    reply = data.draw(answers(st.just(raw(body))))
+    got = drive(service.ask_together(route, [ID, "id-2"], ""), lambda: reply)
+    if isinstance(got, Mapping):
+        assert set(got) <= {ID, "id-2"}
+        for status in got.values():
+            check_told(status)
+            assert status.state is not State.SUCCEEDED or service.words[status.word.lower()] is State.SUCCEEDED
+
+
+# -- the smaller readers -----------------------------------------------------------------------------------------
+
+
+@given(value=st.one_of(JSON, st.binary(max_size=20), st.integers(min_value=10**30)))
+def test_small_readers_read_or_give_nothing(value):
+    line = one_line(value)
+    assert line is None or re.fullmatch(r"[^\r\n\t]{1,500}", line)
+    text = text_in(value)
+    assert text is None or len(text) <= 500
+    number = count(value)
+    assert number is None or number >= 0
+    assert utc_time(value) is None or utc_time(utc_time(value)) == utc_time(value)
+    json.dumps(small_fact(value), allow_nan=False)
+    assert https_link(value) in (None, value)
+
+
+@given(text=st.from_regex(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?", fullmatch=True))
+def test_anything_shaped_like_a_time_is_a_time_in_utc_or_none(text):
+    time = utc_time(text)
+    assert time is None or time.endswith("+00:00")
+
+
+@given(headers=HEADERS, text=HEADER_VALUES)
+def test_a_wait_is_none_or_bounded(headers, text):
+    for value in ({"retry-after": text}, headers):
+        reply = Answer(code=429, headers=value, body=b"", limit=1, received_at=NOW)
+        seconds = wait_hint(reply, ("x-ratelimit-reset",))
+        assert seconds is None or 0 <= seconds <= 3600
+
+
+@each_service
+@given(value=st.one_of(JSON, st.binary(max_size=20)))
+def test_anything_is_an_id_or_refused(service, value):
+    parameter = next(iter(service.routes.values())).parameter
+    try:
+        target = service.target({parameter: value}, "job" if service.has_operations else None)
+    except DocStatusError as error:
+        check_message(str(error))
+    else:
+        path = service.status_question(target, service.prefixes[0]).path
+        assert re.fullmatch(r"[A-Za-z0-9/._~%-]+", path)
+        assert path.count("/") == service.routes[target.route].path.count("/") + service.prefixes[0].count("/")
+        assert not {".", ".."} & set(path.split("/"))

@@ -1,0 +1,68 @@
+"""Ask one question on the worker's path (hook, requests) and on the triggerer's (poller, aiohttp)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_docstatus import poller
+from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.schedule import Rhythm
+from airflow_provider_docstatus.status import DocumentStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pytest
+
+    from airflow_provider_docstatus.description import Target
+    from airflow_provider_docstatus.testing import StandInVendors
+
+Observation = DocumentStatus | DocStatusError
+CONN_ID = "vendor"
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, vendors: StandInVendors, service: str, fields: Mapping[str, Any]) -> None:
+    """Set the connection to a stand-in vendor, with some of its fields changed; forget what the last one ended with."""
+    connection = {"conn_type": service, "host": vendors.url, "password": vendors.keys[service], **fields}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(connection))
+    monkeypatch.setattr(poller, "_budgets", {})  # a 429 closes them, and the next stand-in may get the same port
+
+
+def ask_on_the_worker(target: Target) -> Observation:
+    """Return what the hook makes of one answer."""
+    hook = DocStatusHook(CONN_ID, retries=0)
+    try:
+        return hook.get_target_status(target)
+    except DocStatusError as error:
+        return error
+    finally:
+        if hook._session is not None:
+            hook._session.close()  # the stand-in waits for open connections when it stops
+
+
+def ask_in_the_triggerer(service: str, target: Target) -> Observation:
+    """Return what the poller tells a wait first."""
+    heard: list[Observation] = []
+
+    def hear(_target: Target, observation: Observation, _now: float) -> bool:
+        heard.append(observation)
+        return True
+
+    async def listen() -> None:
+        now = time.time()
+        listener = poller.Listener(
+            hear=hear,
+            is_enough=lambda: bool(heard),
+            rhythm=Rhythm(base=60),
+            first_at=0.0,
+            started_at=now,
+            deadline=now + 60,
+        )
+        await poller.poller_for(CONN_ID, service).listen(listener, {target: None})
+
+    asyncio.run(listen())
+    return heard[0]

@@ -28,6 +28,13 @@ try:
 except ImportError:  # pragma: no cover -- 2.11
     from airflow.models import XCom
 
+try:
+    from airflow.sdk.observability import stats as _stats
+except ImportError:  # pragma: no cover -- 3.1 and earlier
+    from airflow.stats import Stats
+else:
+    Stats: Any = _stats if hasattr(_stats, "incr") else _stats.Stats  # functions on 3.3, a class on 3.2
+
 # Silent on every line (the rest of airflow.exceptions is not).
 # airflow.configuration warns nowhere; provider configuration may not be loaded, so every read passes a fallback.
 from airflow.configuration import conf
@@ -50,6 +57,7 @@ __all__ = [
     "Connection",
     "Context",
     "PokeReturnValue",
+    "Stats",
     "TriggerEvent",
     "XCom",
     "conf",

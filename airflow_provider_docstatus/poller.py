@@ -21,13 +21,14 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 import aiohttp
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 from yarl import URL
 
-from airflow_provider_docstatus._compat import AirflowNotFoundException, get_connection_in_trigger
+from airflow_provider_docstatus._compat import AirflowNotFoundException, Stats, get_connection_in_trigger
 from airflow_provider_docstatus.budget import Budget
 from airflow_provider_docstatus.description import Question, Talk, Target
 from airflow_provider_docstatus.endpoint import Endpoint
@@ -186,12 +187,16 @@ class Poller:
         if self._task is None:
             # An empty context: the poller is nobody's, its lines must not land in one task's log.
             self._task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
+        Stats.gauge(f"docstatus.{self.service}.open_waits", len(self._asked))
+        began = time.time()
         try:
             await listener.done
         finally:
+            Stats.timing(f"docstatus.{self.service}.wait", timedelta(seconds=time.time() - began))
             for target in targets:
                 if (joined := self._asked.get(target)) is not None:
                     self._leave(joined, listener)
+            Stats.gauge(f"docstatus.{self.service}.open_waits", len(self._asked))
 
     def describe(self, now: float) -> str:
         """Return the state of the schedule and the budget in a few words, for a log line."""
@@ -526,6 +531,7 @@ class _Line:
         endpoint, limit = self.endpoint, self.endpoint.max_reply_bytes
         headers = endpoint.headers(question)
         await self._turn()
+        Stats.incr(f"docstatus.{endpoint.service.name}.polls")
         try:
             async with self.session.request(
                 question.method,
@@ -564,6 +570,7 @@ class _Line:
         wait = wait_hint(answer, service.wait_headers)
         if answer.code == 429 or (answer.code == 503 and wait is not None):
             if budget.refuse(now, wait):
+                Stats.incr(f"docstatus.{service.name}.throttles")
                 log.warning("%s answered %d: no question for %.0f s.", service.title, answer.code, budget.closed_until - now)
             return
         budget.grant(now)

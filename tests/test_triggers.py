@@ -21,8 +21,9 @@ from tests.task_runs import FakeTaskInstance, deferral_of, event_of, hurry, trav
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-JSON = PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(st.text(max_size=5), PLAIN, max_size=2)
+TEXT = st.sampled_from(["", "None", "ä", "2026-11-22"])
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+JSON = PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(TEXT, PLAIN, max_size=2)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,236 @@
+"""Several ids in one task: one manifest, whichever way the task waits."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+from airflow_provider_docstatus.exceptions import DocumentFailed, KeyRejected, RequestRejected, UnexpectedReply
+from airflow_provider_docstatus.links import XCOM_KEY
+from airflow_provider_docstatus.operators import ExtractedDataOperator
+from airflow_provider_docstatus.sensors import DocStatusSensor
+from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.testing.jobs import INVOICE
+from tests.task_runs import (
+    MODES,
+    FakeTaskInstance,
+    deferral_of,
+    hurry,
+    no_reschedules_in_the_database,
+    run,
+    run_rescheduled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOON = 0.03
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[StandInVendors]:
+    with StandInVendors(job_seconds=SOON) as vendors:
+        yield vendors
+
+
+@pytest.fixture
+def vendors(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    hurry(monkeypatch)
+    no_reschedules_in_the_database(monkeypatch)
+    yield server
+    server.answer_truly()
+
+
+def wait(mode: str, ti: FakeTaskInstance | None = None, **arguments: Any) -> Any:
+    """Run a sensor to its end in one of the modes."""
+    how = {"deferrable": True, "watch_on_worker": 0} if mode == "deferrable" else {"deferrable": False, "mode": mode}
+    named = {"task_id": "gate", "conn_id": "aitronos_default", "timeout": 5, **how, **arguments}
+    ti = ti or FakeTaskInstance()
+    if mode == "reschedule":
+        return run_rescheduled(lambda: DocStatusSensor(**named), ti)
+    return run(DocStatusSensor(**named), ti)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("arguments", "job"),
+    [
+        ({"parameter": "job_id"}, {"service": "aitronos"}),
+        ({"parameter": "job_id", "operation": "extract"}, {"service": "unsiloed"}),
+        ({"parameter": "job_id", "operation": "job"}, {"service": "unsiloed"}),
+        ({"parameter": "document_id"}, {"service": "neurolinker", "kind": "document"}),
+        ({"parameter": "request_id"}, {"service": "neurolinker", "documents": 2}),
+    ],
+    ids=["jobs", "extractions", "generic jobs", "documents", "requests"],
+)
+def test_a_list_gives_a_manifest_in_every_mode(
+    vendors: StandInVendors, mode: str, arguments: dict[str, str], job: dict[str, Any]
+) -> None:
+    parameter = arguments["parameter"]
+    ids = [vendors.add_job(**job) for _ in range(5)]
+    operation = {"operation": arguments["operation"]} if "operation" in arguments else {}
+    ti = FakeTaskInstance()
+    manifest = wait(mode, ti, conn_id=f"{job['service']}_default", **{parameter: ids}, **operation)
+    assert (manifest["total"], manifest["counts"], manifest["ids"]) == (5, {"succeeded": 5}, {"succeeded": ids})
+    assert manifest["errors"] == {}
+    assert ti.xcoms[XCOM_KEY] == manifest == json.loads(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_list_of_one_gives_a_manifest_too(vendors: StandInVendors, mode: str) -> None:
+    assert wait(mode, job_id=[vendors.add_job("aitronos")])["total"] == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_empty_list_skips(vendors: StandInVendors, mode: str) -> None:
+    with pytest.raises(AirflowSkipException, match="empty list"):
+        wait(mode, job_id=[])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_that_failed_closes_the_gate_and_the_manifest_tells_which(vendors: StandInVendors, mode: str) -> None:
+    good, bad, ti = vendors.add_job("aitronos"), vendors.add_job("aitronos", ends="failed"), FakeTaskInstance()
+    with pytest.raises(DocumentFailed, match="1 of 2 ids ended well, 2 were needed") as raised:
+        wait(mode, ti, job_id=[good, bad])
+    assert isinstance(raised.value, AirflowFailException)
+    assert ti.xcoms[XCOM_KEY]["ids"] == {"succeeded": [good], "failed": [bad]}
+    assert "corrupted" in ti.xcoms[XCOM_KEY]["errors"][bad]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_unknown_id_is_one_of_the_endings(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    hurry(monkeypatch, grace=0.0)
+    ids = [vendors.add_job("aitronos"), "nobody"]
+    manifest = wait(mode, job_id=ids, wait_for=0.5)
+    assert manifest["counts"]["succeeded"] == 1
+    assert manifest["ids"]["succeeded"] == ids[:1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("wait_for", ["any", 1, 0.3])
+def test_enough_is_enough(vendors: StandInVendors, mode: str, wait_for: Any) -> None:
+    ids = [vendors.add_job("aitronos", seconds=seconds) for seconds in (SOON, math.inf, math.inf)]
+    manifest = wait(mode, job_id=ids, wait_for=wait_for)
+    assert manifest["ids"] == {"succeeded": ids[:1], "running": ids[1:]}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_fail_fast_does_not_wait_for_the_rest(vendors: StandInVendors, mode: str) -> None:
+    ids = [vendors.add_job("aitronos", ends="failed"), vendors.add_job("aitronos", seconds=math.inf)]
+    began = time.monotonic()
+    with pytest.raises(DocumentFailed):
+        wait(mode, job_id=ids, fail_fast=True)
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_time_out_names_what_was_open(vendors: StandInVendors, mode: str) -> None:
+    ids, ti = [vendors.add_job("aitronos"), vendors.add_job("aitronos", seconds=math.inf)], FakeTaskInstance()
+    with pytest.raises(AirflowSensorTimeout, match="The jobs were left alone"):
+        wait(mode, ti, job_id=ids, timeout=0.3)
+    assert ti.xcoms[XCOM_KEY]["ids"] == {"succeeded": ids[:1], "timed_out": ids[1:]}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("flag", [{}, {"soft_fail": True}], ids=str)
+def test_a_rejected_key_ends_all_and_never_looks_like_a_skip(vendors: StandInVendors, mode: str, flag: dict[str, bool]) -> None:
+    ids = [vendors.add_job("aitronos") for _ in range(3)]
+    vendors.answer_next(401, times=math.inf)
+    with pytest.raises(KeyRejected, match="Check the key"):
+        wait(mode, job_id=ids, **flag)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_states_that_are_accepted_count_as_well(vendors: StandInVendors, mode: str) -> None:
+    ids = [vendors.add_job("unsiloed", ends=ends) for ends in ("completed", "review")]
+    where = {"conn_id": "unsiloed_default", "operation": "extract", "job_id": ids}
+    assert wait(mode, **where, accept=("review",))["counts"] == {"succeeded": 1, "review": 1}
+    with pytest.raises(DocumentFailed, match="accept="):
+        wait(mode, **where)
+
+
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        (["a", ""], "is empty"),
+        (["a", "None"], "pass the upstream task's .output"),
+        (["a", "b/c"], "give the bare id"),
+        ([["a"]], "a list"),
+        ([f"job_{number}" for number in range(1001)], "at most 1,000. Cut the list into chunks"),
+    ],
+    ids=["empty", "None", "path", "list in a list", "too many"],
+)
+def test_a_bad_id_in_a_list_says_what_to_do(vendors: StandInVendors, ids: list[Any], says: str) -> None:
+    asked = len(vendors.requests)
+    with pytest.raises(RequestRejected) as raised:
+        wait("deferrable", job_id=ids)
+    assert says in str(raised.value)
+    assert isinstance(raised.value, AirflowFailException)
+    assert len(vendors.requests) == asked
+
+
+@pytest.mark.parametrize("wait_for", ["most", 0, 1.5, -1, True, None])
+def test_a_wait_for_that_means_nothing_is_refused_when_the_dag_is_read(wait_for: Any) -> None:
+    with pytest.raises(ValueError, match="wait_for="):
+        DocStatusSensor(task_id="gate", conn_id="aitronos_default", job_id=["a"], wait_for=wait_for)
+
+
+@pytest.mark.parametrize("event", [None, {}, {"version": 1, "states": "s"}, {"version": 1, "states": "zz"}], ids=str)
+def test_an_unknown_event_never_opens_the_gate(event: Any) -> None:
+    sensor = DocStatusSensor(task_id="gate", conn_id="aitronos_default", job_id=["a", "b"], deferrable=True)
+    with pytest.raises(UnexpectedReply):
+        sensor.resume_execution("execute_complete", {"event": event}, {"ti": FakeTaskInstance()})
+
+
+def test_a_thousand_ids_travel_small(vendors: StandInVendors) -> None:
+    ids = [vendors.add_job("aitronos", seconds=math.inf) for _ in range(1000)]
+    sensor = DocStatusSensor(
+        task_id="gate", conn_id="aitronos_default", job_id=ids, deferrable=True, watch_on_worker=0, timeout=3600
+    )
+    asked = len(vendors.requests)
+    _, kwargs = deferral_of(sensor).trigger.serialize()
+    assert len(vendors.requests) == asked + 1, "the worker looks once and leaves the rest to the triggerer"
+    assert len(json.dumps(kwargs)) < 64 * 1024
+
+
+# -- the operator ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_the_data_of_a_list_is_by_id(vendors: StandInVendors, deferrable: bool) -> None:
+    ids = [vendors.add_job("neurolinker", "document") for _ in range(3)]
+    operator = ExtractedDataOperator(
+        task_id="extract",
+        conn_id="neurolinker_default",
+        document_id=ids,
+        wait_for_completion=True,
+        deferrable=deferrable,
+        watch_on_worker=0,
+        timeout=5,
+    )
+    assert run(operator) == {"items": dict.fromkeys(ids, INVOICE), "errors": {}}
+
+
+def test_the_data_of_a_manifest_is_that_of_its_good_ids(vendors: StandInVendors) -> None:
+    ids = [vendors.add_job("aitronos", ends=ends) for ends in ("completed", "failed", "completed")]
+    manifest = wait("deferrable", job_id=ids, wait_for=2)
+    data = run(ExtractedDataOperator(task_id="extract", conn_id="aitronos_default", job_id=manifest))
+    assert list(data["items"]) == [ids[0], ids[2]]
+    assert list(data["errors"]) == [ids[1]]
+
+
+def test_a_dict_that_is_no_manifest_is_refused(vendors: StandInVendors) -> None:
+    with pytest.raises(RequestRejected, match="not the manifest"):
+        run(ExtractedDataOperator(task_id="extract", conn_id="aitronos_default", job_id={"id": "x"}))
+
+
+def test_an_empty_list_of_data_skips(vendors: StandInVendors) -> None:
+    with pytest.raises(AirflowSkipException, match="empty list"):
+        run(ExtractedDataOperator(task_id="extract", conn_id="aitronos_default", job_id=[]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import ipaddress
 import json
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 #: A key this short is made up; blotting it out would tear holes into replies.
 _SHORTEST_SECRET = 8
+#: The variables that name CA certificates: those of requests, then OpenSSL's.
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 #: What keeps an answer away, in our words: the two HTTP libraries wrap the same causes in classes of their own.
 _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (
@@ -222,18 +223,43 @@ class Endpoint:
         """
         The file of CA certificates to trust: the connection's, else the environment's; None for the usual ones.
 
-        :raises RequestRejected: this machine has no such file, or it holds none (whoever owns the connection or the machine).
+        :raises RequestRejected: there is no such file on this machine (whoever owns the connection or the machine).
         """
-        names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-        path = self.ca_bundle or next((os.environ[name] for name in names if os.environ.get(name)), None)
-        if path is not None:
-            try:
-                _load_ca(path)
-            except OSError as error:
-                source = "ca_bundle in the connection's extra" if self.ca_bundle else f"{', '.join(names[:-1])} or {names[-1]}"
-                why = "are not on this machine" if isinstance(error, FileNotFoundError) else "cannot be read as such"
-                _Problem(self.conn_id, self.service).refuse(f"the CA certificates {path!r} {why}; see {source}")
+        path = self.ca_bundle or next((os.environ[name] for name in _CA_VARIABLES if os.environ.get(name)), None)
+        if path is not None and not os.path.exists(path):  # noqa: PTH110 -- a path as text, as requests and ssl take it
+            self._refuse_ca(path, "are not on this machine")
         return path
+
+    def tls_context(self, usual_ca: str) -> ssl.SSLContext:
+        """
+        Return a TLS context that trusts :attr:`trusted_ca`, else the usual certificates.
+
+        :param usual_ca: the file of the usual CA certificates.
+        :raises RequestRejected: the trusted file or folder is not there or holds no certificates.
+        """
+        path = self.trusted_ca or usual_ca
+        is_folder = os.path.isdir(path)  # noqa: PTH112 -- as above
+        try:
+            return ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)
+        except OSError:  # ssl.SSLError is one
+            self._refuse_ca(path, "cannot be read as such")
+            raise
+
+    def _refuse_ca(self, path: str, why: str) -> None:
+        source = (
+            "ca_bundle in the connection's extra" if self.ca_bundle else "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE"
+        )
+        _Problem(self.conn_id, self.service).refuse(f"the CA certificates {path!r} {why}; see {source}")
+
+    def proxy_through(self, from_environment: str | None) -> str | None:
+        """
+        Return the URL of the proxy to use, or None: the connection's, else the environment's.
+
+        :raises RequestRejected: the environment's is no http or https proxy (whoever owns the machine).
+        """
+        if self.proxy is not None or from_environment is None:
+            return self.proxy
+        return _proxy(from_environment, _Problem(self.conn_id, self.service))
 
     @property
     def account(self) -> tuple[str, str]:
@@ -272,13 +298,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield cause
         causes = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
         found += [one for one in causes if isinstance(one, BaseException) and all(one is not other for other in found)]
-
-
-@functools.lru_cache
-def _load_ca(path: str) -> None:
-    """Try a file or folder of CA certificates once in each process. Raises OSError (ssl.SSLError is one)."""
-    is_folder = os.path.isdir(path)  # noqa: PTH112 -- a path as text, as requests and ssl take it
-    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(None if is_folder else path, path if is_folder else None)
 
 
 @dataclass(frozen=True)

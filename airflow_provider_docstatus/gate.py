@@ -268,6 +268,23 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
     return settle(ending, task.accept)
 
 
+def last_look(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """
+    Look once more at a wait that Airflow broke off (no triggerer, a trigger that crashed).
+
+    :param next_kwargs: what Airflow left of the deferral.
+    :return: the event to judge, or None if the wait is not over: then Airflow's own error stands.
+    """
+    error = str((next_kwargs or {}).get("error"))
+    task.log.warning("Airflow broke the wait off: %s", error)
+    gate = Gate.open(task, context)
+    if not gate.look(questions=None):
+        if "timeout" not in error.lower():
+            return None
+        gate.time_out()  # Airflow's time-out comes after ours
+    return gate.event()
+
+
 def checked_accept(accept: Collection[str]) -> tuple[str, ...]:
     """Return the states that open a gate besides success. Raises ValueError for others; the DAG's author must change it."""
     states = (accept,) if isinstance(accept, str) else tuple(accept)

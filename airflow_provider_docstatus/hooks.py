@@ -414,6 +414,9 @@ class HostSession(requests.Session):
         super().__init__()
         self._endpoint = endpoint
         self.auth = self._add_key  # also keeps a .netrc from replacing the key
+        self._trusted_ca = endpoint.trusted_ca
+        if self._trusted_ca:
+            endpoint.tls_context(self._trusted_ca)  # a bad file is named here; requests would only fail to connect
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         """
@@ -425,8 +428,8 @@ class HostSession(requests.Session):
             url = f"{self._endpoint.base_url}/{url.lstrip('/')}"
         options.setdefault("allow_redirects", False)
         options["timeout"] = options.get("timeout") or self._endpoint.request_timeout
-        if options.get("verify") is None and self._endpoint.trusted_ca:
-            options["verify"] = self._endpoint.trusted_ca
+        if options.get("verify") is None and self._trusted_ca:
+            options["verify"] = self._trusted_ca
         if self._endpoint.proxy and not options.get("proxies"):
             options["proxies"] = {"http": self._endpoint.proxy, "https": self._endpoint.proxy}
         return super().request(method, url, **options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import AirflowSkipException, BaseOperator, conf
 from airflow_provider_docstatus.exceptions import RequestRejected
-from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, conclude, ids_of
+from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, conclude, ids_of, last_look
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.many import checked_ids, needed_of
@@ -134,16 +134,10 @@ class ExtractedDataOperator(BaseOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral; a wait that Airflow broke off gets one last look, as the sensor's does."""
         if next_method == "__fail__":
-            error = str((next_kwargs or {}).get("error"))
-            self.log.warning("Airflow broke the wait off: %s", error)
             with errors_for_airflow():
-                gate = Gate.open(self, context)
-                is_over = gate.look(questions=None)
-                if not is_over and "timeout" in error.lower():
-                    gate.time_out()  # Airflow's time-out comes after ours
-                    is_over = True
-                if is_over:
-                    return self.execute_complete(context, gate.event())
+                event = last_look(self, context, next_kwargs)
+            if event is not None:
+                return self.execute_complete(context, event)
         return super().resume_execution(next_method, next_kwargs, context)
 
     @property

@@ -14,7 +14,7 @@ from airflow_provider_docstatus._compat import (
     conf,
 )
 from airflow_provider_docstatus.exceptions import DocumentFailed
-from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, conclude
+from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, conclude, last_look
 from airflow_provider_docstatus.links import DocumentPageLink
 from airflow_provider_docstatus.many import needed_of
 from airflow_provider_docstatus.verdict import WaitTimedOut, errors_for_airflow
@@ -112,17 +112,11 @@ class DocStatusSensor(BaseSensorOperator):
 
         The base class would turn every failure into a skip under ``soft_fail``, a rejected key among them.
         """
-        if next_method != "__fail__":
-            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-        self.log.warning("Airflow broke the wait off: %s", (next_kwargs or {}).get("error"))
-        with errors_for_airflow():
-            gate = self._open(context)
-            is_over = gate.look(questions=None)
-            if not is_over and "timeout" in str((next_kwargs or {}).get("error")).lower():
-                gate.time_out()  # Airflow's time-out comes after ours
-                is_over = True
-            if is_over:
-                return self._end(context, gate.event())
+        if next_method == "__fail__":
+            with errors_for_airflow():
+                event = last_look(self, context, next_kwargs)
+            if event is not None:
+                return self.execute_complete(context, event)
         return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
 
     @property

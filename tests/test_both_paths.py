@@ -94,6 +94,16 @@ def a_batch(*endings: str, **options: Any) -> Callable[[StandInVendors], str]:
     return set_up
 
 
+def failed_and_unsuccessful(vendors: StandInVendors) -> str:
+    vendors.aitronos_failed_success = False
+    return vendors.add_job("aitronos", seconds=0, ends="failed")
+
+
+def a_date_in_90_seconds(vendors: StandInVendors) -> str:
+    headers = {"Retry-After": formatdate(time.time() + 90, usegmt=True)}
+    return a_fault("unsiloed", 503, headers=headers)(vendors)
+
+
 def unknown(_vendors: StandInVendors) -> str:
     return "0b7c2f3e-5a53-4a53-8f10-6c4f9d6f0c11"
 
@@ -155,9 +165,7 @@ STATES = {
     "aitronos-failed": Situation(
         service="aitronos", set_up=a_job("aitronos", ends="failed", error="no text layer"), expected=State.FAILED, text="no text"
     ),
-    "aitronos-failed-with-success-false": Situation(
-        service="aitronos", set_up=lambda v: _failed_and_unsuccessful(v), expected=State.FAILED
-    ),
+    "aitronos-failed-with-success-false": Situation(service="aitronos", set_up=failed_and_unsuccessful, expected=State.FAILED),
     "aitronos-cancelled": Situation(service="aitronos", set_up=a_job("aitronos", ends="cancelled"), expected=State.CANCELLED),
     "aitronos-login-token": Situation(
         service="aitronos",
@@ -295,9 +303,7 @@ REJECTIONS = {
         text="GET /v1/request-status/{request_id}",
     ),
     "aitronos-unknown-job": Situation(service="aitronos", set_up=unknown, expected=NotFound, text="404: JOB_NOT_FOUND: The"),
-    "unsiloed-unknown-extraction": Situation(
-        service="unsiloed", set_up=unknown, expected=NotFound, text="GET /extract/{job_id}"
-    ),
+    "unsiloed-unknown-extraction": Situation(service="unsiloed", set_up=unknown, expected=NotFound, text="GET /extract/{job_id}"),
     "unsiloed-wrong-route": Situation(
         service="unsiloed", route="parse", set_up=a_job("unsiloed", "extract"), expected=NotFound, text="the operation"
     ),
@@ -356,7 +362,7 @@ UNAVAILABLE = {
     ),
     "503-retry-after-date": Situation(
         service="unsiloed",
-        set_up=lambda v: a_fault("unsiloed", 503, headers={"Retry-After": formatdate(time.time() + 90, usegmt=True)})(v),
+        set_up=a_date_in_90_seconds,
         expected=ServiceUnavailable,
         retry_after=90,
     ),
@@ -537,11 +543,6 @@ UNEXPECTED = {
 SITUATIONS = {**STATES, **REJECTIONS, **UNAVAILABLE, **UNEXPECTED}
 
 
-def _failed_and_unsuccessful(vendors: StandInVendors) -> str:
-    vendors.aitronos_failed_success = False
-    return vendors.add_job("aitronos", seconds=0, ends="failed")
-
-
 @pytest.fixture(scope="module")
 def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a file with one CA certificate: loading the usual 120 for each wait is half of these tests' time."""
@@ -608,16 +609,12 @@ def assert_equal(one: Observation, other: Observation) -> None:
 
 
 @pytest.mark.parametrize("service", FIRST_ROUTE)
-def test_both_paths_send_the_same_request(
-    service: str, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_paths_send_the_same_request(service: str, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
     target = Target(route=FIRST_ROUTE[service], id=vendors.add_job(service, seconds=0))  # type: ignore[arg-type]
     connect(monkeypatch, vendors, service, {})
     ask_on_the_worker(target)
     ask_in_the_triggerer(service, target)
-    sent = [
-        (record.method, record.path, record.query, record.key_ok, record.headers["Accept"]) for record in vendors.requests
-    ]
+    sent = [(record.method, record.path, record.query, record.key_ok, record.headers["Accept"]) for record in vendors.requests]
     assert len(sent) == 2
     assert sent[0] == sent[1]
 
@@ -646,13 +643,15 @@ BAD_CONNECTIONS = {
     "a host with an empty label": ({"host": "https://api..example.com"}, "host must look like"),
     "ftp": ({"host": "ftp://127.0.0.1"}, "host must look like"),
     "an unknown extra key": ({"extra": {"timeout": 3}}, "unknown keys: timeout; the keys are operation, auth"),
-    "an extra that is a list": ({"extra": "[1, 2]"}, "extra must be a JSON object"),
     "an unknown way to authenticate": ({"extra": {"auth": "basic"}}, "auth='basic' is not one of api_key, bearer"),
     "an operation it does not have": ({"extra": {"operation": "parse"}}, "has no operations; leave operation='parse' out"),
     "a time-out of zero": ({"extra": {"request_timeout": 0}}, "request_timeout=0 must be a number above 0"),
     "a limit in words": ({"extra": {"max_reply_bytes": "many"}}, "max_reply_bytes='many' must be a number above 0"),
     "allow_http in words": ({"extra": {"allow_http": "maybe"}}, "allow_http='maybe' must be true or false"),
-    "status words of no state": ({"extra": {"status_words": {"x": "ready"}}}, "must map vendor words to one of running, succeeded"),
+    "status words of no state": (
+        {"extra": {"status_words": {"x": "ready"}}},
+        "must map vendor words to one of running, succeeded",
+    ),
     "status words that are a list": ({"extra": {"status_words": ["x"]}}, "must map vendor words"),
     "a key with a line break": ({"password": "ak_stand\nin"}, "holds characters that no API key has"),
     "a CA bundle that is not there": ({"extra": {"ca_bundle": "/no/such/file.pem"}}, "CA certificates '/no/such/file.pem'"),

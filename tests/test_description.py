@@ -166,9 +166,19 @@ def test_what_cannot_be_an_id_is_refused_with_the_remedy(value, said):
         (UNSILOED, {"job_id": "a"}, "", "A wrong route answers 404 like an unknown id"),
         (UNSILOED, {"job_id": "a"}, "translate", "no operation 'translate'; use one of extract, parse"),
     ],
-    ids=["none", "all None", "two", "job at Neurolinker", "request at Aitronos", "document at Unsiloed", "operation without need",
-         "no operation", "empty operation", "unknown operation"],
-)  # fmt: skip
+    ids=[
+        "none",
+        "all None",
+        "two",
+        "job at Neurolinker",
+        "request at Aitronos",
+        "document at Unsiloed",
+        "operation without need",
+        "no operation",
+        "empty operation",
+        "unknown operation",
+    ],
+)
 def test_a_wrong_choice_is_refused_with_the_right_ones(service, ids, operation, said):
     assert said in refusal(lambda: service.target(ids, operation))
 
@@ -236,9 +246,24 @@ OTHER = "/api/v1/request-status/r-1"
         (500, {"detail": "Not Found"}, None, None),
         (200, {"detail": "Not Found"}, None, None),
     ],
-    ids=["relative redirect", "absolute redirect", "redirect with a query", "other host", "other scheme", "login page", "other id",
-         "trailing slash", "no location", "405", "framework's 404", "vendor's 404", "404 text", "500", "200"],
-)  # fmt: skip
+    ids=[
+        "relative redirect",
+        "absolute redirect",
+        "redirect with a query",
+        "other host",
+        "other scheme",
+        "login page",
+        "other id",
+        "trailing slash",
+        "no location",
+        "405",
+        "framework's 404",
+        "vendor's 404",
+        "404 text",
+        "500",
+        "200",
+    ],
+)
 def test_the_other_prefix_is_learned_only_where_the_answer_says_so(code, body, location, learned):
     question = NEUROLINKER.status_question(REQUEST, "/v1")
     headers = {} if location is None else {"location": location}
@@ -281,7 +306,7 @@ def test_nothing_is_learned_from_a_question_below_another_prefix():
         (answer({"success": False}), UnexpectedReply, "success=false: no text"),
         (answer({"success": False, "status": "completed", "error": {"message": "m"}}), UnexpectedReply, "success=false: m"),
         (answer(text="x" * (LIMIT + 1)), UnexpectedReply, f"more than {LIMIT} bytes; raise 'max_reply_bytes'"),
-        (answer(code=302, headers={"location": "https://login.example/?next=secret"}), UnexpectedReply, "(302) to login.example;"),
+        (answer(code=302, headers={"location": "https://login.example/?to=secret"}), UnexpectedReply, "(302) to login.example;"),
         (answer(code=304), UnexpectedReply, "to elsewhere"),
         (answer({"detail": "Gone"}, 410), NotFound, "with 410: Gone. Check the id"),
         (answer({"detail": "I am a teapot."}, 418), RequestRejected, "with 418: I am a teapot. Check the id and the connection"),
@@ -410,6 +435,7 @@ def test_many_ids_are_cut_into_questions_that_fit_a_url(length):
 
 def test_an_id_longer_than_the_limit_has_a_question_of_its_own():
     assert list(UNSILOED.chunks(["a", "é" * 500, "b"])) == [["a"], ["é" * 500], ["b"]]
+    assert list(UNSILOED.chunks([])) == []
 
 
 @pytest.mark.parametrize("body", [{}, {"jobs": None}, {"jobs": {"a": 1}}], ids=str)
@@ -483,9 +509,18 @@ def test_a_list_follows_its_pages_with_its_filters():
         (None, 0, [page("a", "b", more=True)] * 2, [("100", "0"), ("100", "2")], ["a", "b"]),
         (None, 0, [page("a", "b", more=True), page("b", "c")], [("100", "0"), ("100", "2")], ["a", "b", "c"]),
     ],
-    ids=["limit", "offset", "large limit", "nothing wanted", "empty page", "odd flag", "no paging in the reply",
-         "offset ignored", "a job moved to the next page"],
-)  # fmt: skip
+    ids=[
+        "limit",
+        "offset",
+        "large limit",
+        "nothing wanted",
+        "empty page",
+        "odd flag",
+        "no paging in the reply",
+        "offset ignored",
+        "a job moved to the next page",
+    ],
+)
 def test_a_list_ends(limit, offset, pages, asked, ids):
     found, questions = hold(list_jobs(limit, offset), *pages)
     assert [status.id for status in found] == ids
@@ -610,7 +645,11 @@ def test_the_odd_codes_of_the_generic_result_mean_what_the_vendor_says(reply, ki
 def test_the_data_of_a_batch_is_its_jobs_data_and_errors():
     talk = ask(UNSILOED, BATCH, known(State.PARTIAL, "batch", ("a", "b", "c", "d", "..", "e/f")))
     (_, items, errors), questions = hold(
-        talk, answer({"x": 1}), answer({"detail": "broken"}, 500), answer({"detail": "late"}, 400), answer({"detail": "gone"}, 404)
+        talk,
+        answer({"x": 1}),
+        answer({"detail": "broken"}, 500),
+        answer({"detail": "late"}, 400),
+        answer({"detail": "gone"}, 404),
     )
     assert items == {"a": {"x": 1}}
     assert set(errors) == {"b", "c", "d", "..", "e/f"}

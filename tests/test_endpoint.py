@@ -8,6 +8,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
+import certifi
 import pytest
 
 from airflow_provider_docstatus.description import Question, Target
@@ -207,10 +208,21 @@ def test_a_host_is_read_however_it_is_typed(fields, base_url):
 
 @pytest.mark.parametrize(
     "host",
-    ["ftp://api.example.com", "https://", "https://user@api.example.com", "https://user:word@api.example.com",
-     "https://:word@api.example.com", "https://api.example.com?x=1", "https://api.example.com#x", "https://api example.com",
-     "https://api..example.com", "https://ap\u0456.example.com", "my host", "javascript://x@y"],
-)  # fmt: skip
+    [
+        "ftp://api.example.com",
+        "https://",
+        "https://user@api.example.com",
+        "https://user:word@api.example.com",
+        "https://:word@api.example.com",
+        "https://api.example.com?x=1",
+        "https://api.example.com#x",
+        "https://api example.com",
+        "https://api..example.com",
+        "https://ap\u0456.example.com",
+        "my host",
+        "javascript://x@y",
+    ],
+)
 def test_a_host_that_is_more_or_less_than_a_host_is_refused(host):
     message = refusal(host=host)
     assert f"host must look like {NEUROLINKER.host} (no user, query or fragment); the key belongs in the password" in message
@@ -224,11 +236,17 @@ def test_a_host_that_is_no_url_is_refused(host):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"host": "http://api.example.com"}, {"host": "api.example.com", "schema": "http"}, {"host": "http://10.0.0.1"},
-     {"host": "http://localhost.example.com"}, {"host": "http://127.0.0.1.example.com"}, {"host": "http://[2001:db8::1]"},
-     {"host": "http://0.0.0.0"}],
+    [
+        {"host": "http://api.example.com"},
+        {"host": "api.example.com", "schema": "http"},
+        {"host": "http://10.0.0.1"},
+        {"host": "http://localhost.example.com"},
+        {"host": "http://127.0.0.1.example.com"},
+        {"host": "http://[2001:db8::1]"},
+        {"host": "http://0.0.0.0"},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_key_does_not_travel_unencrypted_unless_asked_to(fields):
     assert "would send the key unencrypted; use https, or set allow_http" in refusal(**fields)
     assert "unencrypted" in refusal({"allow_http": "False"}, **fields)
@@ -349,11 +367,61 @@ def test_the_environments_ca_file_is_trusted_unless_the_connection_names_one(nam
 
 
 def test_a_ca_file_that_is_not_there_is_named_with_its_source(monkeypatch):
-    with pytest.raises(RequestRejected, match="'/nowhere.pem' are not on this machine; see ca_bundle in the connection"):
+    with pytest.raises(RequestRejected, match=r"'/nowhere\.pem' are not on this machine; see ca_bundle in the connection"):
         _ = endpoint({"ca_bundle": "/nowhere.pem"}).trusted_ca
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
     with pytest.raises(RequestRejected, match="see REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE"):
         _ = endpoint().trusted_ca
+
+
+@pytest.fixture(scope="module")
+def usual_ca() -> str:
+    """Return the certificates that both HTTP libraries trust by default."""
+    return certifi.where()
+
+
+def test_the_usual_certificates_are_trusted_where_nothing_else_is_named(usual_ca):
+    context = endpoint().tls_context(usual_ca)
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.cert_store_stats()["x509_ca"] > 1
+
+
+def test_a_folder_of_certificates_is_trusted_as_one(usual_ca, tmp_path):
+    assert endpoint({"ca_bundle": str(tmp_path)}).tls_context(usual_ca).cert_store_stats()["x509_ca"] == 0
+
+
+def test_a_file_without_certificates_is_refused(usual_ca):
+    with pytest.raises(RequestRejected, match="cannot be read as such; see ca_bundle in the connection's extra"):
+        endpoint({"ca_bundle": __file__}).tls_context(usual_ca)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "environment", "through"),
+    [
+        ("http://proxy:3128", "http://other:3128", "http://proxy:3128"),
+        ("https://proxy:3128", None, "https://proxy:3128"),
+        ("proxy:3128", None, "http://proxy:3128"),
+        (None, "proxy:3128", "http://proxy:3128"),
+        (None, "http://proxy:3128", "http://proxy:3128"),
+        (None, None, None),
+    ],
+    ids=str,
+)
+def test_a_proxy_is_the_connections_or_the_environments(proxy, environment, through):
+    assert endpoint({"proxy": proxy}).proxy_through(environment) == through
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://me:secret@proxy", "http://", "http://me:secret@[::1", "http://me:secret@proxy:99999"]
+)
+def test_what_is_no_proxy_is_refused_without_showing_its_password(proxy):
+    messages = [refusal({"proxy": proxy})]
+    with pytest.raises(RequestRejected) as caught:
+        endpoint().proxy_through(proxy)
+    for message in (*messages, str(caught.value)):
+        assert "the proxy must be an http or https URL, such as" in message
+        assert "secret" not in message
 
 
 def caused(error: BaseException, cause: BaseException) -> BaseException:

@@ -8,12 +8,14 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 import requests_mock as requests_mock_module
 
+from airflow_provider_docstatus.endpoint import Endpoint
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
@@ -119,14 +121,18 @@ def test_a_missing_connection_says_how_to_make_one() -> None:
 
 
 def test_a_connection_of_another_type_says_how_to_make_one(make_hook: MakeHook) -> None:
-    with pytest.raises(RequestRejected, match="type 'http'; this package reads neurolinker, aitronos, unsiloed. Make one"):
+    with pytest.raises(RequestRejected, match="type 'http'; this package reads neurolinker, aitronos, unsiloed"):
         make_hook("http", host="https://example.com").get_status(request_id=R)
 
 
+def test_an_extra_that_is_no_object_is_refused() -> None:  # 3.0 and 3.1 do not even hand such a connection out
+    conn = SimpleNamespace(conn_id="vendor", conn_type="aitronos", host="", schema="", port=None, password=KEY)
+    with pytest.raises(RequestRejected, match="extra must be a JSON object, it is a list"):
+        Endpoint.from_connection(conn, [1, 2])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("password", ["", "  ", None], ids=repr)
-def test_a_needed_key_that_is_missing_is_not_sent_for(
-    password: str | None, make_hook: MakeHook, requests_mock: Requests
-) -> None:
+def test_a_needed_key_that_is_missing_is_not_sent_for(password: str | None, make_hook: MakeHook, requests_mock: Requests) -> None:
     with pytest.raises(RequestRejected, match="'vendor' has no password; put the Unsiloed API key there"):
         make_hook("unsiloed", password=password).get_status(job_id="j", operation="extract")
     assert requests_mock.call_count == 0
@@ -184,7 +190,11 @@ BAD_IDS = {
     "a printed list": ("aitronos", {"job_id": "['a', 'b']"}, r"is a list printed as text; .* map: \.expand\(job_id"),
     "a list": ("aitronos", {"job_id": ["a"]}, r"is a list; .*\.expand\(job_id=\[\.\.\.\]\)"),
     "of the wrong kind": ("aitronos", {"request_id": R}, "Aitronos has no request_id; use job_id with this connection"),
-    "without an operation": ("unsiloed", {"job_id": "j"}, r"say operation= \(one of extract, parse, classify, split, job, batch\)"),
+    "without an operation": (
+        "unsiloed",
+        {"job_id": "j"},
+        r"say operation= \(one of extract, parse, classify, split, job, batch\)",
+    ),
     "with an unknown operation": ("unsiloed", {"job_id": "j", "operation": "ocr"}, "no operation 'ocr'; use one of extract"),
     "with an operation too many": ("aitronos", {"job_id": "j", "operation": "parse"}, "leave operation='parse' out"),
 }
@@ -280,6 +290,7 @@ STATUSES = {
 
 @pytest.mark.parametrize(("service", "which", "url", "reply", "state"), STATUSES.values(), ids=STATUSES)
 def test_one_get_with_the_key_answers_for(
+    *,
     service: str,
     which: dict[str, str],
     url: str,
@@ -367,6 +378,21 @@ def test_documents_of_one_request_are_asked_through_it(vendors: StandInVendors, 
     assert [record.path for record in vendors.requests] == [f"/v1/document-status/{ids[0]}", f"/v1/request-status/{request}"]
 
 
+def test_trouble_with_the_question_for_several_is_told(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(2)]
+    with pytest.raises(KeyRejected, match="GET /jobs/status with 401"):
+        make_hook("unsiloed", host=vendors.url, password="us_wrong_key").get_statuses(ids, operation="job")
+    assert len(vendors.requests) == 1
+
+
+def test_documents_whose_request_cannot_be_asked_are_asked_alone(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    request = vendors.add_job("neurolinker", seconds=0, documents=3)
+    ids = [document.job_id for document in vendors.jobs[request].documents]
+    vendors.forget(request)
+    statuses = make_hook("neurolinker", **at(vendors, "neurolinker")).get_statuses(ids, parameter="document_id")
+    assert [status.state for status in statuses] == [State.SUCCEEDED] * 3
+
+
 def test_no_ids_need_no_question_and_one_bad_id_refuses_all(make_hook: MakeHook, requests_mock: Requests) -> None:
     hook = make_hook("neurolinker")
     assert hook.get_statuses([], parameter="document_id") == []
@@ -389,9 +415,7 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize(("content", "path"), CONTENTS.items(), ids=str)
-def test_neurolinker_hands_out_each_content(
-    content: str | None, path: str, vendors: StandInVendors, make_hook: MakeHook
-) -> None:
+def test_neurolinker_hands_out_each_content(content: str | None, path: str, vendors: StandInVendors, make_hook: MakeHook) -> None:
     document = vendors.add_job("neurolinker", "document", seconds=0, pages=2)
     data = make_hook("neurolinker", **at(vendors, "neurolinker")).get_result(document_id=document, content=content)
     assert data
@@ -535,7 +559,7 @@ def test_data_of_an_unfinished_document_are_refused_with_the_remedy(
 ) -> None:
     job = vendors.add_job(service, kind, seconds=1000)
     parameter = "request_id" if kind == "request" else "job_id"
-    with pytest.raises(NotFinished, match="is not finished .*; wait for it first"):
+    with pytest.raises(NotFinished, match=r"is not finished .*; wait for it first"):
         make_hook(service, **at(vendors, service)).get_result(**{parameter: job}, **options)
 
 
@@ -668,7 +692,7 @@ BUTTON: dict[str, tuple[str, dict[str, Any], bool, str]] = {
 
 @pytest.mark.parametrize(("service", "fields", "works", "text"), BUTTON.values(), ids=BUTTON)
 def test_the_test_button_says_what_it_proved(
-    service: str, fields: dict[str, Any], works: bool, text: str, vendors: StandInVendors, make_hook: MakeHook
+    *, service: str, fields: dict[str, Any], works: bool, text: str, vendors: StandInVendors, make_hook: MakeHook
 ) -> None:
     hook = make_hook(service, **{**at(vendors, service), **fields})
     outcome, said = hook.test_connection()
@@ -691,6 +715,11 @@ def test_the_test_button_is_not_taken_in_by_a_server_without_such_a_page(
     assert works is False
     assert said.startswith("https://www.example.com has no GET /")
     assert said.endswith("s host?")
+
+
+def test_the_test_button_takes_a_status_of_the_made_up_id_for_an_answer(make_hook: MakeHook, requests_mock: Requests) -> None:
+    requests_mock.get(requests_mock_module.ANY, json={"status": "pending"})
+    assert make_hook("aitronos").test_connection() == (True, "Aitronos answered.")
 
 
 def test_the_test_button_of_a_missing_connection_says_so() -> None:
@@ -753,9 +782,7 @@ def test_it_is_asked_again_after(trouble: dict[str, Any], make_hook: MakeHook, r
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
-def test_an_unavailable_service_is_asked_again_so_often(
-    retries: int, make_hook: MakeHook, requests_mock: Requests
-) -> None:
+def test_an_unavailable_service_is_asked_again_so_often(retries: int, make_hook: MakeHook, requests_mock: Requests) -> None:
     requests_mock.get(requests_mock_module.ANY, status_code=503, json={"detail": "maintenance"})
     hook = make_hook("aitronos", retries=retries)
     with pytest.raises(ServiceUnavailable, match="503: maintenance"):
@@ -846,9 +873,7 @@ def test_redirects_are_not_followed_unless_asked_for(make_hook: MakeHook, reques
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_followed_redirect_takes_the_key_to_our_host_only(
-    service: str, make_hook: MakeHook, requests_mock: Requests
-) -> None:
+def test_a_followed_redirect_takes_the_key_to_our_host_only(service: str, make_hook: MakeHook, requests_mock: Requests) -> None:
     ours = HOSTS[service]
     requests_mock.get(f"{ours}/a", status_code=302, headers={"Location": f"{ours}/b"})
     same = requests_mock.get(f"{ours}/b", status_code=302, headers={"Location": "https://elsewhere.example.com/c"})
@@ -927,7 +952,10 @@ SHOWS_NOTHING: dict[str, dict[str, Any]] = {
     "an ordinary 404": {"status_code": 404, "json": {"detail": "Request not found"}},
     "an html 404": {"status_code": 404, "text": "<html>", "headers": {"Content-Type": "text/html"}},
     "a redirect to another host": {"status_code": 307, "headers": {"Location": "https://example.com/api/v1/request-status/x"}},
-    "a redirect to http": {"status_code": 307, "headers": {"Location": f"http://neurolinker.api.ainexxo.com/api/v1/request-status/{R}"}},
+    "a redirect to http": {
+        "status_code": 307,
+        "headers": {"Location": f"http://neurolinker.api.ainexxo.com/api/v1/request-status/{R}"},
+    },
     "a redirect to a login page": {"status_code": 302, "headers": {"Location": "/login"}},
 }
 
@@ -992,7 +1020,7 @@ def test_html_names_the_proxy_and_the_host_as_suspects(make_hook: MakeHook, requ
 @pytest.mark.parametrize("code", [200, 400, 401, 403, 404, 429, 500])
 @pytest.mark.parametrize("shape", ["json", "text"])
 def test_a_key_that_the_vendor_repeats_is_in_no_text(
-    code: int, shape: str, make_hook: MakeHook, requests_mock: Requests, caplog: pytest.LogCaptureFixture
+    *, code: int, shape: str, make_hook: MakeHook, requests_mock: Requests, caplog: pytest.LogCaptureFixture
 ) -> None:
     said = {"job_id": "j", "status": KEY, "error": {"message": f"bad key {KEY}", "details": {"key": KEY}}, "detail": KEY}
     reply = {"json": said} if shape == "json" else {"text": f"wrong: {KEY}"}

@@ -24,7 +24,7 @@ from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
-from tests.task_runs import FakeTaskInstance, deferral_of, hurry, run, started
+from tests.task_runs import FakeTaskInstance, deferral_of, hurry, run, started, task_deferral_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -329,16 +329,8 @@ def test_a_broken_off_wait_whose_time_is_up_times_out(vendors: StandInVendors) -
 
 def test_a_crashed_trigger_is_retried_while_the_document_is_running(vendors: StandInVendors) -> None:
     operator = operator_of(job_id=vendors.add_job("aitronos", seconds=math.inf), **WAYS["deferred"])
-    with pytest.raises(_task_deferral_error()):
+    with pytest.raises(task_deferral_error()):
         operator.resume_execution("__fail__", {"error": "Trigger failure"}, {"ti": FakeTaskInstance()})
-
-
-def _task_deferral_error() -> type[Exception]:
-    try:
-        from airflow.sdk.exceptions import TaskDeferralError
-    except ImportError:  # 3.1 and earlier
-        from airflow.exceptions import TaskDeferralError
-    return TaskDeferralError
 
 
 def test_the_operator_can_be_mapped_over_ids() -> None:

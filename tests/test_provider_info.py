@@ -11,12 +11,13 @@ import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import airflow
 import jsonschema
 import pytest
 
-import airflow
 import airflow_provider_docstatus
 from airflow_provider_docstatus import hooks
 from airflow_provider_docstatus._compat import BaseOperatorLink
@@ -136,9 +137,7 @@ def test_hook_class_and_metadata_agree(name: str) -> None:
     assert hook is getattr(hooks, HOOKS[name])
     assert (hook.conn_type, hook.hook_name, hook.conn_name_attr) == (name, entry["hook-name"], "conn_id")
     assert hook.default_conn_name == f"{name}_default"
-    assert hook.get_ui_field_behaviour() == {
-        key.replace("-", "_"): value for key, value in entry["ui-field-behaviour"].items()
-    }
+    assert hook.get_ui_field_behaviour() == {key.replace("-", "_"): value for key, value in entry["ui-field-behaviour"].items()}
     assert "__" not in name
 
 
@@ -165,9 +164,7 @@ def _has_form_library() -> bool:
 
 @pytest.mark.skipif(not _has_form_library(), reason="Airflow 3.0 has no provider's form without Flask-AppBuilder")
 @pytest.mark.parametrize("name", SERVICES)
-def test_the_form_has_the_settings_that_matter_and_hides_what_does_not(
-    name: str, fresh: tuple[dict[str, Any], str]
-) -> None:
+def test_the_form_has_the_settings_that_matter_and_hides_what_does_not(name: str, fresh: tuple[dict[str, Any], str]) -> None:
     form, service = fresh[0]["forms"][name], SERVICES[name]
     if LINE < (3, 0):
         behaviour = form["behaviour"]
@@ -187,6 +184,27 @@ def test_the_form_has_the_settings_that_matter_and_hides_what_does_not(
     for setting, field in form["extra_fields"].items():
         assert field["schema"]["title"] == SETTINGS[setting].label
         assert field["description"] == SETTINGS[setting].help
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_hooks_own_form_has_a_text_field_for_each_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def field(label: str, *, description: str, widget: object) -> tuple[str, str]:
+        assert widget == "a text widget"
+        return label, description
+
+    # What 2.11 to 3.1 read; 3.1 puts such stand-ins there itself where Flask-AppBuilder is not installed.
+    stand_ins = {
+        "flask_appbuilder.fieldwidgets": SimpleNamespace(BS3TextFieldWidget=lambda: "a text widget"),
+        "flask_babel": SimpleNamespace(lazy_gettext=str),
+        "wtforms": SimpleNamespace(StringField=field),
+    }
+    for module, stand_in in stand_ins.items():
+        monkeypatch.setitem(sys.modules, module, stand_in)
+    hook = getattr(hooks, HOOKS[name])
+    settings = form_settings(SERVICES[name])
+    assert hook.get_connection_form_widgets() == {key: (SETTINGS[key].label, SETTINGS[key].help) for key in settings}
+    # Airflow takes a form from the class itself only, not from the class it inherits from.
+    assert {"get_connection_form_widgets", "get_ui_field_behaviour"} <= set(vars(hook))
 
 
 @pytest.mark.skipif(LINE < (3, 2), reason="earlier forms have text fields only")
@@ -243,7 +261,7 @@ def test_a_connection_reads_the_same_as_json_uri_and_object(service: str, monkey
     from airflow.models import Connection
 
     fields = {"conn_type": service, "host": "http://vendor.example:8080/base", "password": "k/e+y?o&f=t%h:e@account"}
-    conn = Connection(conn_id="vendor", **fields, extra=json.dumps(_extra(service)))
+    conn = Connection(conn_id="vendor", **fields, extra=json.dumps(_extra(service)))  # noqa: AIR311 -- its only home on 2.11
     from_object = Endpoint.from_connection(conn, conn.extra_dejson)
     read = {}
     as_json = json.dumps({**fields, "extra": _extra(service)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from airflow_provider_docstatus.reply import (
 from tests.talks import NOW, answer
 
 
+@cache
 def nested(levels: int, name: str) -> Any:
     body: Any = "the bottom"
     for _ in range(levels):
@@ -248,10 +250,21 @@ def test_a_plain_https_link_is_kept(link):
 
 @pytest.mark.parametrize(
     "link",
-    ["http://x.example", "javascript:alert(1)", "https://x.example/a b", "https://x/<b>", 'https://x/"', "https://", "", None, 7,
-     "https://x/\n", "https://x/" + "a" * 2000],
+    [
+        "http://x.example",
+        "javascript:alert(1)",
+        "https://x.example/a b",
+        "https://x/<b>",
+        'https://x/"',
+        "https://",
+        "",
+        None,
+        7,
+        "https://x/\n",
+        "https://x/" + "a" * 2000,
+    ],
     ids=lambda link: str(link)[:30],
-)  # fmt: skip
+)
 def test_any_other_link_is_dropped(link):
     assert https_link(link) is None
 

@@ -40,7 +40,12 @@ def test_the_dict_is_plain_json_with_children_as_states():
         state=State.PARTIAL,
         message="two of four",
         counters={"total": 4},
-        children=(child("a"), child("b", State.FAILED, message="no text in it"), child("c", State.EXPIRED), child("d", State.REVIEW)),
+        children=(
+            child("a"),
+            child("b", State.FAILED, message="no text in it"),
+            child("c", State.EXPIRED),
+            child("d", State.REVIEW),
+        ),
         link="https://example.com/r",
         details={"pages": 3},
         completed_at="2025-10-15T09:52:15+00:00",

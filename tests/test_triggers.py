@@ -103,8 +103,10 @@ def test_no_arguments_make_the_constructor_raise(kwargs: dict[str, Any]) -> None
     [{"version": 999}, {"version": "2"}, {"version": None}, {"cunning": True}, {"service": "tomorrows"}],
     ids=str,
 )
-async def test_arguments_of_a_newer_package_end_with_the_advice_to_upgrade(vendors: StandInVendors, newer: dict[str, Any]) -> None:
-    classpath, kwargs = deferred(vendors).serialize()
+async def test_arguments_of_a_newer_package_end_with_the_advice_to_upgrade(
+    vendors: StandInVendors, newer: dict[str, Any]
+) -> None:
+    _, kwargs = deferred(vendors).serialize()
     asked = len(vendors.requests)
     ending = Ending.from_event(await event_of(DocStatusTrigger(**{**kwargs, **newer})))
     assert ending.outcome == "unexpected"
@@ -123,33 +125,26 @@ async def test_an_older_row_without_later_arguments_still_works(vendors: StandIn
 # -- waiting ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_trigger_that_starts_after_its_deadline_still_asks_once(vendors: StandInVendors) -> None:
+@pytest.mark.parametrize(("seconds", "outcome"), [(0, "succeeded"), (math.inf, "timed_out")], ids=["finished", "running"])
+async def test_a_trigger_that_starts_after_its_deadline_still_asks_once(
+    vendors: StandInVendors, seconds: float, outcome: str
+) -> None:
     """The triggerer was down meanwhile; the document may be finished."""
-    trigger = deferred(vendors, timeout=0.05)
-    vendors.finish(trigger.id)
-    await asyncio.sleep(0.06)
+    late = trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=seconds), seconds=-1)
     asked = len(vendors.requests)
-    assert Ending.from_event(await event_of(travelled(trigger))).outcome == "succeeded"
-    assert len(vendors.requests) == asked + 1
-
-
-async def test_a_trigger_that_starts_after_its_deadline_times_out_when_nothing_is_finished(vendors: StandInVendors) -> None:
-    trigger = deferred(vendors, timeout=0.05)
-    await asyncio.sleep(0.06)
-    asked = len(vendors.requests)
-    assert Ending.from_event(await event_of(travelled(trigger))).outcome == "timed_out"
+    assert Ending.from_event(await event_of(travelled(late))).outcome == outcome
     assert len(vendors.requests) == asked + 1
 
 
 async def test_a_restart_keeps_the_deadline(vendors: StandInVendors) -> None:
-    trigger = deferred(vendors, timeout=0.4)
+    trigger = trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=math.inf), seconds=0.4)
     began = time.time()
     first = asyncio.ensure_future(event_of(travelled(trigger)))
     await asyncio.sleep(0.2)
     first.cancel()
     ending = Ending.from_event(await event_of(travelled(trigger)))
     assert ending.outcome == "timed_out"
-    assert time.time() - began < 1
+    assert 0.35 < time.time() - began < 3
     assert "was left alone" in ending.text
 
 
@@ -164,7 +159,6 @@ async def test_no_event_earlier_than_the_shortest_deferral(
     await event_of(travelled(trigger))
     waited = time.monotonic() - began
     assert waited >= shortest
-    assert waited < shortest + 0.2 or shortest
 
 
 async def test_the_shortest_deferral_is_five_seconds_unless_said_otherwise(
@@ -182,7 +176,7 @@ async def test_the_first_question_comes_an_interval_after_the_workers(
     vendors.finish(trigger.id)
     last = vendors.requests[-1].time
     await event_of(travelled(trigger))
-    assert 0.17 < vendors.requests[-1].time - last < 0.6
+    assert vendors.requests[-1].time - last > 0.17
 
 
 async def test_cancelling_leaves_nothing_behind(vendors: StandInVendors) -> None:

@@ -224,9 +224,7 @@ def _certificate(folder: Path) -> tuple[str, str]:
     pem = serialization.Encoding.PEM
     files = folder / "certificate.pem", folder / "key.pem"
     files[0].write_bytes(certificate.public_bytes(pem))
-    files[1].write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    files[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     return str(files[0]), str(files[1])
 
 
@@ -299,7 +297,11 @@ def main() -> None:
     words.add_argument("--only", default=",".join(section.name for section in SECTIONS), help="sections, with commas")
     words.add_argument("--contenders", default=",".join(CONTENDERS), help="contenders, with commas; us must be among them")
     words.add_argument("--waits", type=int, help="so many waits in every section instead of its own number")
-    words.add_argument("--profile", metavar="FILE", help="profile each process into FILE.<contender> (cProfile, CPU time); the figures are then worthless")
+    words.add_argument(
+        "--profile",
+        metavar="FILE",
+        help="profile each process into FILE.<contender> (cProfile, CPU time); the figures are then worthless",
+    )
     words.add_argument("--json", metavar="FILE", help="write all results of all runs there as well")
     wanted = words.parse_args()
     found: dict[tuple[str, str], list[Result]] = {}

@@ -141,9 +141,7 @@ def databricks(run: Run) -> Wait:
     words = {"SUCCESS": "succeeded", "FAILED": "failed"}
 
     async def wait(number: int) -> str:
-        trigger = DatabricksExecutionTrigger(
-            run_id=number, databricks_conn_id=CONN_ID, polling_period_seconds=run.interval
-        )
+        trigger = DatabricksExecutionTrigger(run_id=number, databricks_conn_id=CONN_ID, polling_period_seconds=run.interval)
         event = await _event(trigger)
         state = json.loads(event["run_state"])["result_state"]
         return words.get(state, state)
@@ -238,7 +236,11 @@ async def hold(run: Run, wait: Wait) -> dict[str, Any]:
 
     watchdog.start()
     rss, cpu, clock = watchdog.memory(), time.process_time(), time.perf_counter()
-    await asyncio.gather(*[asyncio.create_task(one(number)) for number in range(len(run.seconds))])
+    tasks = []
+    for number in range(len(run.seconds)):  # one in a turn, as the triggerer starts them
+        tasks.append(asyncio.create_task(one(number)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
     seconds = time.perf_counter() - clock
     cpu = time.process_time() - cpu - per_tick * watchdog.ticks
     most_memory = max(watchdog.most_memory, watchdog.memory())

@@ -129,13 +129,13 @@ def _document(number: int, per_request: int, *, is_over: bool) -> dict[str, obje
     return reply if word != "failed" else {**reply, "error": "The file is damaged"}
 
 
-@functools.lru_cache(maxsize=None)
-def document_reply(number: int, per_request: int, is_over: bool) -> bytes:  # noqa: FBT001 -- a cache's key
+@functools.cache
+def document_reply(number: int, per_request: int, is_over: bool) -> bytes:
     return json.dumps(_document(number, per_request, is_over=is_over)).encode()
 
 
-@functools.lru_cache(maxsize=None)
-def item_of_a_request(number: int, per_request: int, is_over: bool) -> str:  # noqa: FBT001 -- a cache's key
+@functools.cache
+def item_of_a_request(number: int, per_request: int, is_over: bool) -> str:
     """Return a document as its request shows it (docs/api/request-status.html)."""
     document = _document(number, per_request, is_over=is_over)
     error = {"error": document["error"]} if "error" in document else {}
@@ -172,8 +172,8 @@ def request_reply(number: int, desk: Desk, now: float) -> bytes:
     return f'{json.dumps(head)[:-1]}, "documents": [{items}]}}'.encode()
 
 
-@functools.lru_cache(maxsize=None)
-def dbt_reply(number: int, is_over: bool) -> bytes:  # noqa: FBT001 -- a cache's key
+@functools.cache
+def dbt_reply(number: int, is_over: bool) -> bytes:
     """Return a run of dbt Cloud (API v2, retrieve run)."""
     status = 3 if not is_over else 20 if fails(number) else 10
     run = {
@@ -203,8 +203,8 @@ def dbt_reply(number: int, is_over: bool) -> bytes:  # noqa: FBT001 -- a cache's
     return json.dumps({"status": head, "data": run}).encode()
 
 
-@functools.lru_cache(maxsize=None)
-def databricks_reply(number: int, is_over: bool) -> bytes:  # noqa: FBT001 -- a cache's key
+@functools.cache
+def databricks_reply(number: int, is_over: bool) -> bytes:
     """Return a run of Databricks (Jobs API 2.2, get a single job run)."""
     result = {"result_state": "FAILED" if fails(number) else "SUCCESS"} if is_over else {}
     run = {

@@ -1,0 +1,104 @@
+"""Aitronos: one job a document, a talkative error envelope, and two kinds of 429."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_docstatus.description import Target
+from airflow_provider_docstatus.exceptions import QuotaExhausted, RateLimited, RequestRejected
+from airflow_provider_docstatus.services import AITRONOS
+from airflow_provider_docstatus.status import State
+from tests.talks import NOW, answer, hold
+
+JOB = Target(route="job", id="job_1")
+
+
+def ask(*answers: Any) -> Any:
+    return hold(AITRONOS.ask_status(JOB, "/v1"), *answers)[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            {"code": "C", "message": "m", "system_message": "s", "type": "t", "details": {"a": 1}, "trace_id": "x"},
+            'C: m (s; type t; details {"a": 1}; trace_id x)',
+        ),
+        ({"message": "m"}, "m"),
+        ({"code": "C", "message": "m"}, "C: m"),
+        ({"message": "m", "type": "t"}, "m (type t)"),
+        ({"code": 7, "message": ["m"]}, '7: ["m"]'),
+        ({"message": "see https://x.example/a?sig=1"}, "see https://x.example/a"),
+        ({"code": "C"}, '{"code": "C"}'),
+        ("plain", "plain"),
+    ],
+    ids=["all", "message", "code", "type", "odd shapes", "link", "no message", "text"],
+)
+def test_all_that_the_error_envelope_says_reaches_the_user(error, text):
+    with pytest.raises(RequestRejected) as caught:
+        ask(answer({"success": False, "error": error}, 418))
+    assert f"with 418: {text}. Check the id" in str(caught.value)
+
+
+def test_a_long_envelope_is_cut():
+    error = {"code": "C" * 400, "message": "m" * 400, "system_message": "s" * 400, "details": {"a": "d" * 400}}
+    with pytest.raises(RequestRejected) as caught:
+        ask(answer({"error": error}, 422))
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "kind"),
+    [
+        ({"error": {"code": "RATE_LIMIT_EXCEEDED", "message": "m"}}, {}, RateLimited),
+        ({"error": {"code": "RATE_LIMIT_EXCEEDED", "message": "m"}}, {"retry-after": "5"}, RateLimited),
+        ({"error": {"code": "SPEND_LIMIT", "message": "m"}}, {}, QuotaExhausted),
+        ({"error": {"code": "SPEND_LIMIT", "message": "m"}}, {"retry-after": "5"}, RateLimited),
+        ({"error": {"message": "m"}}, {}, RateLimited),
+        ({"detail": "Too Many Requests"}, {}, RateLimited),
+        ("Too Many Requests", {}, RateLimited),
+    ],
+    ids=["rate", "rate with a time", "other code", "other code with a time", "no code", "older envelope", "text"],
+)
+def test_a_spend_limit_is_told_from_a_rate_by_its_code_and_the_missing_time(body, headers, kind):
+    with pytest.raises(kind) as caught:
+        ask(answer(body, 429, headers=headers))
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-ratelimit-retry-after": "4"}, 4.0),
+        ({"x-ratelimit-reset": str(int(NOW) + 9)}, 9.0),
+        ({"x-ratelimit-reset-requests": "3"}, 3.0),
+        ({"retry-after": "1", "x-ratelimit-retry-after": "4", "x-ratelimit-reset": "9"}, 1.0),
+        ({"x-ratelimit-retry-after": "4", "x-ratelimit-reset": "9"}, 4.0),
+    ],
+    ids=["retry-after", "reset", "reset of requests", "standard header first", "the vendor's before its reset"],
+)
+def test_the_vendors_own_headers_say_how_long_to_wait(headers, seconds):
+    with pytest.raises(RateLimited) as caught:
+        ask(answer({"detail": "slow down"}, 429, headers=headers))
+    assert caught.value.retry_after == seconds
+
+
+@pytest.mark.parametrize("confidence", [0.95, 95.5, 94, {"overall": 94, "validation": 100}], ids=str)
+def test_confidence_is_kept_in_the_vendors_own_shape(confidence):
+    status = ask(answer({"job_id": "job_1", "status": "completed", "confidence": confidence}))
+    assert status.details["confidence"] == confidence
+
+
+def test_extracted_data_never_stands_in_a_status():
+    status = ask(
+        answer({"job_id": "job_1", "status": "completed", "extracted_data": {"name": "PERSON"}, "explanation": "PERSON"})
+    )
+    assert status.state is State.SUCCEEDED
+    assert "PERSON" not in repr(status)
+
+
+def test_a_failed_job_is_explained_by_what_there_is():
+    status = ask(answer({"job_id": "job_1", "status": "failed", "error_message": None, "explanation": "No text found"}))
+    assert status.message == "No text found"

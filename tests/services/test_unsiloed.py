@@ -1,0 +1,166 @@
+"""Unsiloed: a route for each operation, the generic jobs, batches, and error bodies of every shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_docstatus.description import Target
+from airflow_provider_docstatus.exceptions import QuotaExhausted, RateLimited, RequestRejected
+from airflow_provider_docstatus.services import UNSILOED
+from airflow_provider_docstatus.status import DocumentStatus, State
+from tests.talks import answer, hold
+
+
+def ask(route: str, *answers: Any) -> DocumentStatus:
+    return hold(UNSILOED.ask_status(Target(route=route, id="x-1"), ""), *answers)[0]
+
+
+def batch(word: str, jobs: list[str] | None = None, **counters: Any) -> DocumentStatus:
+    body: dict[str, Any] = {"batch_id": "x-1", "status": word, **counters}
+    if jobs is not None:
+        body["jobs"] = [{"job_id": f"j-{n}", "status": one} for n, one in enumerate(jobs)]
+    return ask("batch", answer(body))
+
+
+def counts(total: Any, completed: Any, failed: Any, cancelled: Any) -> dict[str, Any]:
+    return {"total_jobs": total, "completed_jobs": completed, "failed_jobs": failed, "cancelled_jobs": cancelled}
+
+
+@pytest.mark.parametrize(
+    ("word", "jobs", "counters", "settled"),
+    [
+        ("completed", None, counts(2, 2, 0, 0), State.SUCCEEDED),
+        ("completed", None, {}, State.SUCCEEDED),
+        ("completed", ["completed", "COMPLETED"], {}, State.SUCCEEDED),
+        ("completed", None, counts(2, 1, 1, 0), State.PARTIAL),
+        ("completed", None, counts(2, 1, 0, 1), State.PARTIAL),
+        ("completed", ["completed", "FAILED"], {}, State.PARTIAL),
+        ("completed", ["completed", "FAILED"], counts(2, 2, 0, 0), State.PARTIAL),
+        ("completed", None, counts(3, 2, 0, 0), State.RUNNING),
+        ("completed", ["completed", "queued"], {}, State.RUNNING),
+        ("completed", ["completed", "archived"], {}, State.RUNNING),
+        ("COMPLETED_WITH_FAILURES", None, counts(2, 1, 1, 0), State.PARTIAL),
+        ("COMPLETED_WITH_FAILURES", None, counts(3, 1, 1, 0), State.RUNNING),
+        ("COMPLETED_WITH_FAILURES", ["completed"], {}, State.PARTIAL),
+        ("failed", None, counts(3, 1, 1, 0), State.FAILED),
+        ("processing", None, counts(2, 2, 0, 0), State.RUNNING),
+    ],
+)
+def test_a_batchs_counters_correct_its_word(word, jobs, counters, settled):
+    assert batch(word, jobs, **counters).state is settled
+
+
+@pytest.mark.parametrize("route", ["extract", "classify", "split", "job"])
+@pytest.mark.parametrize(
+    ("word", "result", "settled"),
+    [
+        ("completed", {"success": False, "message": "No category fits"}, State.FAILED),
+        ("completed", {"success": True}, State.SUCCEEDED),
+        ("completed", {"success": None}, State.SUCCEEDED),
+        ("completed", {"success": "false"}, State.SUCCEEDED),
+        ("completed", None, State.SUCCEEDED),
+        ("processing", {"success": False}, State.RUNNING),
+        ("review", {"success": False}, State.REVIEW),
+    ],
+)
+def test_completed_beside_a_flag_that_says_no_has_failed(route, word, result, settled):
+    assert ask(route, answer({"job_id": "x-1", "status": word, "result": result})).state is settled
+
+
+@pytest.mark.parametrize("route", ["classify", "split"])
+def test_a_flag_that_says_no_brings_its_message(route):
+    result = {"success": False, "message": "No category fits"}
+    assert (
+        ask(route, answer({"job_id": "x-1", "status": "completed", "error": None, "result": result})).message
+        == "No category fits"
+    )
+
+
+def test_the_internal_id_of_a_parse_is_not_its_id():
+    assert ask("parse", answer({"job_id": "x-1", "id": "internal", "status": "Starting"})).id == "x-1"
+
+
+@pytest.mark.parametrize("body", [{"id": "x-1"}, {"job_id": "x-1"}, {"job_id": "x-1", "id": "internal"}], ids=str)
+def test_a_generic_job_has_its_id_under_either_name(body):
+    assert ask("job", answer({**body, "status": "queued"})).id == "x-1"
+
+
+@pytest.mark.parametrize(
+    ("progress", "fact"),
+    [({"percentage": 40}, 40), (100, 100), ("Starting document processing...", "Starting document processing...")],
+    ids=str,
+)
+def test_progress_is_a_fact_and_never_the_state(progress, fact):
+    status = ask("job", answer({"id": "x-1", "status": "COMPLETED", "progress": progress}))
+    assert (status.state, status.details["progress"]) == (State.SUCCEEDED, fact)
+
+
+def test_links_results_and_user_ids_never_stand_in_a_status():
+    link = "https://bucket.example/public/SECRET"
+    body = {
+        "job_id": "x-1",
+        "status": "completed",
+        "file_url": link,
+        "user_id": "SECRET",
+        "parameters": {"classes": ["SECRET"]},
+        "result": {"success": True, "files": [{"full_path": link}]},
+        "chunks": ["SECRET"],
+        "configuration": {"a": "SECRET"},
+        "metadata": {"schema": {"a": "SECRET"}, "page_count": 3},
+    }
+    for route in UNSILOED.routes:
+        status = ask(route, answer({**body, "batch_id": "x-1"}))
+        assert "SECRET" not in repr(status)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(text="Rate limit exceeded", code=429), RateLimited),
+        (answer("Rate limit exceeded", 429), RateLimited),
+        (answer({"detail": "Rate limit exceeded"}, 429), RateLimited),
+        (answer({"error": "Rate limit exceeded"}, 429), RateLimited),
+        (answer({}, 429), RateLimited),
+        (answer([], 429), RateLimited),
+        (answer(text="", code=429), RateLimited),
+        (answer(text="USAGE LIMIT EXCEEDED\n", code=429), QuotaExhausted),
+        (answer("Usage limit exceeded", 429), QuotaExhausted),
+        (answer({"detail": "Usage limit exceeded"}, 429), QuotaExhausted),
+        (answer({"error": "Usage limit exceeded"}, 429), QuotaExhausted),
+        (answer({"detail": {"status": "QUOTA_EXCEEDED", "message": "m"}}, 429), QuotaExhausted),
+        (answer({"detail": {"status": "BUSY", "message": "m"}}, 429), RateLimited),
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or value.body.decode()[:40],
+)
+def test_the_two_kinds_of_429_are_told_apart(reply, kind):
+    with pytest.raises(kind) as caught:
+        ask("parse", reply)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"error": "Job not found", "details": {"message": "Job 'x' does not exist"}}, "Job not found: Job 'x' does not exist"),
+        ({"error": "Job not found", "details": None}, "Job not found"),
+        ({"error": "Job not found", "details": "gone"}, "Job not found"),
+        ({"details": {"message": "gone"}, "message": "m"}, "m"),
+        ({"error": {"message": "m"}, "details": {"message": "gone"}}, "m"),
+    ],
+    ids=str,
+)
+def test_the_generic_apis_details_are_read(body, text):
+    with pytest.raises(RequestRejected, match=f"with 418: {text}\\. Check"):
+        ask("job", answer(body, 418))
+
+
+@pytest.mark.parametrize(
+    "error", [{"error_details": {"error_type": "x", "message": "torn page"}}, {"error": "torn page"}], ids=str
+)
+def test_a_failed_job_of_a_batch_says_why(error):
+    body = {"batch_id": "x-1", "status": "completed", "jobs": [{"job_id": "j-1", "status": "failed", **error}]}
+    status = ask("batch", answer(body))
+    assert status.state is State.PARTIAL
+    assert status.to_dict()["errors"] == {"j-1": "torn page"}

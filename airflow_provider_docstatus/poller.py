@@ -465,7 +465,7 @@ class _Line:
 
     endpoint: Endpoint
     session: aiohttp.ClientSession
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | bool
     proxy: str | None
     budget: Budget
     prefix: str
@@ -479,7 +479,10 @@ class _Line:
         if before is not None and before.endpoint == endpoint:
             before.read_at = now
             return before
-        tls = await asyncio.get_running_loop().run_in_executor(None, _tls_context, endpoint)
+        tls: ssl.SSLContext | bool = True
+        if endpoint.base_url.startswith("https:"):  # reading the CA file takes up to a tenth of a second
+            loop = asyncio.get_running_loop()
+            tls = await loop.run_in_executor(None, endpoint.tls_context, DEFAULT_CA_BUNDLE_PATH)
         if before is None:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=MOST_AT_ONCE), cookie_jar=aiohttp.DummyCookieJar()
@@ -491,7 +494,7 @@ class _Line:
             session=session,
             tls=tls,
             # requests' own reading of HTTPS_PROXY and NO_PROXY, so that both paths go the same way
-            proxy=endpoint.proxy or select_proxy(endpoint.base_url, get_environ_proxies(endpoint.base_url)),
+            proxy=endpoint.proxy_through(select_proxy(endpoint.base_url, get_environ_proxies(endpoint.base_url))),
             budget=_budget_of(endpoint, now),
             prefix=endpoint.prefix,
             read_at=now,
@@ -589,7 +592,3 @@ def _budget_of(endpoint: Endpoint, now: float) -> Budget:
         )
         _budgets[endpoint.account] = budget
     return budget
-
-
-def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=endpoint.trusted_ca or DEFAULT_CA_BUNDLE_PATH)

@@ -55,7 +55,7 @@ OURS = {name: tree for name, tree in MODULES.items() if not name.startswith("tes
 TESTING = {name: tree for name, tree in MODULES.items() if name.startswith("testing")}
 
 
-def imports(tree: ast.Module) -> Iterator[str]:
+def _imports(tree: ast.Module) -> Iterator[str]:
     """Yield what is imported, in functions and for type checkers too, with the names taken out of this package."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -67,8 +67,11 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield from known or [str(node.module)]
 
 
-def within(tree: ast.Module) -> list[str]:
-    return [name.removeprefix(PACKAGE).lstrip(".") for name in imports(tree) if name.split(".")[0] == PACKAGE]
+IMPORTS = {name: list(_imports(tree)) for name, tree in MODULES.items()}
+
+
+def within(name: str) -> list[str]:
+    return [full.removeprefix(PACKAGE).lstrip(".") for full in IMPORTS[name] if full.split(".")[0] == PACKAGE]
 
 
 def rank(name: str) -> int:
@@ -84,25 +87,25 @@ def test_every_module_has_a_layer(name):
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_module_imports_from_lower_layers_only(name):
-    upwards = [other for other in within(OURS[name]) if rank(other) >= rank(name)]
+    upwards = [other for other in within(name) if rank(other) >= rank(name)]
     assert not upwards
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_module_imports_nothing_of_the_stand_in(name):
-    assert not [other for other in within(OURS[name]) if other.startswith("testing")]
+    assert not [other for other in within(name) if other.startswith("testing")]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_imports_only_the_libraries_it_may(name):
-    mine = {top for top in (full.split(".")[0] for full in imports(MODULES[name])) if top != PACKAGE}
+    mine = {top for top in (full.split(".")[0] for full in IMPORTS[name]) if top != PACKAGE}
     allowed = ALLOWED.get(name, ALLOWED["testing.*"] if name.startswith("testing.") else set())
     assert mine - set(sys.stdlib_module_names) <= allowed
 
 
 @pytest.mark.parametrize(("name", "only"), FROM_REQUESTS.items())
 def test_the_poller_takes_nothing_from_requests_that_sends(name, only):
-    assert {full for full in imports(MODULES[name]) if full.split(".")[0] == "requests"} == {only}
+    assert {full for full in IMPORTS[name] if full.split(".")[0] == "requests"} == {only}
 
 
 @pytest.mark.parametrize(
@@ -113,8 +116,8 @@ def test_what_is_pure_reaches_no_airflow_and_no_http_library(pure):
     while todo:
         name = todo.pop()
         reached.add(name)
-        todo |= {other for other in within(OURS[name]) if other in OURS} - reached
-    impure = {full.split(".")[0] for name in reached for full in imports(OURS[name])} & {"airflow", "requests", "aiohttp"}
+        todo |= {other for other in within(name) if other in OURS} - reached
+    impure = {full.split(".")[0] for name in reached for full in IMPORTS[name]} & {"airflow", "requests", "aiohttp"}
     assert not impure
     assert "_compat" not in reached
 
@@ -133,12 +136,12 @@ def test_what_is_pure_reaches_no_airflow_and_no_http_library(pure):
     ],
 )
 def test_the_two_senders_are_kept_apart(name, other):
-    assert other not in within(OURS[name])
+    assert other not in within(name)
 
 
 @pytest.mark.parametrize("name", TESTING)
 def test_the_stand_in_knows_nothing_of_what_it_tests(name):
-    assert all(other.startswith("testing") for other in within(TESTING[name]))
+    assert all(other.startswith("testing") for other in within(name))
 
 
 def test_no_module_is_a_drawer_for_leftovers():

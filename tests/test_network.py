@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-WAITS = pytest.mark.xfail(reason="poller.py must use Endpoint.tls_context and Endpoint.proxy_through")
-
-
 # -- a forward proxy -------------------------------------------------------------------------------------------------
 
 
@@ -236,7 +233,7 @@ PROXIES: dict[str, Any] = {
     "NO_PROXY is for other hosts": ("https", {"HTTPS_PROXY": "http://PROXY", "NO_PROXY": "example.com"}, {}, True),
     "the connection before the environment": ("https", {"HTTPS_PROXY": "http://127.0.0.1:1"}, {"proxy": "http://PROXY"}, True),
     "the connection before NO_PROXY": ("https", {"NO_PROXY": "*"}, {"proxy": "http://PROXY"}, True),
-    "without a scheme, in the environment": pytest.param("https", {"HTTPS_PROXY": "PROXY"}, {}, True, marks=WAITS),
+    "without a scheme, in the environment": ("https", {"HTTPS_PROXY": "PROXY"}, {}, True),
     "without a scheme, in the connection": ("https", {}, {"proxy": "PROXY"}, True),
 }
 
@@ -320,7 +317,6 @@ def test_what_is_no_http_proxy_is_refused_with_the_remedy(
 
 
 @pytest.mark.parametrize("place", ["socks5://127.0.0.1:1080", "ftp://127.0.0.1"])
-@WAITS
 def test_the_triggerer_refuses_an_environments_proxy_that_it_cannot_speak_to(
     place: str, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,7 +334,7 @@ SOURCES: dict[str, Any] = {
     "the connection": ({}, {"ca_bundle": "CA"}),
     "the connection before the environment": ({"REQUESTS_CA_BUNDLE": "OTHER"}, {"ca_bundle": "CA"}),
     "REQUESTS_CA_BUNDLE before SSL_CERT_FILE": ({"REQUESTS_CA_BUNDLE": "CA", "SSL_CERT_FILE": "OTHER"}, {}),
-    "a folder": pytest.param({"REQUESTS_CA_BUNDLE": "FOLDER"}, {}, marks=WAITS),
+    "a folder": ({"REQUESTS_CA_BUNDLE": "FOLDER"}, {}),
 }
 
 
@@ -400,7 +396,7 @@ def test_a_private_authority_works_through_a_proxy_and_is_needed_there(
 @pytest.mark.parametrize("source", ["environment", "connection"])
 @pytest.mark.parametrize(
     "content",
-    [None, pytest.param("", marks=WAITS), pytest.param("no certificate", marks=WAITS)],
+    [None, "", "no certificate"],
     ids=["not there", "empty", "no certificate"],
 )
 def test_a_file_that_holds_no_certificates_is_named(

@@ -206,7 +206,7 @@ async def test_the_triggerer_only_reads(vendors: StandInVendors) -> None:
 
 @pytest.mark.parametrize("documents", [1, 1000])
 async def test_the_event_is_small(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, documents: int) -> None:
-    """Every event stands in a database row; 1,000 documents with their states and twenty errors need 52 KB."""
+    """Every event stands in a database row; 1,000 documents with their states and twenty long errors need 62 kB."""
     request_id = vendors.add_job("neurolinker", documents=["failed"] * documents, error="x" * 5000)
     event = await event_of(trigger_for("neurolinker", "request", request_id))
     size = len(json.dumps(event))

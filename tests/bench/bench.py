@@ -18,7 +18,7 @@ Logs are switched off for all. ``--runs 3`` prints medians of three runs; ``--on
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import os
@@ -208,15 +208,15 @@ def vendors() -> Iterator[tuple[int, int, str]]:
 
 def _certificate(folder: Path) -> tuple[str, str]:
     key = ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bench")]), datetime.datetime.now(datetime.timezone.utc)
+    name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bench")]), dt.datetime.now(dt.timezone.utc)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -18,6 +18,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from airflow_provider_docstatus.budget import Budget
@@ -89,6 +90,12 @@ class Request:
     """Documents that are submitted together, waited for by one task, and answered for by one question."""
 
     documents: list[Document] = field(default_factory=list)
+
+    def show(self, now: float) -> None:
+        """Note which documents an answer of this moment shows as finished."""
+        for document in self.documents:
+            if document.seen_at is None and document.ends_at <= now:
+                document.seen_at = now
 
 
 @dataclass(kw_only=True)
@@ -307,9 +314,7 @@ def ours(scenario: Scenario) -> Outcome:
 
     def look(request: Request, looks_left: int) -> None:
         if day.service.refuses(day.now) is None:
-            for document in request.documents:
-                if document.seen_at is None and document.ends_at <= day.now:
-                    document.seen_at = day.now
+            request.show(day.now)
         if all(document.seen_at is not None for document in request.documents):
             finished(request)
         elif looks_left > 1:
@@ -317,11 +322,9 @@ def ours(scenario: Scenario) -> Outcome:
         else:
             day.dice.choice(triggerers).hold(request, day.now)
 
-    def begin(request: Request) -> None:
-        workers.start((scenario.looks - 1) * WATCH_PAUSE + LATENCY, lambda: look(request, scenario.looks))
-
+    watching = (scenario.looks - 1) * WATCH_PAUSE + LATENCY
     for submitted_at, request in day.requests():
-        day.at(submitted_at, lambda request=request: begin(request))  # type: ignore[misc]
+        day.at(submitted_at, partial(workers.start, watching, partial(look, request, scenario.looks)))
     return day.run()
 
 
@@ -347,7 +350,7 @@ def constant(scenario: Scenario) -> Outcome:
 
     for submitted_at, request in day.requests():
         for document in request.documents:
-            day.at(submitted_at + TASK_START, lambda document=document: ask(document))  # type: ignore[misc]
+            day.at(submitted_at + TASK_START, partial(ask, document))
     return day.run()
 
 
@@ -423,7 +426,7 @@ def described(scenario: Scenario) -> str:
 def row(outcome: Outcome) -> str:
     """Return an outcome as a line of the table."""
     scenario, delays = outcome.scenario, outcome.delays
-    polls = ", ".join(f"{most_in_a_minute(times)}" for times in outcome.polls) or "–"
+    polls = ", ".join(f"{most_in_a_minute(times)}" for times in outcome.polls) or "-"
     cells = (
         described(scenario),
         scenario.limit,
@@ -443,15 +446,25 @@ def row(outcome: Outcome) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-HEAD = (
-    "| a day of | limit a minute | polls | calls in the worst minute | of these polls, per triggerer | calls per document | most open "
-    "waits | delay p50, s | p95 | worst | refused calls | timed out |\n" + "|---" * 12 + "|"
+COLUMNS = (
+    "a day of",
+    "limit a minute",
+    "polls",
+    "calls in the worst minute",
+    "polls of each triggerer in its worst",
+    "calls per document",
+    "most open waits",
+    "delay p50, s",
+    "p95",
+    "worst",
+    "refused calls",
+    "timed out",
 )
 
 
 def main() -> None:
     """Print the table and draw the plot."""
-    print(HEAD)
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     for scenario in itertools.chain(_scenarios(60), _scenarios(100)):
         print(row(simulate(scenario)), flush=True)
     picture = draw(simulate(PLOTTED), simulate(replace(PLOTTED, constant=30.0)))
@@ -479,13 +492,18 @@ def draw(own: Outcome, other: Outcome) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="{LEFT}" y="20" font-size="14" fill="{INK}">{scenario.per_day:,} documents a day, each asked for by itself'
-        f"{burst}; a key of {scenario.limit} calls a minute</text>",
+        (
+            f'<text x="{LEFT}" y="20" font-size="14" fill="{INK}">{scenario.per_day:,} documents a day, each asked for by itself'
+            f"{burst}; a key of {scenario.limit} calls a minute</text>"
+        ),
     ]
-    for number, (name, text) in enumerate((("ours", "this package"), ("constant", "each wait polls every 30 s"))):
-        x = LEFT + number * 130
-        parts.append(f'<rect x="{x}" y="31" width="16" height="4" fill="{COLOURS[name]}"/>')
-        parts.append(f'<text x="{x + 22}" y="37" fill="{INK}">{text}</text>')
+    own_text = f"this package, share {scenario.share:g} ({own.never_seen:,} timed out)"
+    other_text = f"each wait polls every {other.scenario.constant:.0f} s ({other.never_seen:,} timed out)"
+    for x, name, text in ((LEFT, "ours", own_text), (LEFT + 290, "constant", other_text)):
+        parts += [
+            f'<rect x="{x}" y="31" width="16" height="4" fill="{COLOURS[name]}"/>',
+            f'<text x="{x + 22}" y="37" fill="{INK}">{text}</text>',
+        ]
     for number, (title, line, series) in enumerate(panels):
         lines = {"constant": series(other), "ours": series(own)}
         parts += _panel(TOP + number * (PANEL + GAP), title, lines, line, scenario.hours)
@@ -537,9 +555,8 @@ def _panel(top: float, title: str, lines: dict[str, list[float]], limit: float |
         )
         parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[name]}" stroke-width="1.3"/>')
     if limit is not None:
-        parts.append(
-            f'<line x1="{LEFT}" x2="{LEFT + wide}" y1="{y(limit):.1f}" y2="{y(limit):.1f}" stroke="{INK}" stroke-dasharray="5 4"/>'
-        )
+        at = f'y1="{y(limit):.1f}" y2="{y(limit):.1f}"'
+        parts.append(f'<line x1="{LEFT}" x2="{LEFT + wide}" {at} stroke="{INK}" stroke-dasharray="5 4"/>')
     return parts
 
 

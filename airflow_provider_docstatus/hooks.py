@@ -414,7 +414,7 @@ class HostSession(requests.Session):
         super().__init__()
         self._endpoint = endpoint
         self.auth = self._add_key  # also keeps a .netrc from replacing the key
-        self._trusted_ca = endpoint.trusted_ca
+        self._trusted_ca = endpoint.trusted_ca if endpoint.base_url.startswith("https:") else None
         if self._trusted_ca:
             endpoint.tls_context(self._trusted_ca)  # a bad file is named here; requests would only fail to connect
 

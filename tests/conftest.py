@@ -26,10 +26,9 @@ os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 os.environ["AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY"] = "True"  # 2.11 warns without it
 os.environ["AIRFLOW__DOCSTATUS__SHORTEST_DEFERRAL"] = "0"
 # The machine's own proxies, CA files and connections must not decide what a test sees.
+_NETWORK = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "requests_ca_bundle", "curl_ca_bundle", "ssl_cert_file")
 for _name in list(os.environ):
-    if _name.lower() in ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "requests_ca_bundle", "curl_ca_bundle", "ssl_cert_file") or (
-        _name.startswith("AIRFLOW_CONN_")
-    ):
+    if _name.lower() in _NETWORK or _name.startswith("AIRFLOW_CONN_"):
         del os.environ[_name]
 
 

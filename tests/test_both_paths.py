@@ -619,6 +619,14 @@ def test_both_paths_send_the_same_request(service: str, vendors: StandInVendors,
     assert sent[0] == sent[1]
 
 
+def test_certificates_do_not_matter_without_tls(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
+    connect(monkeypatch, vendors, "aitronos", {})
+    target = Target(route="job", id=vendors.add_job("aitronos", seconds=0))
+    for observation in (ask_on_the_worker(target), ask_in_the_triggerer("aitronos", target)):
+        assert isinstance(observation, DocumentStatus), observation
+
+
 @pytest.mark.parametrize("prefix", ["/api/v1", "redirect"])
 def test_an_ordinary_404_below_the_learned_prefix_does_not_turn_it_back(
     prefix: str, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
@@ -654,7 +662,10 @@ BAD_CONNECTIONS = {
     ),
     "status words that are a list": ({"extra": {"status_words": ["x"]}}, "must map vendor words"),
     "a key with a line break": ({"password": "ak_stand\nin"}, "holds characters that no API key has"),
-    "a CA bundle that is not there": ({"extra": {"ca_bundle": "/no/such/file.pem"}}, "CA certificates '/no/such/file.pem'"),
+    "a CA bundle that is not there": (
+        {"host": "https://127.0.0.1:1", "extra": {"ca_bundle": "/no/such/file.pem"}},
+        "CA certificates '/no/such/file.pem' are not on this machine; see ca_bundle in the connection's extra",
+    ),
 }
 
 

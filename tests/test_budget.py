@@ -27,7 +27,7 @@ def _most_in(window: float, times: list[float]) -> int:
     return max(sum(start <= time < start + window for time in times) for start in times)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     per_minute=st.integers(1, 200),
     share=st.floats(0.1, 1.0),
@@ -102,13 +102,13 @@ def test_headers_that_say_nothing_is_left_close_the_gate_without_slowing_it():
 
 def test_two_processes_on_one_key_converge_without_talking():
     """Each believes it has the whole limit; the service refuses above 60 in a minute. The refusals get rare."""
-    dice = random.Random(1)  # noqa: S311
+    dice = random.Random(1)
     budgets = [Budget(per_minute=60), Budget(per_minute=60)]
     accepted: list[float] = []
     refused: list[float] = []
     clock = 0.0
     while clock < 3600:
-        clock += 0.05
+        clock += 0.25
         for budget in dice.sample(budgets, 2):
             if budget.opens_at(clock) <= clock:
                 budget.spend(clock)

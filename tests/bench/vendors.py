@@ -277,7 +277,7 @@ async def serve(certificate: str, key: str) -> None:
         await loop.create_server(opened, "127.0.0.1", 0, ssl=tls, backlog=4096),
         await loop.create_server(controls, "127.0.0.1", 0),
     ]
-    print(*(listener.sockets[0].getsockname()[1] for listener in listeners), flush=True)  # noqa: T201 -- for whoever started it
+    print(*(listener.sockets[0].getsockname()[1] for listener in listeners), flush=True)
     await asyncio.wait_for(loop.run_in_executor(None, sys.stdin.read), LONGEST_RUN)
 
 

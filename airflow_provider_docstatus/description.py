@@ -313,7 +313,7 @@ class ServiceDescription:
                 remedy = "was rendered from an empty value; pass the upstream task's .output, and let it return the id"
             elif text.lstrip()[:1] in "[{(":
                 remedy = f"is a list printed as text; pass the upstream task's .output, or map: .expand({parameter}=...)"
-            elif text in (".", "..") or any(c in "/\\?#%" or c.isspace() or not c.isprintable() for c in text):
+            elif text in (".", "..") or any(c in "/\\?#%," or c.isspace() or not c.isprintable() for c in text):
                 remedy = "has characters that no id has; give the bare id, not a path or URL"
             elif len(text) > _LONGEST_ID:
                 remedy = f"is longer than {_LONGEST_ID} characters; give the bare id"
@@ -350,7 +350,7 @@ class ServiceDescription:
             label=f"GET {prefix}{many.path}",
             query={many.parameter: ",".join(ids), **many.query},
             key_optional=many.key_optional,
-            odd_codes=_NO_ROUTE_CODES,
+            odd_codes=_NOT_THIS_ROUTE_CODES,
         )
         body = self._read_body(question, (yield question), about={})
         items = dig(body, many.items)
@@ -359,7 +359,8 @@ class ServiceDescription:
         found = {}
         for item in items:
             asked = str(first(item, route.ids))
-            if asked in ids and isinstance(dig(item, "status"), str):
+            word = dig(item, "status")
+            if asked in ids and isinstance(word, str) and word.strip().lower() in self.words:  # the others are asked alone
                 found[asked] = self.read_body(Target(route=route_name, id=asked), item, question.label)
         return found
 
@@ -428,7 +429,8 @@ class ServiceDescription:
             odd_codes=result.codes,
         )
         answer = yield question
-        if (state := result.codes.get(answer.code)) is not None:
+        state = None if answer.is_html else result.codes.get(answer.code)  # a proxy's page says nothing of the job
+        if state is not None:
             text = self._text(answer) or f"HTTP {answer.code}"
             odd = DocumentStatus(
                 service=self.name,
@@ -597,7 +599,7 @@ class ServiceDescription:
             text = self.error_text(body) or text_in(body) or "no text"
             raise UnexpectedReply(f"{self.title} answered {label} for {target.id} with success=false: {text}", **about)
         answered_id = first(body, route.ids)
-        if answered_id is not None and str(answered_id) != target.id:
+        if answered_id is not None and str(answered_id).lower() != target.id.lower():
             raise UnexpectedReply(
                 f"{self.title} answered {label} for {target.id} with another id, {one_line(str(answered_id))!r}.", **about
             )
@@ -667,7 +669,7 @@ class ServiceDescription:
         """Return the JSON object of a good answer; every other answer is raised as the error it is."""
         about = {"service": self.name, **about}
         self.refuse_unavailable(question, answer)
-        if answer.code in question.odd_codes and answer.code in _NO_ROUTE_CODES:
+        if answer.code in question.odd_codes and answer.code in _NOT_THIS_ROUTE_CODES:
             raise NoSuchRoute(f"{self.title} has no {question.label} here ({answer.code}).", **about)
         what = f"{self.title} answered {question.label}" + (f" for {about['id']}" if about.get("id") else "")
         if 300 <= answer.code < 400:
@@ -700,7 +702,8 @@ class ServiceDescription:
 
     def refuse_unavailable(self, question: Question, answer: Answer) -> None:
         """Raise ServiceUnavailable when the answer only says to ask again later; both senders retry on it."""
-        if answer.code in question.odd_codes or (answer.code not in _ASK_AGAIN_CODES and answer.code < 500):
+        is_odd = answer.code in question.odd_codes and not answer.is_html
+        if is_odd or (answer.code not in _ASK_AGAIN_CODES and answer.code < 500):
             return
         if answer.code == _TOO_MANY and self.is_quota(answer.json_or_text(), answer):
             return
@@ -732,7 +735,7 @@ class ServiceDescription:
         raise RequestRejected(f"{said}. Check the id and the connection.", **about)
 
     def _text(self, answer: Answer) -> str | None:
-        if answer.is_too_large or "html" in answer.headers.get("content-type", "").lower():
+        if answer.is_too_large or answer.is_html:
             return None
         body = answer.json_or_text()
         return self.error_text(body) or text_in(body)
@@ -760,6 +763,8 @@ class ServiceDescription:
 _TOO_MANY = 429
 _ASK_AGAIN_CODES = frozenset({408, 425, _TOO_MANY})
 _NO_ROUTE_CODES = frozenset({404, 405, 501})
+#: Where only /jobs/{id} exists, "status" is taken for an id, which may be refused as one.
+_NOT_THIS_ROUTE_CODES = _NO_ROUTE_CODES | {400, 422}
 _DOCUMENTS_AT_ONCE = 10
 
 

@@ -174,6 +174,8 @@ class Endpoint:
                 "the password holds characters that no API key has (spaces, line breaks or non-ASCII); paste the key again"
             )
         prefix = "/" + str(settings.get("prefix", service.prefixes[0])).strip("/")
+        if not re.fullmatch(r"/[\w./-]*", prefix):
+            problem.refuse(f"prefix={prefix!r} must be a path such as {service.prefixes[0] or '/v1'}")
         return cls(
             conn_id=conn.conn_id,
             service=_with_words(service, settings.get("status_words", {}), problem),
@@ -189,7 +191,7 @@ class Endpoint:
             ),
             share=min(1.0, _number("share", settings, problem)),
             request_timeout=_number("request_timeout", settings, problem),
-            max_reply_bytes=int(_number("max_reply_bytes", settings, problem)),
+            max_reply_bytes=max(1, int(_number("max_reply_bytes", settings, problem))),
         )
 
     def url(self, question: Question) -> str:
@@ -243,9 +245,8 @@ class Endpoint:
             return ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)
         except OSError:  # ssl.SSLError is one
             self._refuse_ca(path, "cannot be read as such")
-            raise
 
-    def _refuse_ca(self, path: str, why: str) -> None:
+    def _refuse_ca(self, path: str, why: str) -> NoReturn:
         source = (
             "ca_bundle in the connection's extra" if self.ca_bundle else "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE"
         )

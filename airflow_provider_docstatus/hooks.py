@@ -234,6 +234,9 @@ class DocStatusHook(BaseHook):
             lambda: self.service.ask_result(target, self.prefix, status=status, content=content, options=content_options or {})
         )
         if status.kind in ("request", "batch"):
+            if errors and not items:
+                reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
+                raise self.service.no_data(status, f"none of its {len(errors)} parts has any ({reasons})")
             return status, {"items": items, "errors": errors}
         if target.id not in items:
             raise self.service.no_data(status, errors.get(target.id, "no reason"))

@@ -45,6 +45,11 @@ class Answer:
         """Whether the body was cut because it passed the limit."""
         return len(self.body) > self.limit
 
+    @property
+    def is_html(self) -> bool:
+        """Whether it calls itself a web page."""
+        return "html" in self.headers.get("content-type", "").lower()
+
     def json(self) -> Any:
         """Return the body as JSON. Raises ValueError when it is none, or is nested beyond reason."""
         try:

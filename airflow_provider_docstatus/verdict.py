@@ -119,7 +119,7 @@ class Ending:
                 "airflow-provider-docstatus on workers and triggerers."
             )
         outcome = event.get("outcome")
-        if outcome not in _FINAL_STATES and outcome not in _ERRORS:
+        if not isinstance(outcome, str) or (outcome not in _FINAL_STATES and outcome not in _ERRORS):
             raise UnexpectedReply(f"The trigger's event has an unknown outcome, {one_line(str(outcome))!r}.")
         try:
             status = DocumentStatus.from_dict(event["status"]) if event["status"] is not None else None
@@ -184,7 +184,7 @@ class Wait:
             state = "it never gave a status"
         else:
             state = f"last state {self.status.state} ({self.status.word!r}), unchanged for {now - (self.changed_at or now):.0f} s"
-        trouble = f"; last trouble: {self.trouble}" if self.trouble else ""
+        trouble = f"; last trouble: {str(self.trouble).rstrip('.')}" if self.trouble else ""
         return self._end(TIMED_OUT, f"{waited}: {state}{trouble}. The job at {self.title} was left alone.")
 
     def _note(self, status: DocumentStatus, now: float) -> None:

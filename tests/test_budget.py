@@ -108,7 +108,7 @@ def test_two_processes_on_one_key_converge_without_talking():
     refused: list[float] = []
     clock = 0.0
     while clock < 3600:
-        clock += 0.25
+        clock += 0.1
         for budget in dice.sample(budgets, 2):
             if budget.opens_at(clock) <= clock:
                 budget.spend(clock)

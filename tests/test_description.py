@@ -94,7 +94,7 @@ def test_a_vendor_with_nothing_special_needs_eight_fields():
         (UNSILOED, {"job_id": "j-1"}, "extract", EXTRACT),
         (UNSILOED, {"job_id": "j-1"}, " Extract ", EXTRACT),
         (UNSILOED, {"job_id": 17}, "job", Target(route="job", id="17")),
-        (UNSILOED, {"job_id": "j:1,2@x~é"}, "job", Target(route="job", id="j:1,2@x~é")),
+        (UNSILOED, {"job_id": "j:1;2@x~é"}, "job", Target(route="job", id="j:1;2@x~é")),
         (UNSILOED, {"job_id": "x" * 512}, "job", Target(route="job", id="x" * 512)),
     ],
     ids=["request", "document", "job", "operation", "operation as typed", "number", "odd but possible", "longest"],

@@ -45,9 +45,11 @@ def _believe_the_flag(state: State, status: DocumentStatus, body: Mapping[str, A
         return state
     total, *ended = (status.counters.get(name) for name in ("total_jobs", "completed_jobs", "failed_jobs", "cancelled_jobs"))
     states = [child.state for child in status.children]
-    bad = (ended[1] or 0) + (ended[2] or 0) or sum(child.is_final and child is not State.SUCCEEDED for child in states)
-    still_open = total is not None and sum(number or 0 for number in ended) < total
-    if still_open or (total is None and State.RUNNING in states):
+    good = (State.RUNNING, State.SUCCEEDED, State.REVIEW)
+    bad = (ended[1] or 0) + (ended[2] or 0) or sum(child not in good for child in states)
+    is_counted = total is not None and any(number is not None for number in ended)
+    still_open = is_counted and sum(number or 0 for number in ended) < (total or 0)
+    if still_open or (not is_counted and State.RUNNING in states):
         return State.RUNNING
     return State.PARTIAL if bad else state
 

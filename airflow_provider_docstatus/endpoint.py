@@ -73,11 +73,9 @@ class Setting:
 SETTINGS: Mapping[str, Setting] = {
     "operation": Setting(
         label="Operation",
-        help="Unsiloed only: the route used when a task names none (extract, parse, classify, split, job, batch).",
+        help="Unsiloed: the route used when a task names none (extract, parse, classify, split, job, batch).",
     ),
-    "auth": Setting(
-        label="Authentication", help="How the key is sent, where the vendor has several ways (see the services table)."
-    ),
+    "auth": Setting(label="Authentication", help="How the key is sent, where the vendor has several ways."),
     "prefix": Setting(
         label="Path prefix", help="Path prefix of the API if it is not the service's usual one, e.g. /api/v1 for Neurolinker."
     ),
@@ -86,7 +84,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "calls_per_minute": Setting(
         label="Calls a minute",
-        help="The key's limit if it is not the documented one (services table).",
+        help="The key's limit in any 60 s, if it is not the documented one.",
         type="number",
     ),
     "share": Setting(
@@ -102,7 +100,7 @@ SETTINGS: Mapping[str, Setting] = {
     "proxy": Setting(label="Proxy", help="Proxy URL for this connection; without it HTTPS_PROXY and NO_PROXY hold."),
     "ca_bundle": Setting(
         label="CA bundle",
-        help="File with the CA certificates to trust; without it REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE.",
+        help="File or folder with the CA certificates to trust; without it REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE.",
     ),
     "allow_http": Setting(
         label="Allow http",

@@ -170,6 +170,7 @@ class DocStatusHook(BaseHook):
                 for target in found:
                     still_open.pop(target, None)
                 yield found
+        parents: set[Target] = set()
         while still_open:
             target = next(iter(still_open))
             del still_open[target]
@@ -180,7 +181,8 @@ class DocStatusHook(BaseHook):
                 continue
             yield {target: status}
             parent = service.parent_of(status, target.route)
-            if parent is not None and still_open:
+            if parent is not None and parent not in parents and still_open:
+                parents.add(parent)
                 relatives = self._observe_through(parent, target.route, still_open)
                 for relative in relatives:
                     del still_open[relative]

@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 
 LINES := 3.3 2.11 3.0 3.1 3.2
 UNIT_LINES := 3.3 2.11 3.0
-SLOW := tests/e2e tests/conformance
+SLOW := tests/e2e tests/conformance tests/dags
 COVERAGE_AT_LEAST := 95
 
 python_version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -52,7 +52,7 @@ test-all: test  ## test, and the unit tests on Airflow 3.1 and 3.2 as well
 	$(MAKE) $(filter-out $(UNIT_LINES:%=unit-%),$(LINES:%=unit-%))
 
 unit: $(STAMP_3.3)  ## the unit tests on Airflow 3.3, quickly: T=tests/test_sensors.py for some of them
-	.venvs/3.3/bin/python -m pytest --quiet $(or $(T),tests $(SLOW:%=--ignore=%))
+	.venvs/3.3/bin/python -m pytest --quiet --numprocesses 2 $(or $(T),tests $(SLOW:%=--ignore=%))
 
 unit-3.3: $(STAMP_3.3)
 	@echo "== unit tests on Airflow 3.3, Python $(VERSION), with coverage"
@@ -71,8 +71,8 @@ lint: $(STAMP_3.3)  ## ruff and mypy
 sdks: $(STAMP_sdks)  ## the stand-in vendors, driven by the vendors' own SDKs
 	.venvs/sdks/bin/python -m pytest --quiet --confcutdir=tests/conformance tests/conformance
 
-e2e: $(STAMP_3.3)  ## a real Airflow 3.3 with all its processes: forty waits, two worker slots
-	.venvs/3.3/bin/python -m pytest --quiet tests/e2e
+e2e: $(STAMP_3.3)  ## every example through dag.test(), then a real Airflow 3.3 with all its processes: forty waits, two slots
+	.venvs/3.3/bin/python -m pytest --quiet tests/dags tests/e2e
 
 demo: $(STAMP_3.3)  ## three services on a real Airflow, in a minute; KEEP=1 leaves its UI up
 	@KEEP=$(KEEP) .venvs/3.3/bin/python -m tests.e2e.demo

@@ -174,7 +174,7 @@ def successes(service_name: str, route_name: str) -> st.SearchStrategy[dict[str,
 
 
 @each_service
-@settings(some, max_examples=150)
+@settings(some, max_examples=60)
 @given(data=st.data())
 def test_success_is_never_contradicted_by_a_counter_or_a_flag(service, data):
     counting = [name for name, one in service.routes.items() if one.counters]

@@ -12,7 +12,8 @@ worst stall         the longest that a call which is due every 5 ms came late; w
 detection delay     from a job's end to the event that says so
 wrong endings       waits that did not end as their job did; one job in ten fails
 
-Logs are switched off for all. ``--runs 3`` prints medians of three runs; ``--only`` and ``--waits`` are for a quick look.
+Logs are switched off for all, and what was imported before the waits is kept from the garbage collector (``gc.freeze``).
+``--runs 3`` prints medians of three runs; ``--only`` and ``--waits`` are for a quick look.
 """
 
 from __future__ import annotations

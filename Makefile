@@ -31,6 +31,7 @@ STAMP_3.1 := .venvs/3.1/installed-$(VERSION)
 STAMP_3.2 := .venvs/3.2/installed-$(VERSION)
 STAMP_3.3 := .venvs/3.3/installed-$(VERSION)
 STAMP_sdks := .venvs/sdks/installed-$(VERSION)
+STAMP_bench := .venvs/bench/installed-$(VERSION)
 UV := .venvs/uv/bin/uv
 UV_STAMP := .venvs/uv/installed-$(UV_VERSION)
 INSTALLER_STAMP := $(if $(filter uv,$(INSTALLER)),$(UV_STAMP))
@@ -38,7 +39,7 @@ INSTALLER_STAMP := $(if $(filter uv,$(INSTALLER)),$(UV_STAMP))
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: test test-all unit lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks
+.PHONY: test test-all unit lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench simulation env-bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -83,6 +84,12 @@ constraints: $(UV_STAMP)  ## pin the environments anew, as of the date in each c
 			--exclude-newer "$$(sed -n 's/^# as of //p' $$file)" $$file --output-file $${file%.in}.txt || exit; \
 	done
 
+bench: $(STAMP_bench)  ## us beside a bare loop and the triggers of dbt Cloud and Databricks; RUNS=3 for medians
+	@.venvs/bench/bin/python -m tests.bench.bench --runs $(or $(RUNS),1)
+
+simulation: $(STAMP_bench)  ## days of waits on one key, counted call by call; draws tests/bench/simulation.svg
+	@.venvs/bench/bin/python -m tests.bench.simulation
+
 clean:  ## remove the environments and what tests leave behind
 	rm -rf .venvs .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -121,6 +128,7 @@ env-3.1: $(STAMP_3.1)
 env-3.2: $(STAMP_3.2)
 env-3.3: $(STAMP_3.3)
 env-sdks: $(STAMP_sdks)
+env-bench: $(STAMP_bench)
 
 $(STAMP_3.1) $(STAMP_3.2) $(STAMP_3.3): .venvs/%/installed-$(VERSION): constraints/airflow-%.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/$*,$<,$(PYTHON))
@@ -129,6 +137,9 @@ $(STAMP_2.11) $(STAMP_3.0): .venvs/%/installed-$(OLD_VERSION): constraints/airfl
 	@test -n "$(OLD_PYTHON)" || { echo "Airflow $* needs Python 3.10, 3.11 or 3.12 and this is $(VERSION): \
 	install one of them, or run make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(call build,.venvs/$*,$<,$(OLD_PYTHON))
+
+$(STAMP_bench): constraints/bench.txt pyproject.toml $(INSTALLER_STAMP)
+	$(call build,.venvs/bench,$<,$(PYTHON))
 
 $(STAMP_sdks): constraints/sdks.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/sdks,$<,$(PYTHON))

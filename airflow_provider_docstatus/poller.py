@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 
 #: Requests of one connection that may be under way at once; also its number of TCP connections.
 MOST_AT_ONCE = 16
+#: Questions are due on a grid of so many seconds: those that fall together share the loop's turns.
+GRID = 0.25
 #: Seconds an idle poller keeps its session and its connection look-up.
 LINGER = 30.0
 #: Seconds after reading a connection in which a rejected key is not a reason to read it again.
@@ -123,7 +125,8 @@ class Listener:
     def next_due(self, now: float, turn: int) -> float:
         """Return when to ask again."""
         dice = random.random()  # noqa: S311 -- no secret
-        return self.rhythm.next_at(now=now, started_at=self.started_at, deadline=self.deadline, turn=turn, dice=dice)
+        due = self.rhythm.next_at(now=now, started_at=self.started_at, deadline=self.deadline, turn=turn, dice=dice)
+        return due if due == self.deadline else max(now, due - due % GRID)
 
 
 @dataclass(eq=False)
@@ -421,10 +424,12 @@ class Poller:
 
     async def _dial(self, instead_of: _Line | None = None) -> _Line:
         """Return the line to the service; read the connection anew if it is old, or the line given failed."""
+        if (line := self._usable_line(instead_of)) is not None:
+            return line
         async with self._opening:
-            line, now = self._line, time.time()
-            if line is not None and now <= line.read_at + (FRESH if line is instead_of else STALE):
+            if (line := self._usable_line(instead_of)) is not None:
                 return line
+            line, now = self._line, time.time()
             if self._no_line is not None and now < self._no_line[0] + FAILURE_HOLDS:
                 raise self._no_line[1]  # the answer to all who queued for this look-up
             try:
@@ -439,6 +444,12 @@ class Poller:
             if line is not self._line and self._prefix in self._line.endpoint.service.prefixes:
                 self._line.prefix = self._prefix
             return self._line
+
+    def _usable_line(self, instead_of: _Line | None) -> _Line | None:
+        line = self._line
+        if line is not None and time.time() <= line.read_at + (FRESH if line is instead_of else STALE):
+            return line
+        return None
 
 
 async def _read_endpoint(conn_id: str, service: str) -> Endpoint:
@@ -467,6 +478,7 @@ class _Line:
     session: aiohttp.ClientSession
     tls: ssl.SSLContext | bool
     proxy: str | None
+    timeout: aiohttp.ClientTimeout
     budget: Budget
     prefix: str
     read_at: float
@@ -495,6 +507,7 @@ class _Line:
             tls=tls,
             # requests' own reading of HTTPS_PROXY and NO_PROXY, so that both paths go the same way
             proxy=endpoint.proxy_through(select_proxy(endpoint.base_url, get_environ_proxies(endpoint.base_url))),
+            timeout=aiohttp.ClientTimeout(total=endpoint.request_timeout),
             budget=_budget_of(endpoint, now),
             prefix=endpoint.prefix,
             read_at=now,
@@ -544,7 +557,7 @@ class _Line:
                 allow_redirects=False,
                 proxy=self.proxy,
                 ssl=self.tls,
-                timeout=aiohttp.ClientTimeout(total=endpoint.request_timeout),
+                timeout=self.timeout,
             ) as response:
                 body = bytearray()
                 async for piece in response.content.iter_chunked(_PIECE):

@@ -126,7 +126,7 @@ class Listener:
         """Return when to ask again."""
         dice = random.random()  # noqa: S311 -- no secret
         due = self.rhythm.next_at(now=now, started_at=self.started_at, deadline=self.deadline, turn=turn, dice=dice)
-        return due if due == self.deadline else max(now, due - due % GRID)
+        return due - due % GRID if due != self.deadline and due - now > 4 * GRID else due
 
 
 @dataclass(eq=False)

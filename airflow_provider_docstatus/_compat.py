@@ -38,13 +38,14 @@ else:
 # Silent on every line (the rest of airflow.exceptions is not).
 # airflow.configuration warns nowhere; provider configuration may not be loaded, so every read passes a fallback.
 from airflow.configuration import conf
-from airflow.exceptions import AirflowException, AirflowNotFoundException
+from airflow.exceptions import AirflowNotFoundException
 
 if TYPE_CHECKING:
-    from airflow.sdk import Connection, Context  # noqa: TC004 -- handed on for annotations only
+    from airflow.sdk import Connection, Context
+else:
+    Context = Any  # for annotations only
 
 __all__ = [
-    "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
@@ -54,7 +55,6 @@ __all__ = [
     "BaseOperatorLink",
     "BaseSensorOperator",
     "BaseTrigger",
-    "Connection",
     "Context",
     "PokeReturnValue",
     "Stats",

@@ -117,6 +117,8 @@ class Route:
     :param parameter: the sensor's parameter for the id (one of ``request_id``, ``document_id``, ``job_id``).
     :param path: the path with ``{id}``, below the prefix.
     :param docs: the vendor's page (URL).
+    :param query: query parameters.
+    :param key_optional: whether the vendor says the route needs no key (default False).
     :param ids: dotted paths of the id in the reply, to notice an answer about something else.
     :param errors: dotted paths of the vendor's text about a failed job.
     :param links: dotted paths of the vendor's page of it.
@@ -169,7 +171,17 @@ class ListRoute:
 
 @dataclass(frozen=True, kw_only=True)
 class ManyRoute:
-    """A route that answers for several ids at once, ``path?parameter=a,b``, in the words of one of the single routes."""
+    """
+    A route that answers for several ids at once, ``path?parameter=a,b``, in the words of one of the single routes.
+
+    :param route: the single route.
+    :param path: the path below the prefix.
+    :param parameter: the query parameter that takes the ids, separated by commas.
+    :param items: dotted path of the list in the reply.
+    :param query: more query parameters.
+    :param key_optional: whether the vendor says the route needs no key.
+    :param longest_query: characters of ids in one question (int).
+    """
 
     route: str
     path: str
@@ -182,7 +194,12 @@ class ManyRoute:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """One choice of ``content=`` where a vendor has several: a POST with document ids."""
+    """
+    One choice of ``content=`` where a vendor has several: a POST with document ids.
+
+    :param path: the path below the prefix.
+    :param options: more keys of its body.
+    """
 
     path: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -213,6 +230,8 @@ class ServiceDescription:
     :param least_poll_interval: seconds; the vendor asks not to poll more often.
     :param grace: seconds after the start in which an unknown id may still appear.
     :param retention: what is known about how long results are kept (text for messages).
+    :param many: the route that answers for several ids at once, None if there is none.
+    :param listing: the route that lists jobs, None if there is none.
     :param contents: choices of ``content=``; empty if there is none. The first is the default.
     :param read_item: reads one item of a content reply: (its data, None) or (None, error text).
     :param evidence: what the description rests on (text for the README).
@@ -304,7 +323,8 @@ class ServiceDescription:
         remedy = None
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             kind = type(value).__name__
-            remedy = f"is a {kind}; it must be the id as text. For several ids map the task: .expand({parameter}=[...])"
+            shown = f"<{kind}>"  # its text may be a document's
+            remedy = f"is a {kind}; it must be the id as text. Pass several as a list, or map: .expand({parameter}=[...])"
         else:
             text = str(value)
             if not text.strip():
@@ -595,7 +615,9 @@ class ServiceDescription:
         if isinstance(body.get("data"), Mapping) and "status" not in body:
             body = body["data"]  # the Neurolinker SDK accepts it nested (helpers.py); harmless for the others
         word = body.get("status")
-        if body.get("success") is False and (not isinstance(word, str) or isinstance(body.get("error"), Mapping)):
+        # Vendors send false beside "failed" too, so it decides nothing there; beside a word of success it contradicts.
+        is_told = isinstance(word, str) and self.words.get(word.strip().lower()) is not State.SUCCEEDED
+        if body.get("success") is False and (not is_told or isinstance(body.get("error"), Mapping)):
             text = self.error_text(body) or text_in(body) or "no text"
             raise UnexpectedReply(f"{self.title} answered {label} for {target.id} with success=false: {text}", **about)
         answered_id = first(body, route.ids)

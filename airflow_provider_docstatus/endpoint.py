@@ -160,7 +160,7 @@ class Endpoint:
             problem.refuse(f"extra has unknown keys: {', '.join(unknown)}; the keys are {', '.join(SETTINGS)}")
         auth = str(settings.get("auth", next(iter(service.auth))))
         if auth not in service.auth:
-            problem.refuse(f"auth={auth!r} is not one of {', '.join(service.auth)}")
+            problem.refuse(f"auth is not one of {', '.join(service.auth)} (the key belongs in the password)")
         if operation := settings.get("operation"):
             try:
                 service.target({next(iter(service.routes.values())).parameter: "x"}, str(operation))

@@ -18,6 +18,8 @@ What can go wrong, named for who must act.
     └── DocumentFailed          the document's owner: the vendor could not extract it
         └── NoData              the vendor says it is finished, but there is no data
 
+``verdict.WaitTimedOut``, a DocStatusError and an AirflowSensorTimeout, is raised when the time-out passes.
+
 These classes know nothing of Airflow; ``verdict`` joins them with the exceptions that make Airflow retry or not.
 """
 

@@ -176,7 +176,8 @@ class Gate:
         """Go on asking until the wait is over."""
         while not self.group.is_over:
             time.sleep(self.next_pause())
-            self.look(questions=None)
+            if not self.look(questions=None) and time.time() >= self.deadline:
+                self.time_out()
 
     def next_pause(self) -> float:
         """Return the seconds until the next question; the last one before the deadline falls on it."""

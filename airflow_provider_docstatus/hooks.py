@@ -43,8 +43,8 @@ class DocStatusHook(BaseHook):
     """
     Ask an extraction service how far a document is, and for its data.
 
-    The connection's type says which service. Every method asks again on its own what is worth asking again (network,
-    time-outs, 408, 425, 429, 5xx), and heeds ``Retry-After``; nothing else is repeated.
+    The connection's type says which service. Every question is asked again on its own where that is worth it (network,
+    time-outs, 408, 425, 429, 5xx), heeding ``Retry-After``; what is sent through :meth:`get_conn` never is.
 
     :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
     :param retries: how often an unavailable service is asked again (int, default 3).

@@ -170,6 +170,8 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
             f"The trigger's event has version {version!r}, this worker reads {EVENT_VERSION}: install the same "
             "airflow-provider-docstatus on workers and triggerers."
         )
+    if event.get("outcome") == "unexpected":
+        raise UnexpectedReply(str(event.get("text")))
     letters = event.get("states")
     if not isinstance(letters, str) or len(letters) != len(ids) or set(letters) - set(_WORDS):
         raise UnexpectedReply(f"The trigger's event does not tell the states of these {len(ids)} ids.")
@@ -212,6 +214,10 @@ def settle_many(made: Mapping[str, Any], *, needed: int, accept: Collection[str]
         raise for_airflow(error_of(fatal)(text or said, **about))
     if good + counts[TIMED_OUT] + counts[_RUNNING] >= needed and counts[TIMED_OUT]:
         raise for_airflow(error_of(TIMED_OUT)(f"{said}. The jobs were left alone.", **about))
+    for outcome in ("rejected", "not_found", "unexpected"):
+        still_possible = counts[_RUNNING] + counts[TIMED_OUT] + counts[outcome]
+        if counts[outcome] and good + still_possible >= needed:
+            raise for_airflow(error_of(outcome)(said, **about))
     hint = [state for state in (State.PARTIAL.value, State.REVIEW.value) if counts[state] and state not in accept]
     said += f". To let them pass, give the task accept={tuple(hint)}." if hint else ""
     raise for_airflow(DocumentFailed(said, **about))

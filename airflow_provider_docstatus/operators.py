@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_docstatus._compat import AirflowSkipException, BaseOperator, conf
-from airflow_provider_docstatus.exceptions import RequestRejected
+from airflow_provider_docstatus._compat import BaseOperator, conf
+from airflow_provider_docstatus.exceptions import NoData, NotFinished, RequestRejected
 from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, conclude, ids_of, last_look
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
-from airflow_provider_docstatus.many import checked_ids, needed_of
+from airflow_provider_docstatus.many import needed_of
 from airflow_provider_docstatus.results import MOST_BYTES, checked_size
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.verdict import Ending, errors_for_airflow
@@ -115,8 +115,8 @@ class ExtractedDataOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Wait if asked to, then fetch; return the data."""
         with errors_for_airflow():
-            if not self.wait_for_completion:
-                return self._fetch(context, None)
+            if not self.wait_for_completion or any(isinstance(value, Mapping) for value in ids_of(self).values()):
+                return self._fetch(context, None)  # a manifest has been waited for
             gate = Gate.open(self, context)
             is_over = gate.look()
             if not is_over and self.deferrable and not gate.watch(self.watch_on_worker):
@@ -151,9 +151,7 @@ class ExtractedDataOperator(BaseOperator):
         several = next(((name, value) for name, value in ids.items() if isinstance(value, (list, Mapping))), None)
         if several is not None:
             name, value = several
-            given = value if isinstance(value, Mapping) else known
-            wanted = self._good_ids(name, given) if given is not None else list(value)
-            return self._fetch_many(name, wanted, (given or {}).get("errors", {}))
+            return self._fetch_many(name, value if isinstance(value, Mapping) else known or self._looked_at(context))
         hook = DocStatusHook(self.conn_id)
         target = hook.target(**ids, operation=self.operation)
         status = DocumentStatus.from_dict(known) if known is not None else hook.get_target_status(target)
@@ -166,25 +164,48 @@ class ExtractedDataOperator(BaseOperator):
         context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
-    def _fetch_many(self, parameter: str, ids: Sequence[object], known_errors: Mapping[str, str]) -> Any:
-        if not ids and not known_errors:
-            raise AirflowSkipException(f"{parameter} is an empty list: there is nothing to fetch.")
-        hook = DocStatusHook(self.conn_id)
-        targets = [hook.target(**{parameter: one}, operation=self.operation) for one in checked_ids(parameter, ids)]
-        items, errors = (
-            ({}, {})
-            if not targets
-            else hook.get_target_results(targets, content=self.content, content_options=self.content_options)
-        )
-        extracted = {"items": items, "errors": {**known_errors, **errors}}
-        return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
+    def _looked_at(self, context: Context) -> Mapping[str, Any]:
+        """Return the manifest of a list that nobody waited for; all of it must have ended."""
+        gate = Gate.open(self, context)
+        if not gate.look(questions=None):
+            trouble = next((wait.trouble for wait in gate.group.waits.values() if wait.trouble), None)
+            raise trouble or NotFinished(
+                f"{len(gate.group.open_ids())} of {len(gate.targets)} ids are not finished; wait for them first "
+                "(DocStatusSensor, or wait_for_completion=True).",
+                service=gate.hook.service.name,
+            )
+        return conclude(self, context, gate.event())
 
-    def _good_ids(self, parameter: str, manifest: Mapping[str, Any]) -> list[object]:
-        """Return the ids of a manifest whose data is there."""
-        by_state = manifest.get("ids")
-        if not isinstance(by_state, Mapping):
-            raise RequestRejected(f"{parameter} is a dict, but not the manifest of a DocStatusSensor that waited for a list.")
-        return [one for state in (State.SUCCEEDED.value, *self.accept) for one in by_state.get(state, ())]
+    def _fetch_many(self, parameter: str, manifest: Mapping[str, Any]) -> Any:
+        """Fetch the data of the ids of a manifest that ended well; name the others with their errors."""
+        by_state, known_errors = manifest.get("ids"), manifest.get("errors")
+        if not isinstance(by_state, Mapping) or not isinstance(known_errors, Mapping):
+            raise RequestRejected(
+                f"{parameter} is a dict, but not the manifest of a DocStatusSensor that waited for a list; for one id give "
+                "the id itself, e.g. {{ ti.xcom_pull('wait')['id'] }}."
+            )
+        hook = DocStatusHook(self.conn_id)
+        operation = self.operation or hook.endpoint.operation
+        made_for = (manifest.get("service"), manifest.get("parameter"), manifest.get("operation") or operation)
+        if made_for != (hook.service.name, parameter, operation):
+            raise RequestRejected(
+                f"{parameter} is the manifest of a wait for {made_for[1]} at {made_for[0]} (operation {made_for[2]}); give "
+                f"this task the same connection type, parameter and operation, not {hook.service.name} and {operation}.",
+                service=hook.service.name,
+            )
+        good = {State.SUCCEEDED.value, *self.accept}
+        wanted = [one for state, ids in by_state.items() if state in good for one in ids]
+        errors = {one: known_errors.get(one, state) for state, ids in by_state.items() if state not in good for one in ids}
+        items: dict[str, Any] = {}
+        if wanted:
+            targets = [hook.target(**{parameter: one}, operation=self.operation) for one in wanted]
+            items, more = hook.get_target_results(targets, content=self.content, content_options=self.content_options)
+            errors.update(more)
+        if not items:
+            reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
+            raise NoData(f"None of the {len(errors)} ids has any data ({reasons}).", service=hook.service.name)
+        extracted = {"items": items, "errors": errors}
+        return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
 
 
 def seconds(span: timedelta | float) -> float:

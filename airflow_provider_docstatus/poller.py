@@ -530,8 +530,10 @@ class _Line:
 
     async def _ask(self, question: Question) -> Answer:
         """Send one question, and below the other prefix if the deployment shows that."""
-        service = self.endpoint.service
+        service, prefix = self.endpoint.service, self.prefix
         answer = await self._send(question)
+        if self.prefix != prefix:  # another question has found the right one meanwhile
+            return await self._send(question.below(self.prefix, instead_of=prefix))
         other = service.other_prefix(question, answer, self.prefix, self.endpoint.base_url)
         if other is None:
             return answer

@@ -117,7 +117,7 @@ def _validation_text(problems: list[Any]) -> str | None:
             where = ".".join(str(part) for part in place) if isinstance(place, list) else ""
             lines.append(f"{where}: {problem['msg']}" if where else str(problem["msg"]))
         else:
-            lines.append(str(problem))
+            lines.append(str({k: v for k, v in problem.items() if k != "input"} if isinstance(problem, Mapping) else problem))
     return one_line("; ".join(lines))
 
 

@@ -27,7 +27,8 @@ class DocStatusSensor(BaseSensorOperator):
     """
     Wait until a request, document or job of an extraction service is finished.
 
-    The XCom is the last status as a small dict (:meth:`DocumentStatus.to_dict <.status.DocumentStatus.to_dict>`), the same
+    For a list the XCom is a manifest of how each id ended, an empty list skips, and ``accept`` counts for each id. For one id
+    the XCom is the last status as a small dict (:meth:`DocumentStatus.to_dict <.status.DocumentStatus.to_dict>`), the same
     in poke, reschedule and deferrable mode; it also stands under the key ``docstatus``, when the task failed as well.
 
     :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
@@ -104,7 +105,10 @@ class DocStatusSensor(BaseSensorOperator):
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Ask once about all that is open. How it ended is judged by ``execute``, the same as in deferrable mode."""
         gate = self._gate = self._gate or self._open(context)
-        return gate.look(questions=None)
+        is_over = gate.look(questions=None)
+        if not is_over:
+            gate.show(context)
+        return is_over
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """

@@ -28,7 +28,7 @@ HEARTBEAT = 300.0
 
 class DocStatusTrigger(BaseTrigger):
     """
-    Wait until one request, document or job is finished, without holding a worker slot.
+    Wait until an id or a list of ids is finished, without holding a worker slot.
 
     Only ids, names and times: the arguments stand in Airflow's database as clear text. Nothing is checked here, since
     an exception from a trigger's constructor ends the whole triggerer.
@@ -200,7 +200,8 @@ class DocStatusTrigger(BaseTrigger):
             outcome="unexpected",
             service=str(self.service),
             id=str(self.id),
-            text="This wait was written by a newer airflow-provider-docstatus than the triggerer has: upgrade the triggerer.",
+            text="This wait was written by a newer airflow-provider-docstatus than the triggerer has, or for a service it does "
+            "not know: upgrade the triggerer.",
         ).to_event()
 
 

@@ -255,7 +255,7 @@ def why_closed(status: DocumentStatus) -> str:
     text += (f" [{counts}]" if counts else "") + f": {one_line(reasons)}"
     if status.state in (State.PARTIAL, State.REVIEW):
         text += f". To let it pass, give the task accept=('{status.state}',)."
-    return text + (f" {status.link}" if status.link else "")
+    return text + (f" {one_line(status.link)}" if status.link else "")
 
 
 def for_airflow(error: DocStatusError) -> DocStatusError:

@@ -16,7 +16,9 @@ def services_table() -> str:
         operations = ": " + ", ".join(f"`{name}`" for name in service.routes) if service.has_operations else ""
         waits = ", ".join(dict.fromkeys(f"`{route.parameter}`" for route in service.routes.values())) + operations
         ways = ", ".join(f"`{header}` (`auth={name}`)" for name, (header, _) in service.auth.items())
-        data = ", ".join(f"`{name}`" for name in service.contents) or "in the status reply, or its own route"
+        places = {True: "in the status reply", False: "a route of its own"}
+        found = dict.fromkeys(places[route.result.has_status] for route in service.routes.values() if route.result)
+        data = ", ".join(f"`{name}`" for name in service.contents) or ", ".join(found)
         lines.append(f"| [{service.title}]({service.docs}) | {waits} | {ways} | {data} | {service.evidence} |")
     return "\n".join(lines)
 

@@ -651,7 +651,7 @@ BAD_CONNECTIONS = {
     "a host with an empty label": ({"host": "https://api..example.com"}, "host must look like"),
     "ftp": ({"host": "ftp://127.0.0.1"}, "host must look like"),
     "an unknown extra key": ({"extra": {"timeout": 3}}, "unknown keys: timeout; the keys are operation, auth"),
-    "an unknown way to authenticate": ({"extra": {"auth": "basic"}}, "auth='basic' is not one of api_key, bearer"),
+    "an unknown way to authenticate": ({"extra": {"auth": "basic"}}, "auth is not one of api_key, bearer"),
     "an operation it does not have": ({"extra": {"operation": "parse"}}, "has no operations; leave operation='parse' out"),
     "a time-out of zero": ({"extra": {"request_timeout": 0}}, "request_timeout=0 must be a number above 0"),
     "a limit in words": ({"extra": {"max_reply_bytes": "many"}}, "max_reply_bytes='many' must be a number above 0"),

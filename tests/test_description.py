@@ -135,7 +135,7 @@ def test_the_vendors_other_names_of_operations_lead_to_their_routes(alias, route
         ("['a', 'b']", "is a list printed as text"),
         ("('a',)", "is a list printed as text"),
         ("{'id': 'a'}", "is a list printed as text"),
-        (["a"], "is a list; it must be the id as text. For several ids map the task: .expand(request_id=[...])"),
+        (["a"], "is a list; it must be the id as text. Pass several as a list, or map: .expand(request_id=[...])"),
         ({"id": "a"}, "is a dict; it must be the id as text"),
         (True, "is a bool"),
         (1.5, "is a float"),
@@ -331,7 +331,7 @@ def test_an_answer_that_is_no_status_is_the_error_it_is(reply, kind, said):
         {"job_id": "j-1", "status": " Completed\n"},
         {"status": "completed"},
         {"data": {"job_id": "j-1", "status": "completed"}},
-        {"success": False, "job_id": "j-1", "status": "completed"},
+        {"success": True, "job_id": "j-1", "status": "completed"},
         {"job_id": "j-1", "status": "completed", "data": {"status": "failed"}},
     ],
     ids=["spelling", "no id", "nested", "flag beside a word", "data beside a word"],
@@ -743,3 +743,13 @@ def test_a_service_may_take_several_names_but_the_first_must_be_there():
 def test_descriptions_of_optional_routes_are_data_too():
     assert ListRoute(path="/x", items="x", item=AITRONOS.routes["job"]).page_size is None
     assert Content(path="/x").options == {}
+
+
+@pytest.mark.parametrize("service", [NEUROLINKER, AITRONOS, UNSILOED], ids=lambda service: service.name)
+def test_success_false_contradicts_a_word_of_success_and_nothing_else(service):
+    name = next(iter(service.routes))
+    target = Target(route=name, id="j-1")
+    with pytest.raises(UnexpectedReply, match="success=false"):
+        hold(service.ask_status(target, service.prefixes[0]), answer({"success": False, "status": "completed"}))
+    status, _ = hold(service.ask_status(target, service.prefixes[0]), answer({"success": False, "status": "failed"}))
+    assert status.state is State.FAILED

@@ -117,7 +117,7 @@ def test_a_setting_has_a_name_and_a_sentence_for_the_form(name):
     ("extra", "said"),
     [
         ({"hots": "x", "pol": 1}, "extra has unknown keys: hots, pol; the keys are operation, auth, prefix"),
-        ({"auth": "basic"}, "auth='basic' is not one of bearer"),
+        ({"auth": "basic"}, "auth is not one of bearer"),
         ({"operation": "extract"}, "extra's operation does not fit: Neurolinker has no operations"),
         ({"request_timeout": 0}, "request_timeout=0 must be a number above 0"),
         ({"request_timeout": "soon"}, "request_timeout='soon' must be a number above 0"),

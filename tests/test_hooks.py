@@ -685,7 +685,7 @@ BUTTON: dict[str, tuple[str, dict[str, Any], bool, str]] = {
     "aitronos with a wrong key": ("aitronos", {"password": "wrong_key"}, False, "UNAUTHORIZED"),
     "unsiloed with a wrong key": ("unsiloed", {"password": "wrong_key"}, False, "401: Invalid API key"),
     "no key": ("aitronos", {"password": ""}, False, "has no password; put the Aitronos API key there"),
-    "a bad setting": ("aitronos", {"extra": {"auth": "basic"}}, False, "auth='basic' is not one of"),
+    "a bad setting": ("aitronos", {"extra": {"auth": "basic"}}, False, "auth is not one of"),
     "nobody listens": ("aitronos", {"host": "http://127.0.0.1:1"}, False, "at 127.0.0.1:1 (connection refused)"),
 }
 

@@ -343,3 +343,18 @@ def test_the_templates_are_rendered(vendors: StandInVendors) -> None:
     document_id = vendors.add_job("neurolinker", "document")
     operator.render_template_fields({"which": "neurolinker", "id": document_id, "how": "markdown"})
     assert run(operator).startswith("# invoice.pdf")
+
+
+@pytest.mark.parametrize(
+    ("ends", "error"),
+    [("failed", "DocumentFailed"), ("review", "DocumentFailed"), (None, "NotFinished"), ("unknown", "NotFound")],
+)
+def test_a_list_that_nobody_waited_for_is_judged_like_one_id(vendors: StandInVendors, ends: str | None, error: str) -> None:
+    done = vendors.add_job("unsiloed", "extract", seconds=0)
+    if ends == "unknown":
+        other = "nobody-knows"
+    else:
+        other = vendors.add_job("unsiloed", "extract", seconds=0 if ends else 60, ends=ends or "completed")
+    with pytest.raises(Exception, match=r".") as caught:
+        run(operator_of(job_id=[done, other], operation="extract", conn_id="unsiloed_default"))
+    assert error in {one.__name__ for one in type(caught.value).__mro__}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_docstatus._compat import AirflowException, AirflowFailException, AirflowSensorTimeout
+from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
@@ -372,7 +372,7 @@ def test_errors_on_their_way_to_airflow_keep_their_cause():
     assert caught.value.id == "j-1"
 
 
-@pytest.mark.parametrize("error", [DOWN, ZeroDivisionError("a bug"), AirflowException("of Airflow")], ids=repr)
+@pytest.mark.parametrize("error", [DOWN, ZeroDivisionError("a bug"), AirflowFailException("of Airflow")], ids=repr)
 def test_other_errors_pass_unchanged(error):
     with pytest.raises(type(error)) as caught, errors_for_airflow():
         raise error

@@ -70,7 +70,8 @@ def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[s
     Correct the word of a request by what it counts.
 
     ``partial`` is nowhere defined; a 27-document request rested in it for weeks (docs/api/tasks.html), so it is final, but
-    only once nothing is being processed. ``completed`` beside failed documents is partial, beside open ones not final.
+    only once nothing is being processed. ``completed`` beside failed documents is partial, beside open ones not final;
+    where the counters say that all have ended they win over a document's word.
     """
     if status.kind != "request" or state not in (State.SUCCEEDED, State.PARTIAL):
         return state
@@ -84,7 +85,7 @@ def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[s
         return State.PARTIAL if nothing_open else State.RUNNING
     if processing or (total is not None and completed is not None and not all_ended):
         return State.RUNNING
-    if total is None and State.RUNNING in states:
+    if (total is None or completed is None) and State.RUNNING in states:
         return State.RUNNING
     return State.PARTIAL if failed_documents else State.SUCCEEDED
 

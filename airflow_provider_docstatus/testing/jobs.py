@@ -118,7 +118,7 @@ class Desk:
     """What the three vendors share: how they behave, the keys they accept and the jobs they know.
 
     Every field can be given to ``StandInVendors`` and changed while it runs. Where a vendor's page, SDK and
-    practice disagree, the default is what ``DESIGN.md`` believes and the field is the other reading.
+    practice disagree, the default is what the vendor's current SDK does and the field is the other reading.
 
     :param job_seconds: how long submitted work takes.
     :param hidden_seconds: for how long a submitted id is answered with 404 first (seen by Neurolinker's SDK).

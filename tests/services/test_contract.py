@@ -2,7 +2,7 @@
 What every service's file must hold, and the recorded replies that show it.
 
 A new service: copy the nearest file, save replies as ``tests/replies/<name>.json``, run this; it names what is missing.
-Each reply says where it comes from, with the tags of the vendors' fact sheet: ``[brief]``, ``[docs]``, ``[spec]``, ``[sdk]``,
+Each reply says where it comes from, with the tags of the vendors' fact sheet: ``[page]``, ``[docs]``, ``[spec]``, ``[sdk]``,
 ``[vtest]``, ``[3p]`` (third party), ``[inf]`` (our inference). "assembled" means that the vendor shows no such reply: its words
 and fields are the source's, their combination is ours.
 """
@@ -184,7 +184,7 @@ def test_every_reply_names_its_source(service):
     names = [reply["name"] for reply in RECORDED[service.name]]
     assert len(set(names)) == len(names)
     for reply in RECORDED[service.name]:
-        assert re.match(r"\[(brief|docs|spec|sdk|vtest|3p|inf)\] \S", reply["source"]), reply["name"]
+        assert re.match(r"\[(page|docs|spec|sdk|vtest|3p|inf)\] \S", reply["source"]), reply["name"]
 
 
 @each_service

@@ -316,7 +316,7 @@ class DocStatusHook(BaseHook):
             while True:
                 question = talk.send(self._ask(question))
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
 
     def _ask(self, question: Question) -> Answer:
         """Send one question, again while the service is unavailable, and below the other prefix if it shows that."""
@@ -423,7 +423,7 @@ class HostSession(requests.Session):
         if self._trusted_ca:
             endpoint.tls_context(self._trusted_ca)  # a bad file is named here; requests would only fail to connect
 
-    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # the stub names each option
         """
         Send a request; the arguments are those of requests.
 
@@ -439,11 +439,11 @@ class HostSession(requests.Session):
             options["proxies"] = {"http": self._endpoint.proxy, "https": self._endpoint.proxy}
         return super().request(method, url, **options)
 
-    def get(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+    def get(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # the stub names each option
         """Send a GET; requests' own would follow redirects."""
         return self.request("GET", url, **options)
 
-    def options(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+    def options(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # the stub names each option
         """Send an OPTIONS, likewise."""
         return self.request("OPTIONS", url, **options)
 

@@ -526,7 +526,7 @@ class _Line:
             while True:
                 question = talk.send(await self._ask(question))
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
 
     async def _ask(self, question: Question) -> Answer:
         """Send one question, and below the other prefix if the deployment shows that."""

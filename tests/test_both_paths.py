@@ -58,21 +58,21 @@ class Situation:
 
 
 def a_job(service: str, kind: str = "", **options: Any) -> Callable[[StandInVendors], str]:
-    return lambda vendors: vendors.add_job(service, kind, **{"seconds": 0, **options})  # type: ignore[arg-type]
+    return lambda vendors: vendors.add_job(service, kind, **{"seconds": 0, **options})
 
 
 def a_fault(service: str, status: int | None = 200, **fault: Any) -> Callable[[StandInVendors], str]:
     def set_up(vendors: StandInVendors) -> str:
         vendors.answer_next(status, times=ALWAYS, **fault)
-        return vendors.add_job(service, seconds=0)  # type: ignore[arg-type]
+        return vendors.add_job(service, seconds=0)
 
     return set_up
 
 
 def a_limit(service: str, **limit: Any) -> Callable[[StandInVendors], str]:
     def set_up(vendors: StandInVendors) -> str:
-        vendors.limit(service, 0, **limit)  # type: ignore[arg-type]
-        return vendors.add_job(service, seconds=0)  # type: ignore[arg-type]
+        vendors.limit(service, 0, **limit)
+        return vendors.add_job(service, seconds=0)
 
     return set_up
 
@@ -81,7 +81,7 @@ def a_switch(service: str, kind: str = "", **switches: Any) -> Callable[[StandIn
     def set_up(vendors: StandInVendors) -> str:
         for name, value in switches.items():
             setattr(vendors, name, value)
-        return vendors.add_job(service, kind, seconds=0)  # type: ignore[arg-type]
+        return vendors.add_job(service, kind, seconds=0)
 
     return set_up
 
@@ -312,7 +312,7 @@ REJECTIONS = {
     ),
     "neurolinker-422": Situation(
         service="neurolinker",
-        set_up=lambda v: (setattr(v, "neurolinker_strict_ids", True), "not-a-uuid")[1],  # type: ignore[func-returns-value]
+        set_up=lambda v: (setattr(v, "neurolinker_strict_ids", True), "not-a-uuid")[1],
         expected=RequestRejected,
         text="422: path.request_id: Input should be a valid UUID",
     ),
@@ -610,7 +610,7 @@ def assert_equal(one: Observation, other: Observation) -> None:
 
 @pytest.mark.parametrize("service", FIRST_ROUTE)
 def test_both_paths_send_the_same_request(service: str, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = Target(route=FIRST_ROUTE[service], id=vendors.add_job(service, seconds=0))  # type: ignore[arg-type]
+    target = Target(route=FIRST_ROUTE[service], id=vendors.add_job(service, seconds=0))
     connect(monkeypatch, vendors, service, {})
     ask_on_the_worker(target)
     ask_in_the_triggerer(service, target)
@@ -631,7 +631,7 @@ def test_certificates_do_not_matter_without_tls(vendors: StandInVendors, monkeyp
 def test_an_ordinary_404_below_the_learned_prefix_does_not_turn_it_back(
     prefix: str, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vendors.neurolinker_prefix = prefix  # type: ignore[assignment]
+    vendors.neurolinker_prefix = prefix
     connect(monkeypatch, vendors, "neurolinker", {})
     hook = DocStatusHook(CONN_ID, retries=0)
     hook.get_status(request_id=vendors.add_job("neurolinker", seconds=0))

@@ -25,12 +25,12 @@ TRIES: dict[str, tuple[Any, datetime]] = {
 
 @pytest.mark.parametrize(("ti", "start"), TRIES.values(), ids=TRIES)
 def test_a_try_first_started(ti: Any, start: datetime) -> None:
-    assert first_start({"ti": ti}) == start.timestamp()  # type: ignore[typeddict-item]
+    assert first_start({"ti": ti}) == start.timestamp()
 
 
 def test_a_try_without_a_start_starts_now() -> None:
     before = time.time()
-    assert before <= first_start({"ti": SimpleNamespace(start_date=None)}) <= time.time()  # type: ignore[typeddict-item]
+    assert before <= first_start({"ti": SimpleNamespace(start_date=None)}) <= time.time()
 
 
 def test_the_reschedule_date_is_asked_for_with_the_context() -> None:
@@ -105,7 +105,7 @@ LINES = {
 async def test_a_look_up_that_misses_is_asked_again_on(
     misses: int, base_hook: type[_HookOf30], source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Fresh(base_hook):  # type: ignore[misc, valid-type]
+    class Fresh(base_hook):
         pass
 
     Fresh.misses = misses

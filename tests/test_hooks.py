@@ -56,8 +56,8 @@ def make_hook(monkeypatch: pytest.MonkeyPatch) -> MakeHook:
         connection = {"conn_type": service, "password": KEY, "extra": extra or {}, **fields}
         monkeypatch.setenv("AIRFLOW_CONN_VENDOR", json.dumps(connection))
         hook = DocStatusHook("vendor", retries=retries)
-        hook.naps = []  # type: ignore[attr-defined]
-        hook._sleep = hook.naps.append  # type: ignore[attr-defined]
+        hook.naps = []
+        hook._sleep = hook.naps.append
         return hook
 
     return make
@@ -128,7 +128,7 @@ def test_a_connection_of_another_type_says_how_to_make_one(make_hook: MakeHook) 
 def test_an_extra_that_is_no_object_is_refused() -> None:  # 3.0 and 3.1 do not even hand such a connection out
     conn = SimpleNamespace(conn_id="vendor", conn_type="aitronos", host="", schema="", port=None, password=KEY)
     with pytest.raises(RequestRejected, match="extra must be a JSON object, it is a list"):
-        Endpoint.from_connection(conn, [1, 2])  # type: ignore[arg-type]
+        Endpoint.from_connection(conn, [1, 2])
 
 
 @pytest.mark.parametrize("password", ["", "  ", None], ids=repr)
@@ -355,7 +355,7 @@ def test_a_deployment_without_the_route_for_several_is_remembered(
         assert [status.state for status in hook.get_statuses(ids, operation="job")] == [State.SUCCEEDED] * 2
     alone = [f"/jobs/{one}" for one in ids]
     assert [record.path for record in vendors.requests] == ["/jobs/status", *alone, *alone]
-    assert hook.naps == []  # type: ignore[attr-defined]
+    assert hook.naps == []
 
 
 @pytest.mark.parametrize(("service", "operation"), [("aitronos", None), ("unsiloed", "extract")], ids=["aitronos", "extract"])
@@ -528,7 +528,7 @@ RESULTS: dict[str, tuple[str, str, str | None, Callable[[Any], bool]]] = {
 def test_a_finished_job_hands_out_its_data(name: str, vendors: StandInVendors, make_hook: MakeHook) -> None:
     service, kind, operation, is_right = RESULTS[name]
     ends = "review" if name == "review" else "completed"
-    job = vendors.add_job(service, kind, seconds=0, ends=ends, pages=3)  # type: ignore[arg-type]
+    job = vendors.add_job(service, kind, seconds=0, ends=ends, pages=3)
     hook = make_hook(service, **at(vendors, service))
     data = hook.get_result(job_id=job, operation=operation)
     assert is_right(data), data
@@ -587,7 +587,7 @@ def test_the_generic_result_routes_odd_codes_are_answers(
     hook = make_hook("unsiloed")
     with pytest.raises(error, match="the vendor's words" if code != 400 else "not finished"):
         hook.get_result(job_id="j", operation="job")
-    assert hook.naps == []  # type: ignore[attr-defined]
+    assert hook.naps == []
 
 
 EMPTY = {
@@ -749,7 +749,7 @@ def test_the_services_wish_to_wait_is_heeded(
     requests_mock.get(requests_mock_module.ANY, [{"status_code": code, "headers": given, "json": {}}, DONE])
     hook = make_hook("aitronos")
     assert hook.get_status(job_id="j").state is State.SUCCEEDED
-    assert hook.naps == [pytest.approx(pause, abs=2)]  # type: ignore[attr-defined]
+    assert hook.naps == [pytest.approx(pause, abs=2)]
 
 
 def test_a_wish_to_wait_too_long_is_handed_on_at_once(make_hook: MakeHook, requests_mock: Requests) -> None:
@@ -759,7 +759,7 @@ def test_a_wish_to_wait_too_long_is_handed_on_at_once(make_hook: MakeHook, reque
         hook.get_status(job_id="j", operation="extract")
     assert caught.value.retry_after == 600
     assert requests_mock.call_count == 1
-    assert hook.naps == []  # type: ignore[attr-defined]
+    assert hook.naps == []
 
 
 TRANSIENT: dict[str, dict[str, Any]] = {
@@ -777,8 +777,8 @@ def test_it_is_asked_again_after(trouble: dict[str, Any], make_hook: MakeHook, r
     hook = make_hook("aitronos")
     assert hook.get_status(job_id="j").state is State.SUCCEEDED
     assert requests_mock.call_count == 3
-    assert len(hook.naps) == 2  # type: ignore[attr-defined]
-    assert all(0 <= nap <= 60 for nap in hook.naps)  # type: ignore[attr-defined]
+    assert len(hook.naps) == 2
+    assert all(0 <= nap <= 60 for nap in hook.naps)
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
@@ -788,7 +788,7 @@ def test_an_unavailable_service_is_asked_again_so_often(retries: int, make_hook:
     with pytest.raises(ServiceUnavailable, match="503: maintenance"):
         hook.get_status(job_id="j")
     assert requests_mock.call_count == retries + 1
-    assert len(hook.naps) == retries  # type: ignore[attr-defined]
+    assert len(hook.naps) == retries
 
 
 FINAL: dict[str, tuple[dict[str, Any], type[DocStatusError]]] = {
@@ -815,7 +815,7 @@ def test_it_is_not_asked_again_after(
         hook.get_status(job_id="j", operation="parse")
     assert type(caught.value) is error
     assert requests_mock.call_count == 1
-    assert hook.naps == []  # type: ignore[attr-defined]
+    assert hook.naps == []
 
 
 def test_reading_by_post_is_asked_again_as_well(make_hook: MakeHook, requests_mock: Requests) -> None:

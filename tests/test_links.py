@@ -43,12 +43,12 @@ VALUES: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("value", "link"), VALUES.values(), ids=VALUES)
 def test_the_button_of_a_task_that_has(value: Any, link: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "XCom", XComWith(value))
-    assert DocumentPageLink().get_link(None, ti_key="the task") == link  # type: ignore[arg-type]
+    assert DocumentPageLink().get_link(None, ti_key="the task") == link
 
 
 @pytest.mark.parametrize("ti_key", [None, "the task", object()], ids=["none", "text", "object"])
 def test_airflows_own_xcom_may_fail_as_it_likes(ti_key: Any) -> None:
-    assert DocumentPageLink().get_link(None, ti_key=ti_key) == ""  # type: ignore[arg-type]
+    assert DocumentPageLink().get_link(None, ti_key=ti_key) == ""
 
 
 def test_sensor_and_operator_have_the_button() -> None:

@@ -341,13 +341,13 @@ def _in_envelope(error: web.HTTPException) -> web.Response:
 
 def _job(service: str, kind: str, ends: str, details: Mapping[str, object]) -> Job:
     _check(service, kind, ends)
-    return Job(service=service, kind=kind, ends=ends, **details)  # type: ignore[arg-type]
+    return Job(service=service, kind=kind, ends=ends, **details)  # type: ignore[arg-type]  # any field of Job
 
 
 def _request(documents: list[Job], own: Mapping[str, object]) -> Job:
     """Return the Neurolinker request that holds these documents; it is as old as the oldest."""
     oldest = min((document.created_at for document in documents), default=time.time())
-    return Job(service="neurolinker", kind="request", documents=documents, created_at=oldest, **own)  # type: ignore[arg-type]
+    return Job(service="neurolinker", kind="request", documents=documents, created_at=oldest, **own)  # type: ignore[arg-type]  # any field of Job
 
 
 def _endings(ends: str, documents: int | Sequence[str | Job]) -> Sequence[str | Job]:

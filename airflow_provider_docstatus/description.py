@@ -7,7 +7,7 @@ learned. The hook and the poller each drive the same talks; they differ in the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -79,6 +79,9 @@ class Question:
 
 
 Talk = Generator[Question, Answer, T]
+#: The status last read about each id, beside what it was read from: what says the same again need not be read again.
+Known = dict["Target", tuple[object, DocumentStatus]]
+_NO_DETAILS: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,11 +346,17 @@ class ServiceDescription:
 
     # -- talks -------------------------------------------------------------------------------------------------
 
-    def ask_status(self, target: Target, prefix: str) -> Talk[DocumentStatus]:
+    def ask_status(self, target: Target, prefix: str, known: Known | None = None) -> Talk[DocumentStatus]:
         """Ask for the status of one id."""
         question = self.status_question(target, prefix)
         answer = yield question
-        return self.read_status(target, question, answer)
+        before = known.get(target) if known else None
+        if before is not None and answer.code == 200 and answer.body == before[0]:
+            return before[1]
+        status = self.read_status(target, question, answer)
+        if known is not None:
+            known[target] = (answer.body, status)
+        return status
 
     def answers_together(self, route_name: str) -> bool:
         """Whether the service describes one question for several ids of a route."""
@@ -390,16 +399,31 @@ class ServiceDescription:
         parent_id = status.details.get(parent[1]) if parent else None
         return Target(route=parent[0], id=parent_id) if parent and isinstance(parent_id, str) and parent_id else None
 
-    def ask_through(self, parent: Target, route_name: str, prefix: str) -> Talk[dict[str, DocumentStatus]]:
-        """Ask for a parent; return its children as if each had been asked for, but those whose word nobody knows."""
-        about = self.routes[route_name].parent
+    def ask_through(
+        self, parent: Target, route_name: str, prefix: str, wanted: Container[Target], known: Known | None = None
+    ) -> Talk[dict[Target, DocumentStatus]]:
+        """Ask for a parent; return its wanted children as if each had been asked for, but those whose word nobody knows."""
+        about, route = self.routes[route_name].parent, self.routes[parent.route]
         assert about is not None  # parent_of gave it  # noqa: S101
-        status = yield from self.ask_status(parent, prefix)
-        return {
-            child.id: replace(child, details={about[1]: parent.id, **child.details})
-            for child in status.children
-            if child.word.lower() in self.words
-        }
+        assert route.child is not None  # noqa: S101 -- a parent has children
+        question = self.status_question(parent, prefix)
+        answer = yield question
+        body, _, _ = self._checked(parent, self._read_body(question, answer, about={"id": parent.id}), question.label)
+        found = {}
+        for child_id, item in _by_id(dig(body, route.children), route.child):
+            target = Target(route=route_name, id=child_id)
+            if target not in wanted:
+                continue
+            before = known.get(target) if known else None
+            if before is not None and item == before[0]:
+                found[target] = before[1]
+                continue
+            child = self._read_child(item, route.child, id=child_id, details={about[1]: parent.id})
+            if child.word.lower() in self.words:
+                found[target] = child
+                if known is not None:
+                    known[target] = (item, child)
+        return found
 
     def ask_result(
         self, target: Target, prefix: str, *, status: DocumentStatus | None, content: str | None, options: Mapping[str, Any]
@@ -611,6 +635,17 @@ class ServiceDescription:
     def read_body(self, target: Target, body: Mapping[str, Any], label: str) -> DocumentStatus:
         """Read the JSON object of a status reply."""
         route = self.routes[target.route]
+        body, word, state = self._checked(target, body, label)
+        details = {"operation": target.route} if self.has_operations else {}
+        status = self._facts(route, body, id=target.id, state=state, word=word, details=details)
+        settled = self.settle(state, status, body)
+        if settled is not state:  # once more, for the vendor's text about a failure
+            status = self._facts(route, body, id=target.id, state=settled, word=word, details=details)
+        return status
+
+    def _checked(self, target: Target, body: Mapping[str, Any], label: str) -> tuple[Mapping[str, Any], str, State]:
+        """Return a status reply with its word and what that means, if it is about the target and makes sense."""
+        route = self.routes[target.route]
         about: dict[str, Any] = {"service": self.name, "id": target.id}
         if isinstance(body.get("data"), Mapping) and "status" not in body:
             body = body["data"]  # the Neurolinker SDK accepts it nested (helpers.py); harmless for the others
@@ -637,15 +672,18 @@ class ServiceDescription:
                 word=shown,
                 **about,
             )
-        status = self._facts(route, body, id=target.id, state=state, word=word)
-        settled = self.settle(state, status, body)
-        if settled is not state:  # once more, for the vendor's text about a failure
-            status = self._facts(route, body, id=target.id, state=settled, word=word)
-        if self.has_operations:
-            status = replace(status, details={**status.details, "operation": target.route})
-        return status
+        return body, word, state
 
-    def _facts(self, route: Route, body: Mapping[str, Any], *, id: str, state: State, word: str) -> DocumentStatus:  # noqa: A002
+    def _facts(
+        self,
+        route: Route,
+        body: Mapping[str, Any],
+        *,
+        id: str,  # noqa: A002 -- the field's word
+        state: State,
+        word: str,
+        details: Mapping[str, Any],
+    ) -> DocumentStatus:
         counted = {name: count(body.get(name)) for name in route.counters}
         facts = {name: small_fact(first(body, paths)) for name, paths in route.details.items()}
         text = first(body, route.errors) if state.is_final and state is not State.SUCCEEDED else None
@@ -658,22 +696,30 @@ class ServiceDescription:
             word=word.strip()[:60],
             message=(text_in({"error": text}) if text else None),
             counters={name: number for name, number in counted.items() if number is not None},
-            children=tuple(self._read_children(children, route.child)) if isinstance(children, list) and route.child else (),
+            children=tuple(self._read_children(children, route.child)) if route.child else (),
             link=https_link(first(body, route.links)),
-            details={name: fact for name, fact in facts.items() if fact is not None},
+            details={**details, **{name: fact for name, fact in facts.items() if fact is not None}},
             **{name: utc_time(first(body, paths)) for name, paths in route.times.items()},
         )
 
-    def _read_children(self, items: list[Any], route: Route) -> Iterator[DocumentStatus]:
-        """Read the documents of a request or a list; one whose word nobody knows counts as running, never as done."""
-        for item in items:
-            child_id = first(item, route.ids)
-            if child_id is None or isinstance(child_id, (Mapping, list)):
-                continue
-            word = item.get("status")
-            word = word if isinstance(word, str) else ""
-            state = self.words.get(word.strip().lower(), State.RUNNING)
-            yield self._facts(route, item, id=str(child_id)[:_LONGEST_ID], state=state, word=word)
+    def _read_children(self, items: Any, route: Route) -> Iterator[DocumentStatus]:
+        """Read the documents of a request or a list."""
+        for child_id, item in _by_id(items, route):
+            yield self._read_child(item, route, id=child_id)
+
+    def _read_child(
+        self,
+        item: Mapping[str, Any],
+        route: Route,
+        *,
+        id: str,  # noqa: A002 -- the field's word
+        details: Mapping[str, Any] = _NO_DETAILS,
+    ) -> DocumentStatus:
+        """Read one of them; one whose word nobody knows counts as running, never as done."""
+        word = item.get("status")
+        word = word if isinstance(word, str) else ""
+        state = self.words.get(word.strip().lower(), State.RUNNING)
+        return self._facts(route, item, id=id, state=state, word=word, details=details)
 
     def _refuse_unfinished(self, status: DocumentStatus) -> None:
         about: dict[str, Any] = {"service": self.name, "id": status.id, "state": status.state, "link": status.link}
@@ -788,6 +834,14 @@ _NO_ROUTE_CODES = frozenset({404, 405, 501})
 #: Where only /jobs/{id} exists, "status" is taken for an id, which may be refused as one.
 _NOT_THIS_ROUTE_CODES = _NO_ROUTE_CODES | {400, 422}
 _DOCUMENTS_AT_ONCE = 10
+
+
+def _by_id(items: Any, route: Route) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield what a list names, by its id."""
+    for item in items if isinstance(items, list) else ():
+        child_id = first(item, route.ids)
+        if child_id is not None and not isinstance(child_id, (Mapping, list)):
+            yield str(child_id)[:_LONGEST_ID], item
 
 
 def _chunks(ids: list[str], longest: int) -> Iterator[list[str]]:

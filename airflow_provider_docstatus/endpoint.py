@@ -276,7 +276,7 @@ class Endpoint:
             body = body.replace(self.key.encode(), b"***")
         return Answer(
             code=code,
-            headers={name.lower(): value for name, value in headers.items()},
+            headers=headers,
             body=body,
             limit=self.max_reply_bytes,
             received_at=received_at,

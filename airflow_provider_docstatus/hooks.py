@@ -203,11 +203,9 @@ class DocStatusHook(BaseHook):
         self, parent: Target, route: str, wanted: Collection[Target]
     ) -> dict[Target, DocumentStatus | DocStatusError]:
         try:
-            found = self.talk(lambda: self.service.ask_through(parent, route, self.prefix))
+            return dict(self.talk(lambda: self.service.ask_through(parent, route, self.prefix, wanted)))
         except DocStatusError:
             return {}  # each is asked alone then
-        statuses = {Target(route=route, id=one): status for one, status in found.items()}
-        return {target: status for target, status in statuses.items() if target in wanted}
 
     def get_result(self, *, content: str | None = None, content_options: Mapping[str, Any] | None = None, **which: Any) -> Any:
         """

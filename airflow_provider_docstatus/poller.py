@@ -30,7 +30,7 @@ from yarl import URL
 
 from airflow_provider_docstatus._compat import AirflowNotFoundException, Stats, get_connection_in_trigger
 from airflow_provider_docstatus.budget import Budget
-from airflow_provider_docstatus.description import Question, Talk, Target
+from airflow_provider_docstatus.description import Known, Question, Talk, Target
 from airflow_provider_docstatus.endpoint import Endpoint
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
@@ -92,6 +92,7 @@ class Listener:
     :param first_at: when to ask first (epoch seconds).
     :param started_at: when the wait began (epoch seconds).
     :param deadline: one question about each target is asked at this time (epoch seconds), whatever the rhythm.
+    :param overtime: seconds after the deadline at which the wait ends although that question is still under way.
     :param calls: how many questions have told this wait something.
     """
 
@@ -101,9 +102,15 @@ class Listener:
     first_at: float
     started_at: float
     deadline: float
+    overtime: float = math.inf
     calls: int = 0
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def stop(self) -> None:
+        """End without having heard enough."""
+        if not self.done.done():
+            self.done.set_result(None)
 
     def fail(self, error: Exception) -> None:
         """End with a bug's traceback."""
@@ -159,6 +166,7 @@ class Poller:
         self.service = service
         self._asked: dict[Target, _Asked] = {}
         self._families: dict[Target | str, dict[Target, _Asked]] = {}
+        self._known: Known = {}
         self._heap: list[tuple[float, int, _Asked]] = []
         self._number = itertools.count()
         self._news = asyncio.Event()
@@ -192,9 +200,11 @@ class Poller:
             self._task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
         Stats.gauge(f"docstatus.{self.service}.open_waits", len(self._asked))
         began = time.time()
+        timer = asyncio.get_running_loop().call_later(max(listener.deadline - began, 0.0) + listener.overtime, listener.stop)
         try:
             await listener.done
         finally:
+            timer.cancel()
             Stats.timing(f"docstatus.{self.service}.wait", timedelta(seconds=time.time() - began))
             for target in targets:
                 if (joined := self._asked.get(target)) is not None:
@@ -218,6 +228,7 @@ class Poller:
         if listener in asked.listeners:
             asked.listeners.remove(listener)
         if not asked.listeners and self._asked.pop(asked.target, None) is not None:
+            self._known.pop(asked.target, None)
             self._leave_family(asked)
 
     def _leave_family(self, asked: _Asked) -> None:
@@ -398,7 +409,7 @@ class Poller:
 
     async def _ask_alone(self, line: _Line, asked: _Asked) -> dict[Target, Observation]:
         service, target = line.endpoint.service, asked.target
-        status = await line.talk(service.ask_status(target, line.prefix))
+        status = await line.talk(service.ask_status(target, line.prefix, self._known))
         observations: dict[Target, Observation] = {target: status}
         parent = service.parent_of(status, target.route)
         if parent is not None and not asked.is_alone:
@@ -409,18 +420,17 @@ class Poller:
                 self._barren = self._barren + 1 if len(self._families.get(parent, ())) < 2 else 0
         return observations
 
-    async def _ask_parent(self, line: _Line, parent: Target, route: str) -> dict[Target, Observation]:
+    async def _ask_parent(self, line: _Line, parent: Target, route: str) -> Mapping[Target, Observation]:
         try:
-            found = await line.talk(line.endpoint.service.ask_through(parent, route, line.prefix))
+            found = await line.talk(line.endpoint.service.ask_through(parent, route, line.prefix, self._asked, self._known))
         except KeyRejected:
             raise
         except RequestRejected:
             return {}  # the request may be unknown or not ours while its documents are
-        observations: dict[Target, Observation] = {Target(route=route, id=one): status for one, status in found.items()}
-        for target in observations:
+        for target in found:
             if (member := self._asked.get(target)) is not None:
                 self._adopt(member, parent)
-        return observations
+        return found
 
     async def _dial(self, instead_of: _Line | None = None) -> _Line:
         """Return the line to the service; read the connection anew if it is old, or the line given failed."""
@@ -441,8 +451,10 @@ class Poller:
                     raise
                 line.read_at = now
                 return line
-            if line is not self._line and self._prefix in self._line.endpoint.service.prefixes:
-                self._line.prefix = self._prefix
+            if line is not self._line:
+                self._known.clear()
+                if self._prefix in self._line.endpoint.service.prefixes:
+                    self._line.prefix = self._prefix
             return self._line
 
     def _usable_line(self, instead_of: _Line | None) -> _Line | None:
@@ -561,13 +573,11 @@ class _Line:
                 ssl=self.tls,
                 timeout=self.timeout,
             ) as response:
-                body = bytearray()
-                async for piece in response.content.iter_chunked(_PIECE):
-                    body += piece
-                    if len(body) > limit:
-                        response.close()
-                        break
-                answer = endpoint.answer(response.status, response.headers, bytes(body[: limit + 1]), time.time())
+                if response.headers.get("Content-Encoding") is None and (response.content_length or math.inf) <= limit:
+                    body = await response.read()
+                else:
+                    body = await _read(response, limit)
+                answer = endpoint.answer(response.status, response.headers, body, time.time())
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise ServiceUnavailable(endpoint.no_answer(question, error), service=endpoint.service.name) from None
         self._heed(answer)
@@ -575,6 +585,10 @@ class _Line:
 
     async def _turn(self) -> None:
         """Wait for this question's turn in the budget; who comes first is served first."""
+        now = time.time()
+        if not self.turnstile.locked() and self.budget.opens_at(now) <= now:
+            self.budget.spend(now)
+            return
         async with self.turnstile:
             now = time.time()
             while (opens := self.budget.opens_at(now)) > now:
@@ -596,6 +610,17 @@ class _Line:
             more_at = count(answer.headers.get(service.left_headers[1], "").split(".")[0])
             if more_at is not None and now < more_at <= now + 3600:
                 budget.exhaust(float(more_at))
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Read a body of unknown length, and no more of it than shows that it is too long."""
+    body = bytearray()
+    async for piece in response.content.iter_chunked(_PIECE):
+        body += piece
+        if len(body) > limit:
+            response.close()
+            break
+    return bytes(body[: limit + 1])
 
 
 def _budget_of(endpoint: Endpoint, now: float) -> Budget:

@@ -28,7 +28,7 @@ class Answer:
     What came back for one question.
 
     :param code: the HTTP status code (int).
-    :param headers: the headers by lower-case name.
+    :param headers: the headers, found by lower-case name.
     :param body: the decoded body, at most ``limit + 1`` bytes; the sender stops reading there.
     :param limit: the size limit in bytes (int).
     :param received_at: when it came (epoch seconds, float).
@@ -67,6 +67,8 @@ class Answer:
 
 def dig(body: Any, path: str) -> Any:
     """Return what stands at a dotted path (``result.success``), or None when there is nothing."""
+    if "." not in path:  # nearly always
+        return body.get(path) if isinstance(body, Mapping) else None
     for name in path.split("."):
         if not isinstance(body, Mapping):
             return None
@@ -76,7 +78,10 @@ def dig(body: Any, path: str) -> Any:
 
 def first(body: Any, paths: tuple[str, ...]) -> Any:
     """Return the first value that is not None among several dotted paths."""
-    return next((value for path in paths if (value := dig(body, path)) is not None), None)
+    for path in paths:
+        if (value := dig(body, path)) is not None:
+            return value
+    return None
 
 
 def one_line(text: object) -> str | None:
@@ -90,8 +95,11 @@ def one_line(text: object) -> str | None:
             text = json.dumps(text, ensure_ascii=False, default=str)
         except RecursionError:  # Python 3.12 reads deeper nesting than it writes
             text = "(nested too deeply)"
-    text = _URL_QUERY.sub(r"\1", " ".join(text[: LONGEST_TEXT * 4].split()))
-    text = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    text = " ".join(text[: LONGEST_TEXT * 4].split())
+    if "://" in text:
+        text = _URL_QUERY.sub(r"\1", text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "\ufffd" for c in text)
     return text[: LONGEST_TEXT - 1] + "…" if len(text) > LONGEST_TEXT else text or None
 
 

@@ -181,15 +181,13 @@ class DocStatusTrigger(BaseTrigger):
             first_at=self.asked_at + rhythm.pause(age=self.asked_at - self.started_at, turn=1, dice=0.0),
             started_at=self.started_at,
             deadline=self.deadline,
+            overtime=OVERTIME,
         )
         parent = Target(route=self.parent[0], id=self.parent[1]) if self.parent else None
-        listening = poller.listen(listener, {Target(route=self.route, id=one): parent for one in ids}, prefix=self.prefix)
+        await poller.listen(listener, {Target(route=self.route, id=one): parent for one in ids}, prefix=self.prefix)
         now = time.time()
-        try:
-            await asyncio.wait_for(listening, max(self.deadline - now, 0.0) + OVERTIME)
-        except asyncio.TimeoutError:
-            group.time_out(time.time())
-        now = time.time()
+        if not group.is_over:
+            group.time_out(now)
         if self.ids is None:
             return group.endings[self.id].to_event()
         self.log.info("%s after %.0f s", group.summary(), now - self.started_at)

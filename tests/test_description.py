@@ -455,9 +455,11 @@ def test_a_documents_request_answers_for_its_documents():
     assert parent == REQUEST
     documents = [{"document_id": "d-1", "status": "Completed"}, {"document_id": "d-2", "status": "archived"}]
     body = {"request_id": "r-1", "status": "processing", "documents": documents}
-    children, _ = hold(NEUROLINKER.ask_through(parent, "document", "/v1"), answer(body))
+    wanted = [Target(route="document", id=one) for one in ("d-1", "d-2")]
+    children, _ = hold(NEUROLINKER.ask_through(parent, "document", "/v1", wanted), answer(body))
     assert {child.id: child.state for child in children.values()} == {"d-1": State.SUCCEEDED}
-    assert children["d-1"].details["request_id"] == "r-1"
+    assert children[wanted[0]].details["request_id"] == "r-1"
+    assert not hold(NEUROLINKER.ask_through(parent, "document", "/v1", wanted[1:]), answer(body))[0]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def _envelope_text(body: Any) -> str | None:
 def _is_spend_limit(body: Any, answer: Answer) -> bool:
     # usage-limits-guide: a monthly spend limit is a 429 too. It has another code and names no time to come back.
     code = dig(body, "error.code")
-    names_a_time = {"retry-after", "x-ratelimit-retry-after"} & set(answer.headers)
+    names_a_time = any(name in answer.headers for name in ("retry-after", "x-ratelimit-retry-after"))
     return isinstance(code, str) and code != "RATE_LIMIT_EXCEEDED" and not names_a_time
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_docstatus.exceptions import (
@@ -84,8 +84,7 @@ Known = dict["Target", tuple[object, DocumentStatus]]
 _NO_DETAILS: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
+class Target(NamedTuple):
     """What a wait is about: a route of the service, and the id to ask for on it."""
 
     route: str

@@ -87,7 +87,7 @@ class Listener:
 
     :param hear: called with the target, a status or an error, and the time (epoch seconds); returns whether it has heard
         enough about that target. It must not block.
-    :param is_enough: asked after each call of ``hear``: whether it has heard enough of all.
+    :param is_enough: asked when it has heard enough about one target: whether it has heard enough of all.
     :param rhythm: how often to ask.
     :param first_at: when to ask first (epoch seconds).
     :param started_at: when the wait began (epoch seconds).
@@ -123,7 +123,7 @@ class Listener:
             return True
         try:
             is_over = self.context.run(self.hear, target, observation, now)
-            if self.is_enough():
+            if is_over and self.is_enough():
                 self.done.set_result(None)
         except Exception as error:  # noqa: BLE001 -- the listener's fault ends the listener, with its traceback
             self.fail(error)
@@ -353,11 +353,11 @@ class Poller:
         except DocStatusError as error:
             observations = {asked.target: error for asked in group}
         now = time.time()
-        told = {target: asked for target in observations if (asked := self._asked.get(target)) is not None}
-        for listener in {listener for asked in told.values() for listener in asked.listeners}:
+        told = [asked for target in observations if (asked := self._asked.get(target)) is not None]
+        for listener in {listener for asked in told for listener in asked.listeners}:
             listener.calls += 1
-        for target, asked in told.items():
-            self._tell(asked, observations[target], now)
+        for asked in told:
+            self._tell(asked, observations[asked.target], now)
         for asked in group:
             if asked.target not in observations:  # the question for several does not know it: it is asked alone
                 asked.is_alone = True
@@ -369,7 +369,7 @@ class Poller:
             if listener.tell(asked.target, observation, now):
                 self._leave(asked, listener)
         if asked.listeners:
-            due = min(listener.next_due(now, asked.turn) for listener in asked.listeners)
+            due = min([listener.next_due(now, asked.turn) for listener in asked.listeners])
             if isinstance(observation, RateLimited):  # unanswered: it is asked again when the gate opens
                 due = min(due, now + (observation.retry_after or 0.0))
             asked.due = math.inf

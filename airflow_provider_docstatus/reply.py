@@ -66,11 +66,11 @@ class Answer:
 
 
 def dig(body: Any, path: str) -> Any:
-    """Return what stands at a dotted path (``result.success``), or None when there is nothing."""
+    """Return what stands at a dotted path of a JSON body (``result.success``), or None when there is nothing."""
     if "." not in path:  # nearly always
-        return body.get(path) if isinstance(body, Mapping) else None
+        return body.get(path) if isinstance(body, dict) else None
     for name in path.split("."):
-        if not isinstance(body, Mapping):
+        if not isinstance(body, dict):
             return None
         body = body.get(name)
     return body

@@ -165,7 +165,7 @@ class DocStatusTrigger(BaseTrigger):
             fail_fast=self.fail_fast,
         )
         poller = poller_for(self.conn_id, self.service)
-        voice = _Voice(group, self.log, poller)
+        voice = _Voice(group, self, poller)
 
         def hear(target: Target, observation: DocumentStatus | DocStatusError, now: float) -> bool:
             before = group.waits[target.id]
@@ -206,13 +206,18 @@ class DocStatusTrigger(BaseTrigger):
 class _Voice:
     """What a wait says in its task's log: what changed, not that nothing did, and now and then that it still waits."""
 
-    def __init__(self, group: Group, log: Any, poller: Poller) -> None:
+    def __init__(self, group: Group, trigger: DocStatusTrigger, poller: Poller) -> None:
         self.group = group
-        self.log = log
+        self.trigger = trigger
         self.poller = poller
         self.is_one = len(group.waits) == 1
         self.spoke_at = time.time()
         self.said = ""
+
+    @property
+    def log(self) -> Any:
+        """The trigger's logger, which is made when it is first used."""
+        return self.trigger.log
 
     def before(self, wait: Wait, observation: DocumentStatus | DocStatusError) -> bool:
         """Say what an observation changes; return whether anything was said."""

@@ -96,11 +96,12 @@ def _together(waits: int) -> dict[str, Any]:
         "seconds": [requests[number // PER_REQUEST] for number in range(waits)],
         "per_request": PER_REQUEST,
         "knows_request": True,
+        "tick": 0.25,
     }
 
 
 def _apart(waits: int) -> dict[str, Any]:
-    return {**_each_alone(waits), "per_request": PER_REQUEST, "knows_request": True}
+    return {**_each_alone(waits), "per_request": PER_REQUEST, "knows_request": True, "tick": 0.25}
 
 
 def _on_a_small_key(waits: int) -> dict[str, Any]:

@@ -25,9 +25,8 @@ from tests.bench.vendors import fails, neurolinker_id
 
 KEY = "bench-key-0123456789"
 CONN_ID = "bench"
-#: Seconds between two looks of the watchdog; what a look comes later than that, the event loop stood still.
-TICK = 0.005
-_TICKS_PER_RSS = 20
+#: Seconds between two readings of the resident memory.
+_BETWEEN_RSS = 0.1
 #: Seconds in which the watchdog alone is measured, to take its cost off.
 IDLE = 2.0
 
@@ -43,6 +42,8 @@ class Run:
     :param interval: the poll interval in seconds.
     :param per_request: documents of one request; waits say their request only if ``knows_request``.
     :param knows_request: whether a wait of ours says which request its document belongs to, as the sensor does.
+    :param tick: seconds between two looks of the watchdog. Where only CPU time is of interest they are rare, since many
+        looks cost more than a few hundred questions.
     :param per_minute: the key's limit, which the server enforces; None for none.
     :param profile: a file for the profile of the run, None for no profile. Profiled figures are no figures.
     """
@@ -53,6 +54,7 @@ class Run:
     interval: float = 5.0
     per_request: int = 25
     knows_request: bool = False
+    tick: float = 0.005
     per_minute: int | None = None
     profile: str | None = None
 
@@ -177,7 +179,8 @@ class Watchdog:
     is noted as well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tick: float) -> None:
+        self.tick = tick
         self.loop = asyncio.get_running_loop()
         self.process = psutil.Process()
         self.ticks = 0
@@ -203,7 +206,7 @@ class Watchdog:
         return int(self.process.memory_info().rss)
 
     def _plan(self) -> None:
-        self._due = self.loop.time() + TICK
+        self._due = self.loop.time() + self.tick
         self._call = self.loop.call_at(self._due, self._tick)
 
     def _tick(self) -> None:
@@ -211,14 +214,14 @@ class Watchdog:
         cpu = time.process_time()
         self.most_work, self._cpu = max(self.most_work, cpu - self._cpu), cpu
         self.ticks += 1
-        if self.ticks % _TICKS_PER_RSS == 0:
+        if self.ticks % max(1, round(_BETWEEN_RSS / self.tick)) == 0:
             self.most_memory = max(self.most_memory, self.memory())
         self._plan()
 
 
 async def hold(run: Run, wait: Wait) -> dict[str, Any]:
     """Hold all waits of a run at once; return what was measured."""
-    watchdog = Watchdog()
+    watchdog = Watchdog(run.tick)
     watchdog.start()
     before = time.process_time()
     await asyncio.sleep(IDLE)  # what the watchdog costs is not the contender's

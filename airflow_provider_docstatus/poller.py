@@ -19,7 +19,8 @@ import random
 import ssl
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
@@ -81,13 +82,10 @@ def poller_for(conn_id: str, service: str) -> Poller:
 
 
 @dataclass(eq=False, kw_only=True)
-class Listener:
+class Listener(ABC):
     """
     Somebody who waits to hear about one or several targets, in its own task's log context.
 
-    :param hear: called with the target, a status or an error, and the time (epoch seconds); returns whether it has heard
-        enough about that target. It must not block.
-    :param is_enough: asked when it has heard enough about one target: whether it has heard enough of all.
     :param rhythm: how often to ask.
     :param first_at: when to ask first (epoch seconds).
     :param started_at: when the wait began (epoch seconds).
@@ -96,8 +94,6 @@ class Listener:
     :param calls: how many questions have told this wait something.
     """
 
-    hear: Callable[[Target, Observation, float], bool]
-    is_enough: Callable[[], bool]
     rhythm: Rhythm
     first_at: float
     started_at: float
@@ -106,6 +102,19 @@ class Listener:
     calls: int = 0
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @abstractmethod
+    def hear(self, target: Target, observation: Observation, now: float) -> bool:
+        """
+        Take in what is said about a target; return whether that is enough about it. It must not block.
+
+        :param now: epoch seconds.
+        """
+
+    @property
+    @abstractmethod
+    def is_enough(self) -> bool:
+        """Whether it has heard enough of all, which can change when it has heard enough about one target."""
 
     def stop(self) -> None:
         """End without having heard enough."""
@@ -123,7 +132,7 @@ class Listener:
             return True
         try:
             is_over = self.context.run(self.hear, target, observation, now)
-            if is_over and self.is_enough():
+            if is_over and self.is_enough:
                 self.done.set_result(None)
         except Exception as error:  # noqa: BLE001 -- the listener's fault ends the listener, with its traceback
             self.fail(error)
@@ -200,7 +209,9 @@ class Poller:
             self._task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
         Stats.gauge(f"docstatus.{self.service}.open_waits", len(self._asked))
         began = time.time()
-        timer = asyncio.get_running_loop().call_later(max(listener.deadline - began, 0.0) + listener.overtime, listener.stop)
+        timer = asyncio.get_running_loop().call_later(
+            max(listener.deadline - began, 0.0) + listener.overtime, listener.stop, context=listener.context
+        )
         try:
             await listener.done
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import BaseTrigger, TriggerEvent
@@ -147,36 +148,11 @@ class DocStatusTrigger(BaseTrigger):
             backoff=self.exponential_backoff,
             longest=self.max_wait,
         )
-        ids = [self.id] if self.ids is None else self.ids
-        group = Group(
-            waits={
-                one: Wait(
-                    service=self.service,
-                    title=service.title,
-                    id=one,
-                    started_at=self.started_at,
-                    deadline=self.deadline,
-                    grace=self.grace,
-                )
-                for one in ids
-            },
-            needed=self.needed,
-            accept=self.accept or (),
-            fail_fast=self.fail_fast,
-        )
-        poller = poller_for(self.conn_id, self.service)
-        voice = _Voice(group, self, poller)
-
-        def hear(target: Target, observation: DocumentStatus | DocStatusError, now: float) -> bool:
-            before = group.waits[target.id]
-            said = voice.before(before, observation)
-            ending = group.hear(target.id, observation, now)
-            voice.after(target.id, ending, now, has_spoken=said)
-            return ending is not None
-
-        listener = Listener(
-            hear=hear,
-            is_enough=lambda: group.is_over,
+        group = self._group(service.title)
+        waiting = _Waiting(
+            trigger=self,
+            group=group,
+            poller=poller_for(self.conn_id, self.service),
             rhythm=rhythm,
             first_at=self.asked_at + rhythm.pause(age=self.asked_at - self.started_at, turn=1, dice=0.0),
             started_at=self.started_at,
@@ -184,14 +160,29 @@ class DocStatusTrigger(BaseTrigger):
             overtime=OVERTIME,
         )
         parent = Target(route=self.parent[0], id=self.parent[1]) if self.parent else None
-        await poller.listen(listener, {Target(route=self.route, id=one): parent for one in ids}, prefix=self.prefix)
+        targets = dict.fromkeys([Target(self.route, one) for one in group.waits], parent)
+        await waiting.poller.listen(waiting, targets, prefix=self.prefix)
         now = time.time()
         if not group.is_over:
             group.time_out(now)
         if self.ids is None:
             return group.endings[self.id].to_event()
         self.log.info("%s after %.0f s", group.summary(), now - self.started_at)
-        return group.to_event(calls=listener.calls, now=now)
+        return group.to_event(calls=waiting.calls, now=now)
+
+    def _group(self, title: str) -> Group:
+        waits = {
+            one: Wait(
+                service=self.service,
+                title=title,
+                id=one,
+                started_at=self.started_at,
+                deadline=self.deadline,
+                grace=self.grace,
+            )
+            for one in ([self.id] if self.ids is None else self.ids)
+        }
+        return Group(waits=waits, needed=self.needed, accept=self.accept or (), fail_fast=self.fail_fast)
 
     def _unreadable(self) -> dict[str, Any]:
         return Ending(
@@ -203,23 +194,35 @@ class DocStatusTrigger(BaseTrigger):
         ).to_event()
 
 
-class _Voice:
-    """What a wait says in its task's log: what changed, not that nothing did, and now and then that it still waits."""
+@dataclass(eq=False, kw_only=True)
+class _Waiting(Listener):
+    """What a trigger hears, and says in its task's log: what changed, not that nothing did, and now and then that it waits."""
 
-    def __init__(self, group: Group, trigger: DocStatusTrigger, poller: Poller) -> None:
-        self.group = group
-        self.trigger = trigger
-        self.poller = poller
-        self.is_one = len(group.waits) == 1
-        self.spoke_at = time.time()
-        self.said = ""
+    trigger: DocStatusTrigger
+    group: Group
+    poller: Poller
+    spoke_at: float = field(default_factory=time.time)
+    said: str = ""
+
+    @property
+    def is_enough(self) -> bool:
+        return self.group.is_over
+
+    def hear(self, target: Target, observation: DocumentStatus | DocStatusError, now: float) -> bool:
+        has_spoken = self._say_before(self.group.waits[target.id], observation)
+        ending = self.group.hear(target.id, observation, now)
+        self._say_after(target.id, ending, now, has_spoken=has_spoken)
+        return ending is not None
 
     @property
     def log(self) -> Any:
-        """The trigger's logger, which is made when it is first used."""
         return self.trigger.log
 
-    def before(self, wait: Wait, observation: DocumentStatus | DocStatusError) -> bool:
+    @property
+    def is_one(self) -> bool:
+        return len(self.group.waits) == 1
+
+    def _say_before(self, wait: Wait, observation: DocumentStatus | DocStatusError) -> bool:
         """Say what an observation changes; return whether anything was said."""
         if not isinstance(observation, DocumentStatus):
             text = str(observation)
@@ -233,7 +236,7 @@ class _Voice:
             self.log.info("%s %s is %s", wait.title, wait.id, observation.word)
         return is_new
 
-    def after(self, one: str, ending: Ending | None, now: float, *, has_spoken: bool) -> None:
+    def _say_after(self, one: str, ending: Ending | None, now: float, *, has_spoken: bool) -> None:
         """Say that an id of several has ended badly, or that the wait goes on."""
         if ending is not None and self.is_one:
             self.log.info("%s ended: %s", one, ending.outcome)

@@ -48,20 +48,16 @@ def ask_in_the_triggerer(service: str, target: Target) -> Observation:
     """Return what the poller tells a wait first."""
     heard: list[Observation] = []
 
-    def hear(_target: Target, observation: Observation, _now: float) -> bool:
-        heard.append(observation)
-        return True
+    class Once(poller.Listener):
+        is_enough = True
+
+        def hear(self, _target: Target, observation: Observation, _now: float) -> bool:
+            heard.append(observation)
+            return True
 
     async def listen() -> None:
         now = time.time()
-        listener = poller.Listener(
-            hear=hear,
-            is_enough=lambda: bool(heard),
-            rhythm=Rhythm(base=60),
-            first_at=0.0,
-            started_at=now,
-            deadline=now + 60,
-        )
+        listener = Once(rhythm=Rhythm(base=60), first_at=0.0, started_at=now, deadline=now + 60)
         await poller.poller_for(CONN_ID, service).listen(listener, {target: None})
 
     asyncio.run(listen())

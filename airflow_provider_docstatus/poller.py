@@ -189,6 +189,7 @@ class Poller:
         self._no_line: tuple[float, RequestRejected] | None = None
         self._learning = asyncio.Lock()
         self._barren = 0
+        self._has_warned = False
 
     async def listen(self, listener: Listener, targets: Mapping[Target, Target | None], *, prefix: str | None = None) -> None:
         """
@@ -224,7 +225,33 @@ class Poller:
 
     def describe(self, now: float) -> str:
         """Return the state of the schedule and the budget in a few words, for a log line."""
-        return f"{len(self._asked)} ids share {self._line.describe(now) if self._line else 'no session yet'}"
+        round_ = self._seconds_a_round(now)
+        about = f", each is asked about every {round_:.0f} s at best" if round_ else ""
+        return f"{len(self._asked)} ids share {self._line.describe(now) if self._line else 'no session yet'}{about}"
+
+    def _seconds_a_round(self, now: float) -> float | None:
+        """Return the seconds in which the budget allows to ask about every id once; None without a limit."""
+        pace = self._line.budget.per_minute_now(now) if self._line else None
+        if pace is None:
+            return None
+        questions = 0
+        for family, members in self._families.items():
+            some = next(iter(members.values()))
+            at_once = 1 + self._most_together(some) if self._can_ask_together(some) else 1
+            questions += 1 if isinstance(family, Target) else math.ceil(len(members) / at_once)
+        return questions / pace * 60
+
+    def _warn_when_late(self, seconds: float) -> None:
+        """Say once what the budget makes of the interval, if it is the budget that makes questions late."""
+        line, now = self._line, time.time()
+        if self._has_warned or line is None or seconds < line.endpoint.service.poll_interval:
+            return
+        round_ = self._seconds_a_round(now)
+        if round_ is not None and round_ > line.endpoint.service.poll_interval:
+            self._has_warned = True
+            log.warning(
+                "Connection %s: %s. Lists, a longer poll_interval or a larger limit would help.", self.conn_id, self.describe(now)
+            )
 
     # -- the schedule ------------------------------------------------------------------------------------------
 
@@ -291,6 +318,7 @@ class Poller:
                 heapq.heappop(self._heap)
             pause = self._heap[0][0] - time.time() if self._heap else LINGER
             if pause <= 0:
+                self._warn_when_late(-pause)
                 return heapq.heappop(self._heap)[2]
             if not await self._has_news(pause) and not self._heap and not self._requests:
                 return None

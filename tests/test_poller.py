@@ -305,3 +305,22 @@ async def test_a_service_that_hangs_does_not_hold_a_wait_beyond_its_time(
     (ending,) = await endings(trigger_for("aitronos", "job", job_id, seconds=0.2))
     assert ending.outcome == "timed_out"
     assert time.monotonic() - began < 0.9
+
+
+async def test_a_budget_that_stretches_the_interval_is_said_once(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hurry(monkeypatch, calls_per_minute=6000)
+    jobs = [vendors.add_job("unsiloed", "extract", seconds=0.3) for _ in range(40)]
+    ended = await endings(*(trigger_for("unsiloed", "extract", one) for one in jobs))
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+    (said,) = [record.getMessage() for record in caplog.records if "each is asked about every" in record.getMessage()]
+    assert "unsiloed_default: 40 ids share" in said
+    assert "calls a minute" in said
+
+
+async def test_an_interval_that_the_budget_allows_is_not_remarked_on(
+    vendors: StandInVendors, caplog: pytest.LogCaptureFixture
+) -> None:
+    await endings(*(trigger_for("unsiloed", "extract", vendors.add_job("unsiloed", "extract")) for _ in range(40)))
+    assert "each is asked about every" not in caplog.text

@@ -19,9 +19,9 @@ except ImportError:  # pragma: no cover -- each line takes one branch; the unit 
     from airflow.hooks.base import BaseHook
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException, AirflowTaskTimeout
 except ImportError:  # pragma: no cover -- 3.1 and earlier
-    from airflow.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+    from airflow.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException, AirflowTaskTimeout
 
 try:
     from airflow.sdk.execution_time.xcom import XCom
@@ -50,6 +50,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "BaseHook",
     "BaseOperator",
     "BaseOperatorLink",
@@ -63,6 +64,7 @@ __all__ = [
     "conf",
     "first_start",
     "get_connection_in_trigger",
+    "run_date",
 ]
 
 _LOOK_UP_TRIES = 3
@@ -75,6 +77,17 @@ def first_start(context: Context) -> float:
     rescheduled = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else None
     started = rescheduled or ti.start_date  # 2.11 keeps the first start of a rescheduled task in start_date
     return started.timestamp() if started else time.time()
+
+
+def run_date(context: Context) -> float | None:
+    """
+    Return the date that a run is for (epoch seconds), or None if it has none; clearing the run does not move it.
+
+    The latest of its dates: a run that was started by hand has its start for one, and an old data interval for another.
+    """
+    run = context.get("dag_run")
+    dates = [getattr(run, name, None) for name in ("run_after", "data_interval_end", "logical_date")]
+    return max((date.timestamp() for date in dates if date is not None), default=None)
 
 
 async def get_connection_in_trigger(conn_id: str) -> tuple[Connection, dict[str, Any]]:

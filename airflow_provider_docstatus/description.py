@@ -232,6 +232,7 @@ class ServiceDescription:
     :param least_poll_interval: seconds; the vendor asks not to poll more often.
     :param grace: seconds after the start in which an unknown id may still appear.
     :param retention: what is known about how long results are kept (text for messages).
+    :param keeps_for: seconds after which the vendor documents that it answers 404 for a job; None if it documents none.
     :param many: the route that answers for several ids at once, None if there is none.
     :param listing: the route that lists jobs, None if there is none.
     :param contents: choices of ``content=``; empty if there is none. The first is the default.
@@ -259,6 +260,7 @@ class ServiceDescription:
     least_poll_interval: float = 2.0
     grace: float = 15.0
     retention: str = "not documented"
+    keeps_for: float | None = None
     many: ManyRoute | None = None
     listing: ListRoute | None = None
     contents: Mapping[str, Content] = field(default_factory=dict)
@@ -797,6 +799,7 @@ class ServiceDescription:
                 f"{said}. Check the id, the kind of id"
                 + (", the operation" if self.has_operations else "")
                 + f" and the account; results may also have expired (retention: {self.retention}).",
+                is_gone=answer.code == 410,
                 **about,
             )
         raise RequestRejected(f"{said}. Check the id and the connection.", **about)

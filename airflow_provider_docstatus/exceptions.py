@@ -16,9 +16,12 @@ What can go wrong, named for who must act.
     ├── UnexpectedReply         this package, or a proxy on the way: the answer makes no sense
     │   └── UnknownWord         the vendor has a status word that nobody has taught us
     └── DocumentFailed          the document's owner: the vendor could not extract it
-        └── NoData              the vendor says it is finished, but there is no data
+        ├── NoData              the vendor says it is finished, but there is no data
+        ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
+        └── Stalled             nothing about it has changed for ``stalled_after``
 
-``verdict.WaitTimedOut``, a DocStatusError and an AirflowSensorTimeout, is raised when the time-out passes.
+``verdict.WaitTimedOut``, a DocStatusError and an AirflowSensorTimeout, is raised when ``timeout`` passes, and
+``verdict.ExecutionTimedOut``, a DocStatusError and an AirflowTaskTimeout, when ``execution_timeout`` does.
 
 These classes know nothing of Airflow; ``verdict`` joins them with the exceptions that make Airflow retry or not.
 """
@@ -87,7 +90,15 @@ class QuotaExhausted(RequestRejected):
 
 
 class NotFound(RequestRejected):
-    """The vendor does not know the id, or no longer (404, 410)."""
+    """
+    The vendor does not know the id, or no longer (404, 410).
+
+    :param is_gone: whether the vendor says that it once knew the id (bool, 410).
+    """
+
+    def __init__(self, message: str, *, is_gone: bool = False, **about: object) -> None:
+        super().__init__(message, **about)  # type: ignore[arg-type]  # the keywords of DocStatusError
+        self.is_gone = is_gone
 
 
 class NoSuchRoute(RequestRejected):
@@ -124,3 +135,11 @@ class DocumentFailed(DocStatusError):
 
 class NoData(DocumentFailed):
     """The vendor says the document is finished, but gives no data for it."""
+
+
+class Expired(DocumentFailed):
+    """The vendor no longer has the document or its data; who still needs it must submit it again."""
+
+
+class Stalled(DocumentFailed):
+    """Nothing the vendor says about the document has changed for too long; its owner must ask the vendor."""

@@ -5,24 +5,25 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_docstatus._compat import AirflowSkipException, conf, first_start
+from airflow_provider_docstatus._compat import AirflowSkipException, conf, first_start, run_date
 from airflow_provider_docstatus.description import ID_PARAMETERS
-from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited
+from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited, RequestRejected
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.many import Group, checked_ids, manifest, needed_of, settle_many
 from airflow_provider_docstatus.schedule import Rhythm
+from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
-from airflow_provider_docstatus.verdict import Ending, Wait, settle
+from airflow_provider_docstatus.verdict import Ending, ExecutionTimedOut, Wait, WaitTimedOut, epoch, settle
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
-    from airflow_provider_docstatus.description import Target
+    from airflow_provider_docstatus.description import ServiceDescription, Target
 
 #: The default time-out of a wait in seconds; Airflow's own is seven days.
 DEFAULT_TIMEOUT = 3600.0
@@ -43,6 +44,13 @@ class WaitingTask(Protocol):
     accept: tuple[str, ...]
     wait_for: float | str
     fail_fast: bool
+    grace: float | None
+    stalled_after: float | None
+    execution_timeout: timedelta | None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether one process hears all of the wait; in reschedule mode each look is a process of its own."""
 
     @property
     def log(self) -> Any:
@@ -51,6 +59,20 @@ class WaitingTask(Protocol):
     @property
     def rhythm_settings(self) -> tuple[float | None, bool, float | None, float]:
         """``poke_interval`` or None, ``exponential_backoff``, ``max_wait`` or None, ``timeout``; in seconds."""
+
+
+def limit_of(task: WaitingTask) -> tuple[float, type[DocStatusError]]:
+    """
+    Return the seconds that a wait may take, and the error of one that takes longer.
+
+    Airflow means ``execution_timeout`` for the whole of a task, while it is deferred too, but enforces that on 2.11 alone; in
+    reschedule mode it means each look.
+    """
+    *_, timeout = task.rhythm_settings
+    execution = task.execution_timeout
+    if execution is None or not task.remembers or execution.total_seconds() >= timeout:
+        return timeout, WaitTimedOut
+    return execution.total_seconds(), ExecutionTimedOut
 
 
 def ids_of(task: WaitingTask) -> dict[str, Any]:
@@ -87,18 +109,18 @@ class Gate:
     not_before: float = 0.0
 
     @classmethod
-    def open(cls, task: WaitingTask, context: Context, *, remembers: bool = True) -> Gate:
+    def open(cls, task: WaitingTask, context: Context) -> Gate:
         """
         Check what a task asks for and return its gate; nothing is sent yet.
 
-        :param remembers: whether this process hears all of the wait; in reschedule mode it does not.
-        :raises RequestRejected: an id, the operation or the connection is wrong (the DAG's author).
+        :raises RequestRejected: an id, the operation, the connection or ``stalled_after`` is wrong (the DAG's author).
         :raises AirflowSkipException: the list of ids is empty.
         """
-        poke_interval, backoff, max_wait, timeout = task.rhythm_settings
+        poke_interval, backoff, max_wait, _ = task.rhythm_settings
         hook = DocStatusHook(task.conn_id, retries=0)
         service = hook.service
         targets, is_list = _targets(hook, task)
+        _check_stall(task, service, next(iter(targets.values())))
         if poke_interval is not None and poke_interval < service.least_poll_interval:
             task.log.warning(
                 "%s asks not to be polled more often than every %g s; poke_interval=%g is raised to that.",
@@ -108,6 +130,7 @@ class Gate:
             )
             poke_interval = service.least_poll_interval
         started_at = first_start(context)
+        deadline = started_at + limit_of(task)[0]
         group = Group(
             waits={
                 one: Wait(
@@ -115,9 +138,10 @@ class Gate:
                     title=service.title,
                     id=one,
                     started_at=started_at,
-                    deadline=started_at + timeout,
-                    grace=service.grace,
-                    remembers=remembers,
+                    deadline=deadline,
+                    grace=service.grace if task.grace is None else task.grace,
+                    remembers=task.remembers,
+                    stalled_after=task.stalled_after,
                 )
                 for one in targets
             },
@@ -133,7 +157,7 @@ class Gate:
             rhythm=Rhythm(base=service.poll_interval, interval=poke_interval, backoff=backoff, longest=max_wait),
             group=group,
             started_at=started_at,
-            deadline=started_at + timeout,
+            deadline=deadline,
         )
 
     @property
@@ -215,6 +239,7 @@ class Gate:
             deadline=self.deadline,
             grace=first.grace,
             shortest=conf.getfloat("docstatus", "shortest_deferral", fallback=5.0),
+            stall=self._stall(),
         )
         left = max(self.deadline - time.time(), 0.0) + BACKSTOP
         return {"trigger": trigger, "timeout": timedelta(seconds=left)}
@@ -228,6 +253,12 @@ class Gate:
         if self.is_list:
             return self.group.to_event(calls=self.turn, now=time.time())
         return self.group.endings[self.first.id].to_event()
+
+    def _stall(self) -> dict[str, Any] | None:
+        if self.task.stalled_after is None:
+            return None
+        seen = {one: self.group.waits[one].last_seen for one in self.group.open_ids()}
+        return {"after": self.task.stalled_after, "seen": {one: list(last) for one, last in seen.items() if last}}
 
     def _hear(self, target: Target, observation: DocumentStatus | DocStatusError) -> None:
         wait = self.group.waits[target.id]
@@ -251,22 +282,55 @@ def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[dict[str, Target],
     return {target.id: target for target in targets}, True
 
 
+def _check_stall(task: WaitingTask, service: ServiceDescription, target: Target) -> None:
+    if task.stalled_after is None or task.remembers or "updated_at" in service.routes[target.route].times:
+        return
+    raise RequestRejected(
+        f"{service.title} does not say when a {service.routes[target.route].kind} last changed, and in reschedule mode nothing "
+        "is remembered from one look to the next: stalled_after needs deferrable=True or mode='poke' here.",
+        service=service.name,
+    )
+
+
 def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
     """
     Judge an event on the worker: push what became of it under ``docstatus``, then return the XCom value or raise.
 
     :raises DocStatusError: see :func:`.verdict.settle` and :func:`.many.settle_many`.
     """
+    date, overdue = run_date(context), limit_of(task)[1]
     for name, values in ids_of(task).items():
         if isinstance(values, list):
             ids = [str(one) for one in checked_ids(name, values)]
-            made = manifest(ids, event, parameter=name, operation=task.operation)
+            is_late = isinstance(event, Mapping) and _is_past_retention(event.get("service"), date)
+            made = manifest(ids, event, parameter=name, operation=task.operation, is_late=is_late)
             context["ti"].xcom_push(key=XCOM_KEY, value=made)
-            return settle_many(made, needed=needed_of(task.wait_for, len(ids)), accept=task.accept, text=event.get("text"))
-    ending = Ending.from_event(event)
+            needed = needed_of(task.wait_for, len(ids))
+            return settle_many(made, needed=needed, accept=task.accept, text=event.get("text"), overdue=overdue)
+    ending = _explained(Ending.from_event(event), date)
     if ending.status is not None:
         context["ti"].xcom_push(key=XCOM_KEY, value=ending.status.to_dict())
-    return settle(ending, task.accept)
+    return settle(ending, task.accept, overdue=overdue)
+
+
+def _is_past_retention(service: object, since: float | None) -> bool:
+    """Whether a service documents that it no longer knows what it was given then (epoch seconds)."""
+    keeps_for = SERVICES[str(service)].keeps_for if str(service) in SERVICES else None
+    return keeps_for is not None and since is not None and time.time() > since + keeps_for
+
+
+def _explained(ending: Ending, date: float | None) -> Ending:
+    """Return an unknown id as expired where the retention explains it, by the job's age or else the run's."""
+    if ending.outcome != "not_found":
+        return ending
+    created_at = epoch(ending.status.created_at) if ending.status else None
+    since = date if created_at is None else created_at
+    if since is None or not _is_past_retention(ending.service, since):
+        return ending
+    about = "this run is for" if created_at is None else "it was created on"
+    day = datetime.fromtimestamp(since, timezone.utc).date()
+    text = f"{ending.text} It has expired: {about} {day}. A sensor with soft_fail=True skips it."
+    return replace(ending, outcome=State.EXPIRED.value, text=text)
 
 
 def last_look(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -284,6 +348,14 @@ def last_look(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any
             return None
         gate.time_out()  # Airflow's time-out comes after ours
     return gate.event()
+
+
+def checked_seconds(name: str, span: timedelta | float, *, least: float = 0.0) -> float:
+    """Return a span of time in seconds. Raises ValueError if it is none, or too short; the DAG's author must change it."""
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= least:
+        raise ValueError(f"{name} must be a timedelta or a number of seconds, at least {least:g}; not {span!r}")
+    return float(seconds)
 
 
 def checked_accept(accept: Collection[str]) -> tuple[str, ...]:

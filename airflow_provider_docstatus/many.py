@@ -13,10 +13,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_docstatus.exceptions import DocStatusError, DocumentFailed, RequestRejected, UnexpectedReply
+from airflow_provider_docstatus.exceptions import DocStatusError, RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.reply import one_line, utc_time
 from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
-from airflow_provider_docstatus.verdict import EVENT_VERSION, TIMED_OUT, Ending, Wait, error_of, for_airflow, why_closed
+from airflow_provider_docstatus.verdict import (
+    EVENT_VERSION,
+    TIMED_OUT,
+    Ending,
+    Wait,
+    WaitTimedOut,
+    error_of,
+    for_airflow,
+    why_closed,
+)
 
 #: Ids that one task may wait for; more are a task each thousand.
 MOST_IDS = 1000
@@ -31,6 +40,7 @@ _LETTERS: Mapping[str, str] = {
     State.CANCELLED.value: "c",
     State.EXPIRED.value: "e",
     "not_found": "n",
+    "stalled": "l",
     "rejected": "x",
     "unexpected": "u",
     "key_rejected": "k",
@@ -157,11 +167,12 @@ class Group:
         return ending.outcome == State.SUCCEEDED.value or ending.outcome in self.accept
 
 
-def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str | None) -> dict[str, Any]:
+def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str | None, is_late: bool = False) -> dict[str, Any]:
     """
     Return what became of each id: counts and ids by state, the first errors, times, calls.
 
     :param event: :meth:`Group.to_event`.
+    :param is_late: whether the vendor's retention explains that an id is unknown.
     :raises UnexpectedReply: the event is none of ours, or not about these ids.
     """
     if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
@@ -175,6 +186,8 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
     letters = event.get("states")
     if not isinstance(letters, str) or len(letters) != len(ids) or set(letters) - set(_WORDS):
         raise UnexpectedReply(f"The trigger's event does not tell the states of these {len(ids)} ids.")
+    if is_late:
+        letters = letters.replace(_LETTERS["not_found"], _LETTERS[State.EXPIRED.value])
     by_state: dict[str, list[str]] = {}
     for one, letter in zip(ids, letters, strict=True):
         by_state.setdefault(_WORDS[letter], []).append(one)
@@ -192,14 +205,23 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
     }
 
 
-def settle_many(made: Mapping[str, Any], *, needed: int, accept: Collection[str], text: str | None) -> dict[str, Any]:
+def settle_many(
+    made: Mapping[str, Any],
+    *,
+    needed: int,
+    accept: Collection[str],
+    text: str | None,
+    overdue: type[DocStatusError] = WaitTimedOut,
+) -> dict[str, Any]:
     """
     Return the manifest of a wait that ended well; raise what it means otherwise.
 
     :param made: :func:`manifest`.
+    :param overdue: the error of a wait whose time is up.
     :raises DocumentFailed: too few ended well: the documents' owner must look. Not retried.
     :raises RequestRejected: key or quota: the DAG's author. Not retried.
     :raises WaitTimedOut: too few ended in time. Not retried.
+    :raises ExecutionTimedOut: too few ended within ``execution_timeout``. Retried as the task says.
     """
     counts = Counter(made["counts"])
     good = counts[State.SUCCEEDED.value] + sum(counts[state] for state in accept)
@@ -213,11 +235,12 @@ def settle_many(made: Mapping[str, Any], *, needed: int, accept: Collection[str]
     if fatal is not None:
         raise for_airflow(error_of(fatal)(text or said, **about))
     if good + counts[TIMED_OUT] + counts[_RUNNING] >= needed and counts[TIMED_OUT]:
-        raise for_airflow(error_of(TIMED_OUT)(f"{said}. The jobs were left alone.", **about))
+        raise for_airflow(overdue(f"{said}. The jobs were left alone.", **about))
     for outcome in ("rejected", "not_found", "unexpected"):
         still_possible = counts[_RUNNING] + counts[TIMED_OUT] + counts[outcome]
         if counts[outcome] and good + still_possible >= needed:
             raise for_airflow(error_of(outcome)(said, **about))
     hint = [state for state in (State.PARTIAL.value, State.REVIEW.value) if counts[state] and state not in accept]
     said += f". To let them pass, give the task accept={tuple(hint)}." if hint else ""
-    raise for_airflow(DocumentFailed(said, **about))
+    bad = [state for state in counts if state not in (State.SUCCEEDED.value, _RUNNING, TIMED_OUT, *accept)]
+    raise for_airflow(error_of(bad[0] if len(bad) == 1 else State.FAILED.value)(said, **about))

@@ -6,9 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_docstatus._compat import BaseOperator, conf
+from airflow_provider_docstatus._compat import AirflowTaskTimeout, BaseOperator, conf
 from airflow_provider_docstatus.exceptions import NoData, NotFinished, RequestRejected
-from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, conclude, ids_of, last_look
+from airflow_provider_docstatus.gate import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_WATCH,
+    Gate,
+    checked_accept,
+    checked_seconds,
+    conclude,
+    ids_of,
+    last_look,
+)
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.many import needed_of
@@ -54,6 +63,9 @@ class ExtractedDataOperator(BaseOperator):
     :param watch_on_worker: see the sensor.
     :param poke_interval: see the sensor.
     :param timeout: see the sensor.
+    :param grace: see the sensor.
+    :param stalled_after: see the sensor.
+    :raises DocStatusError: what the sensor raises, and the following.
     :raises NotFinished: it is still running and ``wait_for_completion`` is off (the DAG's author). Not retried.
     :raises NoData: the vendor says finished, but there is nothing (the document's owner). Not retried.
     :raises ResultTooLarge: the data is larger than ``max_bytes`` (the DAG's author). Not retried.
@@ -91,6 +103,8 @@ class ExtractedDataOperator(BaseOperator):
         watch_on_worker: float = DEFAULT_WATCH,
         poke_interval: timedelta | float | None = None,
         timeout: timedelta | float = DEFAULT_TIMEOUT,
+        grace: timedelta | float | None = None,
+        stalled_after: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -109,8 +123,10 @@ class ExtractedDataOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.watch_on_worker = watch_on_worker
-        self.poke_interval = seconds(poke_interval) if poke_interval is not None else None
-        self.timeout = seconds(timeout)
+        self.poke_interval = None if poke_interval is None else checked_seconds("poke_interval", poke_interval)
+        self.timeout = checked_seconds("timeout", timeout)
+        self.grace = None if grace is None else checked_seconds("grace", grace)
+        self.stalled_after = None if stalled_after is None else checked_seconds("stalled_after", stalled_after, least=1.0)
 
     def execute(self, context: Context) -> Any:
         """Wait if asked to, then fetch; return the data."""
@@ -118,12 +134,15 @@ class ExtractedDataOperator(BaseOperator):
             if not self.wait_for_completion or any(isinstance(value, Mapping) for value in ids_of(self).values()):
                 return self._fetch(context, None)  # a manifest has been waited for
             gate = Gate.open(self, context)
-            is_over = gate.look()
-            if not is_over and self.deferrable and not gate.watch(self.watch_on_worker):
+            try:
+                is_over = gate.look()
+                if not is_over and self.deferrable and not gate.watch(self.watch_on_worker):
+                    gate.show(context)
+                    self.defer(method_name="execute_complete", **gate.deferral())
                 gate.show(context)
-                self.defer(method_name="execute_complete", **gate.deferral())
-            gate.show(context)
-            gate.watch_to_the_end()
+                gate.watch_to_the_end()
+            except AirflowTaskTimeout:
+                gate.time_out()
             return self.execute_complete(context, gate.event())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
@@ -139,6 +158,11 @@ class ExtractedDataOperator(BaseOperator):
             if event is not None:
                 return self.execute_complete(context, event)
         return super().resume_execution(next_method, next_kwargs, context)
+
+    @property
+    def remembers(self) -> bool:
+        """An operator is not rescheduled: one process hears all of the wait."""
+        return True
 
     @property
     def rhythm_settings(self) -> tuple[float | None, bool, float | None, float]:
@@ -206,8 +230,3 @@ class ExtractedDataOperator(BaseOperator):
             raise NoData(f"None of the {len(errors)} ids has any data ({reasons}).", service=hook.service.name)
         extracted = {"items": items, "errors": errors}
         return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
-
-
-def seconds(span: timedelta | float) -> float:
-    """Return a span of time as seconds."""
-    return span.total_seconds() if isinstance(span, timedelta) else float(span)

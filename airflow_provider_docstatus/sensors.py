@@ -9,15 +9,24 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_docstatus._compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
 from airflow_provider_docstatus.exceptions import DocumentFailed
-from airflow_provider_docstatus.gate import DEFAULT_TIMEOUT, DEFAULT_WATCH, Gate, checked_accept, conclude, last_look
+from airflow_provider_docstatus.gate import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_WATCH,
+    Gate,
+    checked_accept,
+    checked_seconds,
+    conclude,
+    last_look,
+)
 from airflow_provider_docstatus.links import DocumentPageLink
 from airflow_provider_docstatus.many import needed_of
-from airflow_provider_docstatus.verdict import WaitTimedOut, errors_for_airflow
+from airflow_provider_docstatus.verdict import ExecutionTimedOut, WaitTimedOut, errors_for_airflow
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
@@ -44,10 +53,18 @@ class DocStatusSensor(BaseSensorOperator):
     :param watch_on_worker: seconds (float) the worker watches on before it defers, default 3; 0 switches it off.
     :param poke_interval: seconds between two questions (float or timedelta); default: the service's own timing.
     :param timeout: seconds (float or timedelta) from this try's first start, default one hour.
+    :param grace: seconds (float or timedelta) from this try's first start in which the vendor may answer that it does not know
+        the id; default: the service's.
+    :param stalled_after: seconds (float or timedelta) without a change of the vendor's word, counters or time of its last
+        change after which the wait ends; default None, for never. Only sound replies count.
     :raises DocumentFailed: it ended otherwise: the document's owner must look. Not retried; skipped under ``soft_fail``.
+    :raises Expired: the vendor no longer has it: it says so (its word, or 410), or it answers 404 and the run's date, or the
+        job's, is further back than its documented retention. Likewise.
+    :raises Stalled: nothing has changed for ``stalled_after``: the document's owner must ask the vendor. Likewise.
     :raises RequestRejected: key, quota, id, operation or connection: the DAG's author. Not retried, never skipped.
     :raises UnexpectedReply: ten minutes of replies that are not the vendor's: this package, or a proxy. Retried.
-    :raises AirflowSensorTimeout: the time-out passed. Not retried; skipped under ``soft_fail``.
+    :raises AirflowSensorTimeout: ``timeout`` passed. Not retried; skipped under ``soft_fail``.
+    :raises AirflowTaskTimeout: ``execution_timeout`` passed, while deferred too. Retried; skipped under ``soft_fail``.
     """
 
     template_fields: Sequence[str] = ("conn_id", "request_id", "document_id", "job_id", "operation")
@@ -69,6 +86,8 @@ class DocStatusSensor(BaseSensorOperator):
         watch_on_worker: float = DEFAULT_WATCH,
         poke_interval: timedelta | float | None = None,
         timeout: timedelta | float = DEFAULT_TIMEOUT,
+        grace: timedelta | float | None = None,
+        stalled_after: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=60 if poke_interval is None else poke_interval, timeout=timeout, **kwargs)
@@ -84,17 +103,24 @@ class DocStatusSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.watch_on_worker = watch_on_worker
         self.has_poke_interval = poke_interval is not None
+        self.grace = None if grace is None else checked_seconds("grace", grace)
+        self.stalled_after = None if stalled_after is None else checked_seconds("stalled_after", stalled_after, least=1.0)
         self._gate: Gate | None = None
 
     def execute(self, context: Context) -> Any:
         """Look, watch a little, then wait as the mode says; return the status dict, for a list the manifest."""
         with errors_for_airflow():
-            gate = self._gate = self._open(context)
-            if not self.deferrable:
-                self._poke_until_it_ends(context, gate)
-            elif not (gate.look() or gate.watch(self.watch_on_worker)):
-                gate.show(context)
-                self.defer(method_name="execute_complete", **gate.deferral())
+            gate = self._gate = Gate.open(self, context)
+            try:
+                if not self.deferrable:
+                    self._poke_until_it_ends(context, gate)
+                elif not (gate.look() or gate.watch(self.watch_on_worker)):
+                    gate.show(context)
+                    self.defer(method_name="execute_complete", **gate.deferral())
+            except AirflowTaskTimeout:
+                if not self.remembers:  # Airflow means one look, not the wait
+                    raise
+                gate.time_out()
             return self._end(context, gate.event())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -104,7 +130,7 @@ class DocStatusSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Ask once about all that is open. How it ended is judged by ``execute``, the same as in deferrable mode."""
-        gate = self._gate = self._gate or self._open(context)
+        gate = self._gate = self._gate or Gate.open(self, context)
         is_over = gate.look(questions=None)
         if not is_over:
             gate.show(context)
@@ -129,19 +155,26 @@ class DocStatusSensor(BaseSensorOperator):
         longest = self.max_wait.total_seconds() if self.max_wait is not None else None
         return self.poke_interval if self.has_poke_interval else None, self.exponential_backoff, longest, self.timeout
 
-    def _open(self, context: Context) -> Gate:
-        return Gate.open(self, context, remembers=self.deferrable or not self.reschedule)
+    @property
+    def remembers(self) -> bool:
+        """Whether one process hears all of the wait; in reschedule mode each look is a process of its own."""
+        return self.deferrable or not self.reschedule
 
     def _poke_until_it_ends(self, context: Context, gate: Gate) -> None:
         try:
             super().execute(context)
         except AirflowSensorTimeout:
             gate.time_out()
+        except AirflowSkipException as skip:  # what the base class makes of a time-out under soft_fail
+            cause = skip.__cause__
+            if cause is not None and not (isinstance(cause, AirflowTaskTimeout) and self.remembers):
+                raise
+            gate.time_out()
 
     def _end(self, context: Context, event: Any) -> dict[str, Any]:
         try:
             return conclude(self, context, event)
-        except (DocumentFailed, WaitTimedOut) as error:
+        except (DocumentFailed, WaitTimedOut, ExecutionTimedOut) as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise

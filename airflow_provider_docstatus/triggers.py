@@ -55,10 +55,14 @@ class DocStatusTrigger(BaseTrigger):
     :param grace: seconds in which an unknown id may still appear.
     :param shortest: seconds that pass at least before the event is sent: a scheduler may lose a task that comes back
         sooner (apache/airflow issues 66374, 71580, 72716).
+    :param stall: after how many seconds without a change the wait ends (``after``), and what the worker saw of each id and
+        since when (``seen``); None for never. Left out of the arguments then, so that a triggerer of 0.1.0 takes the wait,
+        and refuses the one that it would not fully understand.
     """
 
     def __init__(
         self,
+        /,
         *,
         version: int = KWARGS_VERSION,
         conn_id: str = "",
@@ -79,6 +83,7 @@ class DocStatusTrigger(BaseTrigger):
         deadline: float = 0.0,
         grace: float = 0.0,
         shortest: float = 5.0,
+        stall: dict[str, Any] | None = None,
         **newer: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is untyped
@@ -101,6 +106,7 @@ class DocStatusTrigger(BaseTrigger):
         self.deadline = deadline
         self.grace = grace
         self.shortest = shortest
+        self.stall = stall
         self.newer = newer
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -127,6 +133,7 @@ class DocStatusTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "grace": self.grace,
                 "shortest": self.shortest,
+                **({} if self.stall is None else {"stall": self.stall}),
                 **self.newer,
             },
         )
@@ -139,7 +146,7 @@ class DocStatusTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
-        if not isinstance(self.version, int) or self.version > KWARGS_VERSION or self.newer or self.service not in SERVICES:
+        if not isinstance(self.version, int) or self.version > KWARGS_VERSION or self.newer or str(self.service) not in SERVICES:
             return self._unreadable()
         service = SERVICES[self.service]
         rhythm = Rhythm(
@@ -171,6 +178,8 @@ class DocStatusTrigger(BaseTrigger):
         return group.to_event(calls=waiting.calls, now=now)
 
     def _group(self, title: str) -> Group:
+        stall = self.stall or {}
+        seen = {one: (mark, since) for one, (mark, since) in stall.get("seen", {}).items()}
         waits = {
             one: Wait(
                 service=self.service,
@@ -179,6 +188,8 @@ class DocStatusTrigger(BaseTrigger):
                 started_at=self.started_at,
                 deadline=self.deadline,
                 grace=self.grace,
+                stalled_after=stall.get("after"),
+                seen=seen.get(one),
             )
             for one in ([self.id] if self.ids is None else self.ids)
         }

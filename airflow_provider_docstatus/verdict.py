@@ -7,15 +7,19 @@ into the exception that makes Airflow do the right thing. Both are the same wher
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
+    Expired,
     KeyRejected,
     NoData,
     NoSuchRoute,
@@ -25,6 +29,7 @@ from airflow_provider_docstatus.exceptions import (
     RequestRejected,
     ResultTooLarge,
     ServiceUnavailable,
+    Stalled,
     UnexpectedReply,
 )
 from airflow_provider_docstatus.reply import one_line
@@ -38,7 +43,11 @@ TIMED_OUT = "timed_out"
 
 
 class WaitTimedOut(DocStatusError, AirflowSensorTimeout):
-    """The time-out passed before the document was finished; Airflow does not retry it. The remote job was left alone."""
+    """``timeout`` passed before the document was finished; Airflow does not retry it. The remote job was left alone."""
+
+
+class ExecutionTimedOut(DocStatusError, AirflowTaskTimeout):
+    """``execution_timeout`` passed before the document was finished; retried as the task says. The remote job was left alone."""
 
 
 def _for_good(error: type[DocStatusError]) -> type[DocStatusError]:
@@ -50,6 +59,7 @@ _FOR_GOOD: dict[type[DocStatusError], type[DocStatusError]] = {
     error: _for_good(error)
     for error in (
         DocumentFailed,
+        Expired,
         KeyRejected,
         NoData,
         NoSuchRoute,
@@ -58,11 +68,15 @@ _FOR_GOOD: dict[type[DocStatusError], type[DocStatusError]] = {
         QuotaExhausted,
         RequestRejected,
         ResultTooLarge,
+        Stalled,
     )
 }
 
-# How an ending that is not a final state is called in events, and the error it becomes.
+# How an ending that is not a final state is called in events, and the error it becomes. ``expired`` is both: the vendor's
+# word, or what explains a 404.
 _ERRORS: Mapping[str, type[DocStatusError]] = {
+    State.EXPIRED.value: Expired,
+    "stalled": Stalled,
     "not_found": NotFound,
     "key_rejected": KeyRejected,
     "quota": QuotaExhausted,
@@ -78,12 +92,12 @@ class Ending:
     """
     How a wait ended.
 
-    :param outcome: a final :class:`State`, or one of ``not_found``, ``key_rejected``, ``quota``, ``rejected``,
+    :param outcome: a final :class:`State`, or one of ``not_found``, ``stalled``, ``key_rejected``, ``quota``, ``rejected``,
         ``unexpected``, ``timed_out``.
     :param service: the service's name.
     :param id: the id that was waited for.
     :param status: the last status that is known, None if there never was one.
-    :param text: what happened, in one line; None for a final state.
+    :param text: what happened, in one line; None for a final state that the vendor told.
     """
 
     outcome: str
@@ -128,7 +142,8 @@ class Ending:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UnexpectedReply(f"The trigger's event cannot be read ({type(error).__name__}).") from error
-        if outcome in _FINAL_STATES and (status is None or status.state != outcome):
+        is_told = status is not None and status.state == outcome
+        if outcome in _FINAL_STATES and not is_told and not (outcome in _ERRORS and ending.text):
             raise UnexpectedReply(f"The trigger's event says {outcome} but holds no such status.")
         return ending
 
@@ -144,6 +159,8 @@ class Wait:
     :param started_at: this try's first start (epoch seconds); the grace for unknown ids counts from it.
     :param deadline: epoch seconds.
     :param grace: seconds after the start in which the vendor may not know the id yet.
+    :param stalled_after: seconds without a change after which the wait ends, None for never.
+    :param seen: what :attr:`last_seen` was when the wait came from another process; the clock goes on if nothing changed.
     :param remembers: whether this object hears all observations of the wait; in reschedule mode it does not, and then
         a run of bad replies cannot be told from a single one.
     """
@@ -155,10 +172,14 @@ class Wait:
     deadline: float
     grace: float
     remembers: bool = True
+    stalled_after: float | None = None
+    seen: tuple[str, float] | None = None
     status: DocumentStatus | None = None
     trouble: DocStatusError | None = None
     sound_at: float | None = None
+    silent_since: float | None = None
     changed_at: float | None = None
+    unheard: float = 0.0
 
     def hear(self, observation: DocumentStatus | DocStatusError, now: float) -> Ending | None:
         """
@@ -170,8 +191,12 @@ class Wait:
             self._note(observation, now)
             if observation.state.is_final:
                 return self._end(observation.state.value)
+            if self.stalled_after is not None and self._unchanged(now) - self.unheard >= self.stalled_after:
+                return self._stall(now)
         else:
             self.trouble = observation
+            if self.silent_since is None:
+                self.silent_since = now if self.status is None else self.sound_at
             ending = self._end_by(observation, now)
             if ending is not None:
                 return ending
@@ -183,21 +208,52 @@ class Wait:
         if self.status is None:
             state = "it never gave a status"
         else:
-            state = f"last state {self.status.state} ({self.status.word!r}), unchanged for {now - (self.changed_at or now):.0f} s"
+            state = f"last state {self.status.state} ({self.status.word!r}), unchanged for {self._unchanged(now):.0f} s"
         trouble = f"; last trouble: {str(self.trouble).rstrip('.')}" if self.trouble else ""
         return self._end(TIMED_OUT, f"{waited}: {state}{trouble}. The job at {self.title} was left alone.")
 
+    @property
+    def last_seen(self) -> tuple[str, float] | None:
+        """What the vendor said last, as a mark of a few letters, and since when (epoch seconds); None if it never did."""
+        return (_mark(self.status), (self.changed_at or 0.0) + self.unheard) if self.status else None
+
+    def _unchanged(self, now: float) -> float:
+        return now - (now if self.changed_at is None else self.changed_at)
+
     def _note(self, status: DocumentStatus, now: float) -> None:
-        known = self.status
-        if known is None or (known.word, known.counters, known.updated_at) != (status.word, status.counters, status.updated_at):
-            self.changed_at = now
+        if self.silent_since is not None:  # while the service could not be heard, the job may have had no chance to move
+            self.unheard += now - self.silent_since
+            self.silent_since = None
+        if self.status is None:
+            self.changed_at = self._since(status, now)
+        elif _said(self.status) != _said(status):
+            self.changed_at, self.unheard = now, 0.0
         self.status, self.trouble, self.sound_at = status, None, now
+
+    def _since(self, status: DocumentStatus, now: float) -> float:
+        """Return since when a status stands that is the first this process hears."""
+        if self.seen is not None and self.seen[0] == _mark(status):
+            return self.seen[1]
+        self.unheard = 0.0
+        updated_at = epoch(status.updated_at)
+        return now if updated_at is None else min(now, max(updated_at, self.started_at))
+
+    def _stall(self, now: float) -> Ending:
+        status = self.status
+        assert status is not None  # it has just been heard  # noqa: S101
+        counts = ", ".join(f"{name} {number}" for name, number in status.counters.items())
+        return self._end(
+            "stalled",
+            f"{self.title} {self.id} has stalled: still {status.state} ({status.word!r})"
+            + (f" [{counts}]" if counts else "")
+            + f", unchanged for {self._unchanged(now):.0f} s. The job at {self.title} was left alone.",
+        )
 
     def _end_by(self, error: DocStatusError, now: float) -> Ending | None:
         """Return the ending for an error that waiting does not mend."""
         if isinstance(error, NotFound):
-            is_new = now < self.started_at + self.grace and self.status is None
-            return None if is_new else self._end("not_found", str(error))
+            is_new = now < self.started_at + self.grace and self.status is None and not error.is_gone
+            return None if is_new else self._end(State.EXPIRED.value if error.is_gone else "not_found", str(error))
         if isinstance(error, ServiceUnavailable):
             return None
         if isinstance(error, UnexpectedReply):
@@ -214,16 +270,19 @@ class Wait:
         return Ending(outcome=outcome, service=self.service, id=self.id, status=self.status, text=text)
 
 
-def settle(ending: Ending, accept: Collection[str] = ()) -> dict[str, Any]:
+def settle(ending: Ending, accept: Collection[str] = (), *, overdue: type[DocStatusError] = WaitTimedOut) -> dict[str, Any]:
     """
     Return the XCom value of a wait that ended well; raise what it means otherwise.
 
     :param ending: how the wait ended.
     :param accept: the final states besides ``succeeded`` that open the gate: ``partial``, ``review``.
-    :raises DocumentFailed: the vendor ended it without (all of) the data: its owner must look. Not retried.
+    :param overdue: the error of a wait whose time is up.
+    :raises DocumentFailed: the vendor ended it without (all of) the data, no longer has it, or it has stalled: its owner must
+        look. Not retried.
     :raises RequestRejected: key, quota, id: the DAG's author. Not retried.
     :raises UnexpectedReply: only garbage for ten minutes: this package or a proxy. Retried as the task says.
-    :raises WaitTimedOut: the time-out passed. Not retried.
+    :raises WaitTimedOut: ``timeout`` passed. Not retried.
+    :raises ExecutionTimedOut: ``execution_timeout`` passed. Retried as the task says.
     """
     status = ending.status
     about: dict[str, Any] = {
@@ -233,7 +292,8 @@ def settle(ending: Ending, accept: Collection[str] = ()) -> dict[str, Any]:
         "link": status.link if status else None,
     }
     if ending.outcome in _ERRORS:
-        raise for_airflow(_ERRORS[ending.outcome](ending.text or ending.outcome, **about))
+        text = ending.text or (why_closed(status) if status and status.state.is_final else ending.outcome)
+        raise for_airflow((overdue if ending.outcome == TIMED_OUT else _ERRORS[ending.outcome])(text, **about))
     if status is None:  # Ending.from_event refuses it; a programming error here
         raise ValueError(f"{ending.outcome} without a status")
     if status.state is State.SUCCEEDED or status.state.value in accept:
@@ -242,8 +302,26 @@ def settle(ending: Ending, accept: Collection[str] = ()) -> dict[str, Any]:
 
 
 def error_of(outcome: str) -> type[DocStatusError]:
-    """Return the error that an ending which is no final state becomes."""
-    return _ERRORS[outcome]
+    """Return the error that an ending becomes which is not a good one."""
+    return _ERRORS.get(outcome, DocumentFailed)
+
+
+def epoch(time: str | None) -> float | None:
+    """Return a time of a status (ISO 8601) as epoch seconds, None if there is none."""
+    try:
+        return datetime.fromisoformat(time).timestamp() if time else None
+    except (TypeError, ValueError):  # in an event of somebody else's making
+        return None
+
+
+def _said(status: DocumentStatus) -> tuple[str, dict[str, int], str | None]:
+    """Return what counts as a change when it is another."""
+    return status.word, dict(status.counters), status.updated_at
+
+
+def _mark(status: DocumentStatus) -> str:
+    """Return a few letters in the place of all that."""
+    return hashlib.sha256(json.dumps(_said(status), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def why_closed(status: DocumentStatus) -> str:

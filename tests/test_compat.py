@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from airflow_provider_docstatus import _compat
-from airflow_provider_docstatus._compat import AirflowNotFoundException, first_start, get_connection_in_trigger
+from airflow_provider_docstatus._compat import AirflowNotFoundException, first_start, get_connection_in_trigger, run_date
 
 FIRST = datetime(2026, 11, 1, 12, 0, tzinfo=timezone.utc)
 LATER = datetime(2026, 11, 1, 12, 30, tzinfo=timezone.utc)
@@ -38,6 +38,20 @@ def test_the_reschedule_date_is_asked_for_with_the_context() -> None:
     context: Any = {"ti": SimpleNamespace(start_date=FIRST, get_first_reschedule_date=asked.append)}
     first_start(context)
     assert asked == [context]
+
+
+RUNS: dict[str, tuple[dict[str, Any], datetime | None]] = {
+    "no run": ({}, None),
+    "a run without dates": ({"dag_run": SimpleNamespace(run_after=None, logical_date=None)}, None),
+    "3.x": ({"dag_run": SimpleNamespace(run_after=LATER, data_interval_end=None, logical_date=None)}, LATER),
+    "2.11, on schedule": ({"dag_run": SimpleNamespace(data_interval_end=LATER, logical_date=FIRST)}, LATER),
+    "2.11, by hand": ({"dag_run": SimpleNamespace(data_interval_end=FIRST, logical_date=LATER)}, LATER),
+}
+
+
+@pytest.mark.parametrize(("context", "date"), RUNS.values(), ids=RUNS)
+def test_the_date_of_a_run_is_the_latest_of_its_dates(context: Any, date: datetime | None) -> None:
+    assert run_date(context) == (date and date.timestamp())
 
 
 @pytest.fixture(autouse=True)

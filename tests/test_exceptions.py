@@ -11,6 +11,7 @@ from airflow_provider_docstatus import exceptions
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
+    Expired,
     KeyRejected,
     NoData,
     NotFinished,
@@ -19,6 +20,7 @@ from airflow_provider_docstatus.exceptions import (
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
+    Stalled,
     UnexpectedReply,
     UnknownWord,
 )
@@ -74,6 +76,8 @@ def test_a_misspelt_keyword_is_a_bug_and_crashes():
         (NotFinished, RequestRejected),
         (UnknownWord, UnexpectedReply),
         (NoData, DocumentFailed),
+        (Expired, DocumentFailed),
+        (Stalled, DocumentFailed),
     ],
     ids=lambda one: one.__name__,
 )

@@ -9,13 +9,16 @@ import pytest
 from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout
 from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
+    Expired,
     KeyRejected,
     NotFound,
     QuotaExhausted,
     RequestRejected,
+    Stalled,
     UnexpectedReply,
 )
 from airflow_provider_docstatus.many import manifest, needed_of, settle_many
+from airflow_provider_docstatus.verdict import ExecutionTimedOut
 
 LETTERS = {
     "r": "running",
@@ -26,6 +29,7 @@ LETTERS = {
     "c": "cancelled",
     "e": "expired",
     "n": "not_found",
+    "l": "stalled",
     "x": "rejected",
     "u": "unexpected",
     "k": "key_rejected",
@@ -56,6 +60,10 @@ def test_every_letter_is_a_word_and_every_id_is_in_the_manifest(letter):
         pytest.param("sp", 2, ("partial",), None, id="accepted"),
         pytest.param("sp", 2, (), DocumentFailed, id="not accepted"),
         pytest.param("sf", 2, (), DocumentFailed, id="a failure"),
+        pytest.param("sl", 2, (), Stalled, id="one stalled"),
+        pytest.param("lt", 2, (), Stalled, id="one stalled beside time"),
+        pytest.param("fl", 2, (), DocumentFailed, id="a failure beside a stalled one"),
+        pytest.param("see", 2, (), Expired, id="expired"),
         pytest.param("fc", 1, (), DocumentFailed, id="no success left"),
         pytest.param("nn", 2, (), NotFound, id="all unknown"),
         pytest.param("sn", 2, (), NotFound, id="one unknown"),
@@ -76,6 +84,17 @@ def test_a_list_ends_as_its_ids_do(states, needed, accept, error):
     with pytest.raises(error) as caught:
         settle_many(made(states), needed=needed, accept=accept, text=None)
     assert isinstance(caught.value, AirflowFailException) is (error not in (UnexpectedReply, AirflowSensorTimeout))
+
+
+def test_unknown_ids_have_expired_where_the_retention_explains_it():
+    event = {"version": 1, "service": "unsiloed", "states": "snef", "errors": {}}
+    told = manifest(["a", "b", "c", "d"], event, parameter="job_id", operation=None, is_late=True)
+    assert told["ids"] == {"succeeded": ["a"], "expired": ["b", "c"], "failed": ["d"]}
+
+
+def test_a_list_that_took_too_long_ends_with_the_error_of_its_limit():
+    with pytest.raises(ExecutionTimedOut):
+        settle_many(made("st"), needed=2, accept=(), text=None, overdue=ExecutionTimedOut)
 
 
 def test_upgrade_the_triggerer_reaches_a_list_too():

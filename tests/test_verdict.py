@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
+    Expired,
     KeyRejected,
     NoData,
     NoSuchRoute,
@@ -22,6 +23,7 @@ from airflow_provider_docstatus.exceptions import (
     RequestRejected,
     ResultTooLarge,
     ServiceUnavailable,
+    Stalled,
     UnexpectedReply,
     UnknownWord,
 )
@@ -31,8 +33,10 @@ from airflow_provider_docstatus.verdict import (
     PATIENCE,
     TIMED_OUT,
     Ending,
+    ExecutionTimedOut,
     Wait,
     WaitTimedOut,
+    epoch,
     error_of,
     errors_for_airflow,
     for_airflow,
@@ -147,6 +151,98 @@ def test_garbage_for_too_long_says_for_how_long():
     assert ending.text == "Unsiloed calls j-1 'archived'. No sound reply for 700 s."
 
 
+# -- a stall -----------------------------------------------------------------------------------------------------
+
+LATER = "1970-01-12T13:55:00+00:00"  # START + 500 s
+EARLIER = "1970-01-12T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("heard", "outcomes"),
+    [
+        ([(0, RUNNING), (299, RUNNING), (300, RUNNING)], [None, None, "stalled"]),
+        ([(0, RUNNING), (299, replace(RUNNING, word="QUEUED")), (598, replace(RUNNING, word="QUEUED"))], [None] * 3),
+        (
+            [(0, RUNNING), (299, replace(RUNNING, counters={"done": 1})), (598, replace(RUNNING, counters={"done": 1}))],
+            [None] * 3,
+        ),
+        ([(0, RUNNING), (299, replace(RUNNING, updated_at=LATER)), (598, replace(RUNNING, updated_at=LATER))], [None] * 3),
+        ([(0, RUNNING), (9, replace(RUNNING, details={"progress": 1})), (301, RUNNING)], [None, None, "stalled"]),
+        ([(400, RUNNING), (699, RUNNING), (700, RUNNING)], [None, None, "stalled"]),
+        ([(400, replace(RUNNING, updated_at=EARLIER))], ["stalled"]),
+        ([(700, replace(RUNNING, updated_at=LATER)), (800, replace(RUNNING, updated_at=LATER))], [None, "stalled"]),
+        ([(100, replace(RUNNING, updated_at=LATER)), (399, replace(RUNNING, updated_at=LATER))], [None] * 2),
+        ([(0, RUNNING), (10, DOWN), (900, DOWN), (901, RUNNING), (1200, RUNNING), (1201, RUNNING)], [None] * 5 + ["stalled"]),
+        ([(0, RUNNING), (10, GARBAGE), (500, RUNNING), (799, RUNNING), (800, RUNNING)], [None] * 4 + ["stalled"]),
+        ([(0, DOWN), (500, RUNNING), (799, RUNNING), (800, RUNNING)], [None] * 3 + ["stalled"]),
+        ([(0, RUNNING), (300, status(State.FAILED))], [None, "failed"]),
+    ],
+    ids=[
+        "no change",
+        "word",
+        "counters",
+        "updated_at",
+        "a detail is no change",
+        "first heard late",
+        "by the vendor's time: since the start of the try",
+        "by the vendor's time: since then",
+        "the vendor's clock is ahead",
+        "an outage does not count",
+        "nor does garbage",
+        "nor does an outage at the start",
+        "an end is an end",
+    ],
+)
+def test_a_wait_without_a_change_stalls(heard, outcomes):
+    assert hear(wait(stalled_after=300), *heard) == outcomes
+
+
+def test_nothing_stalls_unless_asked_for():
+    assert hear(wait(), (0, RUNNING), (TIMEOUT - 1, RUNNING)) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("now", "outcomes"),
+    [(RUNNING, [None, "stalled"]), (replace(RUNNING, word="QUEUED"), [None, None])],
+    ids=["the same", "another"],
+)
+def test_the_clock_of_a_stall_goes_on_in_another_process_if_nothing_changed_meanwhile(now, outcomes):
+    worker = wait(stalled_after=300)
+    assert hear(worker, (0, DOWN), (50, RUNNING), (60, RUNNING)) == [None] * 3
+    triggerer = wait(stalled_after=300, seen=json.loads(json.dumps(worker.last_seen)))
+    assert hear(triggerer, (349, now), (350, now)) == outcomes
+
+
+def test_an_outage_that_another_process_sat_out_does_not_count():
+    worker = wait(stalled_after=300)
+    hear(worker, (0, RUNNING), (10, DOWN), (110, RUNNING))
+    triggerer = wait(stalled_after=300, seen=worker.last_seen)
+    assert hear(triggerer, (409, RUNNING), (410, RUNNING)) == [None, "stalled"]
+
+
+def test_who_has_heard_nothing_has_nothing_to_hand_over():
+    one = wait(stalled_after=300)
+    hear(one, (0, DOWN))
+    assert one.last_seen is None
+
+
+def test_a_stall_says_what_stands_still_and_that_nothing_was_touched():
+    one = wait(stalled_after=300)
+    ending = [one.hear(replace(RUNNING, counters={"done": 1, "total": 3}), START + after) for after in (0, 400)][-1]
+    assert ending is not None
+    assert ending.text == (
+        "Unsiloed j-1 has stalled: still running ('PROCESSING') [done 1, total 3], unchanged for 400 s. "
+        "The job at Unsiloed was left alone."
+    )
+
+
+# -- gone --------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_vendor_says_is_gone_has_expired_at_once():
+    assert hear(wait(), (0, NotFound("Unsiloed answered 410.", is_gone=True))) == ["expired"]
+
+
 # -- the text of a time-out --------------------------------------------------------------------------------------
 
 
@@ -188,6 +284,10 @@ ENDINGS = [
     Ending(outcome="succeeded", service="unsiloed", id="j-1", status=status(State.SUCCEEDED)),
     Ending(outcome="partial", service="unsiloed", id="j-1", status=status(State.PARTIAL, children=(status(State.FAILED),))),
     Ending(outcome="not_found", service="unsiloed", id="j-1", text="gone"),
+    Ending(outcome="expired", service="unsiloed", id="j-1", text="gone"),
+    Ending(outcome="expired", service="unsiloed", id="j-1", status=RUNNING, text="gone"),
+    Ending(outcome="expired", service="unsiloed", id="j-1", status=status(State.EXPIRED)),
+    Ending(outcome="stalled", service="unsiloed", id="j-1", status=RUNNING, text="stuck"),
     Ending(outcome=TIMED_OUT, service="unsiloed", id="j-1", status=RUNNING, text="late"),
 ]
 
@@ -219,6 +319,7 @@ GOOD = ENDINGS[0].to_event()
         ({**GOOD, "outcome": None}, "unknown outcome"),
         ({**GOOD, "status": None}, "says succeeded but holds no such status"),
         ({**GOOD, "status": ENDINGS[1].to_event()["status"]}, "says succeeded but holds no such status"),
+        ({**GOOD, "outcome": "expired"}, "says expired but holds no such status"),
         ({**GOOD, "status": {}}, "cannot be read (KeyError)"),
         ({**GOOD, "status": 7}, "cannot be read (TypeError)"),
         ({**GOOD, "status": {**GOOD["status"], "state": "archived"}}, "cannot be read (ValueError)"),
@@ -296,6 +397,8 @@ def test_a_failure_with_many_reasons_is_cut():
     ("outcome", "kind", "for_good"),
     [
         ("not_found", NotFound, True),
+        ("expired", Expired, True),
+        ("stalled", Stalled, True),
         ("key_rejected", KeyRejected, True),
         ("quota", QuotaExhausted, True),
         ("rejected", RequestRejected, True),
@@ -326,16 +429,34 @@ def test_success_without_a_status_is_a_bug_of_ours():
         settle(Ending(outcome="succeeded", service="unsiloed", id="j-1"))
 
 
-def test_a_time_out_is_airflows_own():
-    assert issubclass(WaitTimedOut, AirflowSensorTimeout)
-    assert issubclass(WaitTimedOut, DocStatusError)
-    assert not issubclass(WaitTimedOut, AirflowFailException)
+@pytest.mark.parametrize(("ours", "airflows"), [(WaitTimedOut, AirflowSensorTimeout), (ExecutionTimedOut, AirflowTaskTimeout)])
+def test_a_time_out_is_airflows_own(ours, airflows):
+    assert issubclass(ours, airflows)
+    assert issubclass(ours, DocStatusError)
+    assert not issubclass(ours, AirflowFailException)
+
+
+def test_which_time_out_it_was_is_said_by_who_set_it():
+    with pytest.raises(ExecutionTimedOut, match="late"):
+        settle(Ending(outcome=TIMED_OUT, service="unsiloed", id="j-1", text="late"), overdue=ExecutionTimedOut)
+
+
+def test_what_the_vendor_calls_expired_is_the_same_error():
+    with pytest.raises(Expired, match=r"ended expired \('EXPIRED'\)") as caught:
+        settle(Ending(outcome="expired", service="unsiloed", id="j-1", status=status(State.EXPIRED)))
+    assert isinstance(caught.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("time", [None, "", "yesterday", 7, []], ids=str)
+def test_what_is_no_time_is_none(time):
+    assert epoch(time) is None
 
 
 # -- joined with Airflow -----------------------------------------------------------------------------------------
 
 FOR_GOOD = [
     DocumentFailed,
+    Expired,
     KeyRejected,
     NoData,
     NoSuchRoute,
@@ -344,6 +465,7 @@ FOR_GOOD = [
     QuotaExhausted,
     RequestRejected,
     ResultTooLarge,
+    Stalled,
 ]
 
 

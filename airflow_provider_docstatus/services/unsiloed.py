@@ -174,6 +174,7 @@ UNSILOED = ServiceDescription(
     least_poll_interval=2.0,
     grace=15.0,
     retention="jobs and results are kept for 7 days",
+    keeps_for=7 * 86_400.0,  # jobs/results page; expires_in of a parse job may shorten it
     # Only for the generic route: in its words there is no "review", so it must not answer for extract.
     many=ManyRoute(
         route="job",

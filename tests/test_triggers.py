@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import math
 import time
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_docstatus.exceptions import DocumentFailed
+from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.triggers import DocStatusTrigger
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 
 TEXT = st.sampled_from(["", "None", "ä", "2026-11-22"])
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+#: What each earlier release wrote: the arguments of its triggers and their events.
+EARLIER = json.loads((Path(__file__).parent / "earlier" / "0.1.0.json").read_text())
 JSON = PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(TEXT, PLAIN, max_size=2)
 
 
@@ -98,9 +105,23 @@ def test_no_arguments_make_the_constructor_raise(kwargs: dict[str, Any]) -> None
     assert DocStatusTrigger(**kwargs).serialize()[1].keys() >= kwargs.keys()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from([*inspect.signature(DocStatusTrigger).parameters, "self", "task", "log"]), JSON))
+def test_no_arguments_of_any_type_or_name_make_the_constructor_raise(kwargs: dict[str, Any]) -> None:
+    DocStatusTrigger(**kwargs)
+
+
 @pytest.mark.parametrize(
     "newer",
-    [{"version": 999}, {"version": "2"}, {"version": None}, {"cunning": True}, {"service": "tomorrows"}],
+    [
+        {"version": 999},
+        {"version": "2"},
+        {"version": None},
+        {"cunning": True},
+        {"service": "tomorrows"},
+        {"service": ["aitronos"]},
+        {"self": 1},
+    ],
     ids=str,
 )
 async def test_arguments_of_a_newer_package_end_with_the_advice_to_upgrade(
@@ -114,12 +135,93 @@ async def test_arguments_of_a_newer_package_end_with_the_advice_to_upgrade(
     assert len(vendors.requests) == asked
 
 
+@pytest.mark.parametrize("name", EARLIER)
+async def test_what_an_earlier_release_wrote_is_waited_for(vendors: StandInVendors, name: str) -> None:
+    kwargs = EARLIER[name]["kwargs"]
+    for one in kwargs["ids"] or [kwargs["id"]]:
+        kind = {"extract": "extract", "document": "document"}.get(kwargs["route"], "")
+        vendors.add_job(kwargs["service"], kind, job_id=one, ends="failed" if "failed" in name else "completed")
+    now = time.time()
+    event = await event_of(DocStatusTrigger(**kwargs | {"asked_at": 0.0, "started_at": now, "deadline": now + 60}))
+    written = EARLIER[name]["event"]
+    assert event.keys() == written.keys()
+    assert event.get("outcome") == written.get("outcome")
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_what_an_earlier_release_reported_is_judged(name: str) -> None:
+    kwargs, event, ti = EARLIER[name]["kwargs"], EARLIER[name]["event"], FakeTaskInstance()
+    parameter = "document_id" if kwargs["route"] == "document" else "job_id"
+    ids = {parameter: kwargs["ids"] or kwargs["id"]}
+    sensor = DocStatusSensor(task_id="gate", conn_id=kwargs["conn_id"], **ids, wait_for=1, deferrable=True)
+    with pytest.raises(DocumentFailed) if "failed" in name else nullcontext():
+        sensor.resume_execution("execute_complete", {"event": event}, {"ti": ti})
+    assert ti.xcoms[XCOM_KEY]["service"] == kwargs["service"]
+
+
+@pytest.mark.parametrize(("stalled_after", "is_refused"), [(None, False), (60, True)])
+def test_a_triggerer_of_the_first_release_takes_only_what_it_fully_understands(
+    vendors: StandInVendors, stalled_after: float | None, is_refused: bool
+) -> None:
+    """It knows the arguments of its own time, and refuses a wait that has any other."""
+    job_id = vendors.add_job("aitronos", seconds=math.inf)
+    sensor = DocStatusSensor(
+        task_id="gate", conn_id="aitronos_default", job_id=job_id, deferrable=True, watch_on_worker=0, stalled_after=stalled_after
+    )
+    known = EARLIER["one job"]["kwargs"].keys()
+    assert bool(deferral_of(sensor).trigger.serialize()[1].keys() - known) is is_refused
+
+
 async def test_an_older_row_without_later_arguments_still_works(vendors: StandInVendors) -> None:
     """What the first release wrote: the names that were there then."""
     job_id, now = vendors.add_job("aitronos"), time.time()
     kwargs = {"version": 1, "conn_id": "aitronos_default", "service": "aitronos", "route": "job", "id": job_id}
     times = {"asked_at": now, "started_at": now, "deadline": now + 60, "grace": 15.0, "shortest": 0.0}
     assert Ending.from_event(await event_of(DocStatusTrigger(**kwargs, **times))).outcome == "succeeded"
+
+
+# -- stalling --------------------------------------------------------------------------------------------------
+
+
+def stalling(vendors: StandInVendors, is_list: bool) -> DocStatusTrigger:
+    """Return the trigger of a wait that has seen its job on the worker, and gives it a minute."""
+    job_id = vendors.add_job("aitronos", seconds=math.inf)
+    ids = [job_id] if is_list else job_id
+    sensor = DocStatusSensor(
+        task_id="gate", conn_id="aitronos_default", job_id=ids, deferrable=True, watch_on_worker=0, stalled_after=60
+    )
+    return deferral_of(sensor).trigger
+
+
+def aged(trigger: DocStatusTrigger, seconds: float) -> DocStatusTrigger:
+    """Return a trigger as it starts anew so many seconds later."""
+    kwargs = json.loads(json.dumps(trigger.serialize()[1]))
+    for name in ("asked_at", "started_at", "deadline"):
+        kwargs[name] -= seconds
+    for seen in kwargs["stall"]["seen"].values():
+        seen[1] -= seconds
+    return DocStatusTrigger(**kwargs)
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+async def test_a_trigger_that_starts_anew_and_sees_the_same_goes_on_with_the_clock(
+    vendors: StandInVendors, is_list: bool
+) -> None:
+    event = await event_of(aged(stalling(vendors, is_list), 61))
+    assert event["states"] == "l" if is_list else event["outcome"] == "stalled"
+    assert "unchanged for 61 s" in json.dumps(event)
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+@pytest.mark.parametrize("change", ["another word", "too early"])
+async def test_a_trigger_that_starts_anew_is_never_too_early(vendors: StandInVendors, is_list: bool, change: str) -> None:
+    trigger = stalling(vendors, is_list)
+    if change == "another word":
+        vendors.jobs[trigger.id or trigger.ids[0]].word = "pending"
+    waiting = asyncio.ensure_future(event_of(aged(trigger, 600 if change == "another word" else 59)))
+    done, _ = await asyncio.wait([waiting], timeout=0.1)
+    waiting.cancel()
+    assert not done
 
 
 # -- waiting ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
-from airflow_provider_docstatus.verdict import Ending, ExecutionTimedOut, Wait, WaitTimedOut, epoch, settle
+from airflow_provider_docstatus.verdict import Ending, ExecutionTimedOut, Wait, WaitTimedOut, epoch, remembered, settle
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
@@ -307,10 +307,22 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
             context["ti"].xcom_push(key=XCOM_KEY, value=made)
             needed = needed_of(task.wait_for, len(ids))
             return settle_many(made, needed=needed, accept=task.accept, text=event.get("text"), overdue=overdue)
-    ending = _explained(Ending.from_event(event), date)
+    ending = Ending.from_event(event)
+    if ending.status is None and (shown := _shown(context)) is not None:
+        ending = remembered(ending, shown)
+    ending = _explained(ending, date)
     if ending.status is not None:
         context["ti"].xcom_push(key=XCOM_KEY, value=ending.status.to_dict())
     return settle(ending, task.accept, overdue=overdue)
+
+
+def _shown(context: Context) -> DocumentStatus | None:
+    """Return what :meth:`Gate.show` pushed before the deferral; a try that was not deferred has pushed nothing."""
+    ti = context["ti"]
+    try:
+        return DocumentStatus.from_dict(ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=ti.map_index))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _is_past_retention(service: object, since: float | None) -> bool:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +40,7 @@ EVENT_VERSION = 1
 PATIENCE = 600.0
 
 TIMED_OUT = "timed_out"
+NO_STATUS = "no status was heard"
 
 
 class WaitTimedOut(DocStatusError, AirflowSensorTimeout):
@@ -206,7 +207,7 @@ class Wait:
         """Return the ending of a wait whose time is up."""
         waited = f"{self.title} {self.id} was not finished {now - self.started_at:.0f} s after the start"
         if self.status is None:
-            state = "it never gave a status"
+            state = NO_STATUS
         else:
             state = f"last state {self.status.state} ({self.status.word!r}), unchanged for {self._unchanged(now):.0f} s"
         trouble = f"; last trouble: {str(self.trouble).rstrip('.')}" if self.trouble else ""
@@ -299,6 +300,12 @@ def settle(ending: Ending, accept: Collection[str] = (), *, overdue: type[DocSta
     if status.state is State.SUCCEEDED or status.state.value in accept:
         return status.to_dict()
     raise for_airflow(DocumentFailed(why_closed(status), **about))
+
+
+def remembered(ending: Ending, status: DocumentStatus) -> Ending:
+    """Return the ending of a wait that heard no status with the one that was known before it was deferred."""
+    known = f"last state {status.state} ({status.word!r}), before it was deferred"
+    return replace(ending, status=status, text=ending.text and ending.text.replace(NO_STATUS, known))
 
 
 def error_of(outcome: str) -> type[DocStatusError]:

@@ -53,6 +53,10 @@ class FakeTaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
 
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcoms.get(key)
+
     def get_first_reschedule_date(self, context: Any) -> datetime:
         return self.start_date
 
@@ -133,13 +137,14 @@ def run(operator: Any, ti: FakeTaskInstance | None = None) -> Any:
         return operator.resume_execution(deferred.method_name, {**(deferred.kwargs or {}), "event": event}, context)
 
 
-def run_rescheduled(make: Callable[[], Any], ti: FakeTaskInstance) -> Any:
+def run_rescheduled(make: Callable[[], Any], ti: FakeTaskInstance, context: Any = None) -> Any:
     """Execute a sensor as a new one after every reschedule."""
     until = time.time() + LONGEST
     while time.time() < until:
+        ti.xcoms.clear()  # as Airflow does whenever a task begins that was not deferred
         try:
-            return make().execute({"ti": ti})
-        except AirflowRescheduleException as later:  # noqa: PERF203 -- a reschedule is an exception
+            return make().execute(context or {"ti": ti})
+        except AirflowRescheduleException as later:
             pause = later.reschedule_date.timestamp() - time.time()
             assert pause < LONGEST
             time.sleep(max(0.0, pause))

@@ -249,7 +249,7 @@ def test_what_the_vendor_says_is_gone_has_expired_at_once():
 @pytest.mark.parametrize(
     ("heard", "known"),
     [
-        ([], "it never gave a status"),
+        ([], "no status was heard"),
         ([(10, RUNNING), (600, RUNNING)], "last state running ('PROCESSING'), unchanged for 3590 s"),
         (
             [(10, RUNNING), (600, DOWN)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 from airflow_provider_docstatus.endpoint import SETTINGS
@@ -31,7 +32,20 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"services": services_table, "settings": settings_table}
+def endings_table() -> str:
+    told = runpy.run_path(str(README.parent / "tests" / "endings.py"))
+    lines = ["| end | what happened | exception | task | `soft_fail` | `docstatus` |", "|---|---|---|---|---|---|"]
+    for name, end in told["ENDS"].items():
+        if not end.means:
+            continue
+        ours, *bases = end.raises or ("",)
+        airflows = [base for base in bases if base.endswith("Timeout")]
+        exception = f"`{ours}`" + "".join(f" (`{base}`)" for base in airflows) if ours else ""
+        lines.append(f"| {name} | {end.means} | {exception} | {end.state} | {end.soft} | `{end.xcom}` |")
+    return "\n".join([*lines, "", "Airflow's lines still differ in this:", *(f"- {text}" for text in told["DIFFERENCES"])])
+
+
+TABLES = {"services": services_table, "settings": settings_table, "endings": endings_table}
 
 
 def with_tables(text: str) -> str:

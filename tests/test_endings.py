@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -12,14 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.exceptions import TaskDeferred
+from airflow.models import taskinstance
 
 from airflow_provider_docstatus import gate, poller, triggers
-from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
-from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus._compat import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
+from airflow_provider_docstatus.exceptions import DocStatusError, Expired, KeyRejected, NotFound, RequestRejected, Stalled
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.verdict import ExecutionTimedOut, WaitTimedOut
 from tests.endings import DEFERRABLE, ENDS, FAILED, MIXED, POKE, RESCHEDULE, RETRY, SKIPPED, SUCCESS, End
 from tests.task_runs import (
     FakeTaskInstance,
@@ -27,6 +35,7 @@ from tests.task_runs import (
     hurry,
     no_reschedules_in_the_database,
     run_rescheduled,
+    started,
     travelled,
 )
 
@@ -37,7 +46,8 @@ FLAGS = (None, "soft_fail", "never_fail", "silent_fail")
 #: Seconds: when a wait is over, when it has stalled, and by how much each question makes time pass.
 TIMEOUT, STALLED_AFTER, STEP = 1000.0, 600.0, 700.0
 HTML = {"status": 200, "body": "<html>Please log in</html>", "content_type": "text/html"}
-LONG_AGO = datetime.now(timezone.utc) - timedelta(days=8)
+NOW = datetime.now(timezone.utc)
+LONG_AGO = NOW - timedelta(days=8)
 
 #: How a job ends that the vendor ended, as fields of the stand-in's job.
 JOBS: dict[str, dict[str, Any]] = {
@@ -243,8 +253,9 @@ def check_what_is_told(
         assert ("last state running ('processing')" if is_known else "no status was heard") in str(told)
 
 
-@pytest.mark.parametrize("mode", [POKE, DEFERRABLE])
-@pytest.mark.parametrize("name", [name for name, end in ENDS.items() if end.means])
+@pytest.mark.parametrize(
+    ("name", "mode"), [(name, mode) for name, end in ENDS.items() if end.means for mode in end.modes if mode != RESCHEDULE]
+)
 def test_the_operator_ends_as_the_sensor_does(server, clock, name, mode):
     end, ti = ENDS[name], FakeTaskInstance()
     clock.start(pace(name))
@@ -253,10 +264,8 @@ def test_the_operator_ends_as_the_sensor_does(server, clock, name, mode):
     if mode == DEFERRABLE:
         way = left_by_airflow(name, lambda: ExtractedDataOperator(**asks), ti)
         error = end_of(lambda: ExtractedDataOperator(**asks).resume_execution(*way, context_of(name, ti)))
-    elif mode in end.modes:
-        error = end_of(lambda: ExtractedDataOperator(**asks).execute(context_of(name, ti)))
     else:
-        return  # ends so in the triggerer alone
+        error = end_of(lambda: ExtractedDataOperator(**asks).execute(context_of(name, ti)))
     check(error, end, None)
     assert ti.xcoms[XCOM_KEY]["state"] == end.xcom
 
@@ -280,3 +289,232 @@ def test_a_list_of_mixed_ends_ends_as_the_table_says(server, clock, name, mode):
         accepted = {"succeeded", *mixed.asks.get("accept", ())}
         bad = {one for one, end in zip(ids, mixed.ends, strict=True) if end not in accepted}
         assert ti.xcoms[XCOM_KEY]["errors"].keys() == bad
+
+
+# -- what the table does not say --------------------------------------------------------------------------------
+
+
+def job_asked(mode: str, **asks: Any) -> dict[str, Any]:
+    """Return the arguments of a sensor for an Aitronos job, which does not say when it last changed."""
+    how = {"mode": mode} if mode != DEFERRABLE else {}
+    return {**asked(mode, ""), "conn_id": "aitronos_default", "operation": None, **how, **asks}
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_a_stall_is_refused_where_nobody_could_tell_it(server, is_list):
+    before, job_id = len(server.requests), server.add_job("aitronos", seconds=math.inf)
+    sensor = DocStatusSensor(**job_asked(RESCHEDULE, stalled_after=60, job_id=[job_id] if is_list else job_id))
+    with pytest.raises(RequestRejected, match="needs deferrable=True or mode='poke' here") as raised:
+        sensor.execute({"ti": FakeTaskInstance()})
+    assert isinstance(raised.value, AirflowFailException)
+    assert len(server.requests) == before
+
+
+@pytest.mark.parametrize("mode", [POKE, DEFERRABLE])
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_a_job_without_times_stalls_where_the_wait_remembers(server, clock, mode, is_list):
+    clock.start(STEP)
+    job_id = server.add_job("aitronos", seconds=math.inf)
+    asks, ti = (
+        job_asked(mode, stalled_after=STALLED_AFTER, job_id=[job_id] if is_list else job_id, timeout=9e9),
+        FakeTaskInstance(),
+    )
+    if mode == DEFERRABLE:
+        way = left_by_airflow("", lambda: DocStatusSensor(**asks), ti)
+        error = end_of(lambda: DocStatusSensor(**asks).resume_execution(*way, {"ti": ti}))
+    else:
+        error = end_of(lambda: DocStatusSensor(**asks).execute({"ti": ti}))
+    assert isinstance(error, Stalled)
+    assert "still running ('processing'), unchanged for" in str(error)
+
+
+def test_an_outage_is_no_stall(server, clock):
+    """A service that cannot be heard for longer than that, and the same word after it."""
+    clock.start(STEP)
+    job_id = server.add_job("aitronos")
+    server.answer_next(200, body={"job_id": job_id, "status": "processing"}, path=job_id)
+    server.answer_next(503, times=3, path=job_id)
+    server.answer_next(200, body={"job_id": job_id, "status": "processing"}, path=job_id)
+    asks = job_asked(POKE, stalled_after=STALLED_AFTER + STEP, job_id=job_id, timeout=9e9)
+    assert DocStatusSensor(**asks).execute({"ti": FakeTaskInstance()})["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("kind", [DocStatusSensor, ExtractedDataOperator])
+@pytest.mark.parametrize(
+    "asks", [{"grace": -1}, {"grace": "long"}, {"grace": True}, {"stalled_after": 0}, {"stalled_after": math.nan}]
+)
+def test_a_span_that_is_none_is_refused_when_the_dag_is_read(kind, asks):
+    with pytest.raises(ValueError, match=f"{next(iter(asks))} must be a timedelta or a number of seconds"):
+        kind(task_id="gate", conn_id="aitronos_default", job_id="x", **asks)
+
+
+@pytest.mark.parametrize(
+    ("grace", "is_found"),
+    [(None, True), (timedelta(hours=1), True), (3600, True), (0, False)],
+    ids=["the service's", "1 h", "3600 s", "none"],
+)
+@pytest.mark.parametrize("mode", [POKE, DEFERRABLE])
+def test_the_grace_for_an_id_that_is_not_known_yet_is_the_tasks_to_say(server, clock, mode, grace, is_found):
+    clock.start(10.0)
+    job_id = server.add_job("aitronos")
+    server.answer_next(404, body={}, times=2, path=job_id)
+    asks, ti = job_asked(mode, job_id=job_id, grace=grace), FakeTaskInstance()
+    if mode == DEFERRABLE and is_found:
+        way = left_by_airflow("", lambda: DocStatusSensor(**asks), ti)
+        error = end_of(lambda: DocStatusSensor(**asks).resume_execution(*way, {"ti": ti}))
+    else:
+        error = end_of(lambda: DocStatusSensor(**asks).execute({"ti": ti}))
+    assert (error is None) is is_found
+    assert is_found or isinstance(error, NotFound)
+
+
+@pytest.mark.parametrize(
+    ("service", "run", "created", "error"),
+    [
+        ("unsiloed", LONG_AGO, None, Expired),
+        ("unsiloed", NOW, None, NotFound),
+        ("unsiloed", None, None, NotFound),
+        ("unsiloed", NOW, LONG_AGO, Expired),
+        ("unsiloed", LONG_AGO, NOW, NotFound),
+        ("aitronos", LONG_AGO, None, NotFound),
+        ("neurolinker", LONG_AGO, None, NotFound),
+    ],
+    ids=[
+        "an old run",
+        "a run of today",
+        "no run",
+        "an old job",
+        "a young job in an old run",
+        "undocumented",
+        "billed, not deleted",
+    ],
+)
+def test_only_a_documented_retention_explains_an_unknown_id(server, service, run, created, error):
+    parameter, ti = "document_id" if service == "neurolinker" else "job_id", FakeTaskInstance()
+    operation = {"operation": "extract"} if service == "unsiloed" else {}
+    sensor = DocStatusSensor(
+        task_id="gate", conn_id=f"{service}_default", **{parameter: "gone"}, **operation, grace=0, poke_interval=0.005
+    )
+    if created:
+        body = {"job_id": "gone", "status": "processing", "created_at": created.isoformat()}
+        server.answer_next(200, body=body, path="gone")
+    with pytest.raises(error) as raised:
+        sensor.execute({"ti": ti, "dag_run": SimpleNamespace(run_after=run)})
+    assert ("soft_fail=True skips it" in str(raised.value)) is (error is Expired)
+    server.answer_truly()
+
+
+@contextmanager
+def airflows_time_out(seconds: float) -> Iterator[None]:
+    """Interrupt what takes longer, by the alarm with which Airflow enforces ``execution_timeout`` on a worker."""
+    try:
+        from airflow.sdk.execution_time.timeout import timeout
+    except ImportError:  # 2.11
+        from airflow.utils.timeout import timeout
+    with timeout(seconds):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("kind", "flag"), [(DocStatusSensor, None), (DocStatusSensor, "soft_fail"), (ExtractedDataOperator, None)]
+)
+@pytest.mark.parametrize("doing", ["asleep", "asking"])
+def test_airflows_alarm_ends_a_wait_on_a_worker_as_our_own_deadline_does(server, kind, doing, flag):
+    job_id, ti = server.add_job("aitronos", seconds=math.inf), FakeTaskInstance()
+    if doing == "asking":
+        server.answer_next(200, body={"job_id": job_id, "status": "processing"}, path=job_id)
+        server.answer_next(None, delay=0.2, path=job_id, times=math.inf)
+    asks = {"task_id": "gate", "conn_id": "aitronos_default", "job_id": job_id, "execution_timeout": timedelta(seconds=60)}
+    asks |= {"poke_interval": 0.005 if doing == "asking" else 60, **({flag: True} if flag else {})}
+    asks |= {"wait_for_completion": True} if kind is ExtractedDataOperator else {}
+    with airflows_time_out(0.05):
+        error = end_of(lambda: kind(**asks).execute({"ti": ti}))
+    assert fate(error) == (SKIPPED if flag else RETRY)
+    assert isinstance(error.__cause__ if flag else error, ExecutionTimedOut)
+    assert "last state running ('processing')" in str(error)
+    assert ti.xcoms[XCOM_KEY]["state"] == "running"
+    server.answer_truly()
+
+
+def test_airflows_alarm_ends_a_single_look_in_reschedule_mode_as_airflow_says(server):
+    job_id = server.add_job("aitronos", seconds=math.inf)
+    server.answer_next(None, delay=0.2, path=job_id)
+    asks = job_asked(RESCHEDULE, job_id=job_id, execution_timeout=timedelta(seconds=60))
+    with airflows_time_out(0.05):
+        error = end_of(lambda: DocStatusSensor(**asks).execute({"ti": FakeTaskInstance()}))
+    assert type(error) is AirflowTaskTimeout
+
+
+def test_airflows_alarm_in_the_first_look_ends_a_deferrable_wait_too(server):
+    job_id = server.add_job("aitronos", seconds=math.inf)
+    server.answer_next(None, delay=0.2, path=job_id)
+    asks = job_asked(DEFERRABLE, job_id=job_id, execution_timeout=timedelta(seconds=60))
+    with airflows_time_out(0.05):
+        error = end_of(lambda: DocStatusSensor(**asks).execute({"ti": FakeTaskInstance()}))
+    assert isinstance(error, ExecutionTimedOut)
+
+
+@pytest.mark.parametrize(
+    ("mode", "limits", "seconds"),
+    [
+        (DEFERRABLE, {"timeout": 600}, 600),
+        (DEFERRABLE, {"timeout": 600, "execution_timeout": timedelta(seconds=60)}, 60),
+        (DEFERRABLE, {"timeout": 60, "execution_timeout": timedelta(seconds=600)}, 60),
+        (RESCHEDULE, {"timeout": 600, "execution_timeout": timedelta(seconds=60)}, 600),
+    ],
+)
+def test_the_shorter_of_both_times_limits_a_wait(server, mode, limits, seconds):
+    ti = FakeTaskInstance()
+    sensor = DocStatusSensor(**job_asked(mode, job_id=server.add_job("aitronos"), **limits))
+    assert gate.Gate.open(sensor, {"ti": ti}).deadline == pytest.approx(ti.start_date.timestamp() + seconds)
+
+
+@pytest.mark.parametrize("flag", [None, "soft_fail", "never_fail"])
+def test_a_time_out_that_airflow_sees_first_is_told_as_ours(server, flag):
+    """Its clock of a poke starts with the process, ours with the try: here, later."""
+    job_id, ti = (
+        server.add_job("aitronos", seconds=math.inf),
+        FakeTaskInstance(start_date=datetime.now(timezone.utc) + timedelta(hours=1)),
+    )
+    asks = job_asked(POKE, job_id=job_id, timeout=0.02, **({flag: True} if flag else {}))
+    error = end_of(lambda: DocStatusSensor(**asks).execute({"ti": ti}))
+    assert fate(error) == (SKIPPED if flag else FAILED)
+    assert isinstance(error.__cause__ if flag else error, WaitTimedOut)
+    assert ti.xcoms[XCOM_KEY]["state"] == "running"
+
+
+def test_what_was_known_before_the_deferral_is_on_the_exception(server, clock):
+    request_id, ti = server.add_job("neurolinker", seconds=math.inf), FakeTaskInstance()
+    asks = job_asked(DEFERRABLE, conn_id="neurolinker_default", request_id=request_id)
+    server.answer_next(None, path=request_id)
+    server.answer_next(401, body={"detail": "Invalid key"}, path=request_id, times=math.inf)
+    way = left_by_airflow("", lambda: DocStatusSensor(**asks), ti)
+    error = end_of(lambda: DocStatusSensor(**asks).resume_execution(*way, {"ti": ti}))
+    assert isinstance(error, KeyRejected)
+    assert "Invalid key" in str(error)
+    assert (error.service, error.id, error.state) == ("neurolinker", request_id, "running")
+    assert error.link
+    assert error.link == ti.xcoms[XCOM_KEY]["link"]
+
+
+@pytest.mark.parametrize("shown", [None, "text", {}, {"state": "running"}], ids=str)
+def test_an_xcom_that_is_no_status_is_nothing_known(shown):
+    ti = FakeTaskInstance(xcoms={XCOM_KEY: shown})
+    event = {"version": 1, "outcome": "not_found", "service": "aitronos", "id": "j", "status": None, "text": "gone"}
+    sensor = DocStatusSensor(**job_asked(DEFERRABLE, job_id="j"))
+    with pytest.raises(NotFound, match="gone") as raised:
+        sensor.resume_execution("execute_complete", {"event": event}, {"ti": ti})
+    assert raised.value.state is None
+
+
+# -- where Airflow's lines differ -------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(taskinstance, "_execute_task"), reason="2.11 runs tasks here; the table holds on the other lines")
+@pytest.mark.parametrize("flag", [None, "soft_fail"])
+def test_2_11_fails_by_itself_what_it_resumes_after_execution_timeout(server, flag):
+    job_id, ti = server.add_job("aitronos"), started(seconds_ago=61)
+    asks = job_asked(DEFERRABLE, job_id=job_id, execution_timeout=timedelta(seconds=60), **({flag: True} if flag else {}))
+    ti.task, ti.next_method, ti.next_kwargs = DocStatusSensor(**asks), "execute_complete", {"event": None}
+    error = end_of(lambda: taskinstance._execute_task(ti, {"ti": ti}, ti.task))
+    assert type(error) is AirflowTaskTimeout

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout, BaseOperator, conf
-from airflow_provider_docstatus.exceptions import NoData, NotFinished, RequestRejected
+from airflow_provider_docstatus.exceptions import NoData, NotFinished, NotFound, RequestRejected
 from airflow_provider_docstatus.gate import (
     DEFAULT_TIMEOUT,
     DEFAULT_WATCH,
@@ -27,6 +27,7 @@ from airflow_provider_docstatus.verdict import Ending, errors_for_airflow
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
+    from airflow_provider_docstatus.description import Target
 
 
 class ExtractedDataOperator(BaseOperator):
@@ -178,7 +179,7 @@ class ExtractedDataOperator(BaseOperator):
             return self._fetch_many(name, value if isinstance(value, Mapping) else known or self._looked_at(context))
         hook = DocStatusHook(self.conn_id)
         target = hook.target(**ids, operation=self.operation)
-        status = DocumentStatus.from_dict(known) if known is not None else hook.get_target_status(target)
+        status = DocumentStatus.from_dict(known) if known is not None else self._status(context, hook, target)
         if known is None and status.state.is_final:
             ending = Ending(outcome=status.state.value, service=status.service, id=status.id, status=status)
             conclude(self, context, ending.to_event())
@@ -187,6 +188,15 @@ class ExtractedDataOperator(BaseOperator):
         )
         context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
+
+    def _status(self, context: Context, hook: DocStatusHook, target: Target) -> DocumentStatus:
+        """Ask for the status of an id that nobody waited for; what is unknown ends as in a wait."""
+        try:
+            return hook.get_target_status(target)
+        except NotFound as error:
+            outcome = State.EXPIRED.value if error.is_gone else "not_found"
+            conclude(self, context, Ending(outcome=outcome, service=hook.service.name, id=target.id, text=str(error)).to_event())
+            raise
 
     def _looked_at(self, context: Context) -> Mapping[str, Any]:
         """Return the manifest of a list that nobody waited for; all of it must have ended."""

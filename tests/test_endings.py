@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import signal
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +32,7 @@ from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.verdict import ExecutionTimedOut, WaitTimedOut
 from tests.endings import DEFERRABLE, ENDS, FAILED, MIXED, POKE, RESCHEDULE, RETRY, SKIPPED, SUCCESS, End
 from tests.task_runs import (
+    LONGEST,
     FakeTaskInstance,
     event_of,
     hurry,
@@ -404,30 +407,66 @@ def test_only_a_documented_retention_explains_an_unknown_id(server, service, run
     server.answer_truly()
 
 
+@pytest.mark.parametrize(
+    ("code", "run", "error"),
+    [(410, NOW, Expired), (404, LONG_AGO, Expired), (404, NOW, NotFound)],
+    ids=["410", "an old run", "404"],
+)
+def test_fetching_what_is_gone_ends_as_waiting_for_it_does(server, code, run, error):
+    operator = ExtractedDataOperator(task_id="extract", conn_id="unsiloed_default", operation="extract", job_id="gone")
+    server.answer_next(code, body={"detail": "Job not found"}, path="gone")
+    with pytest.raises(error, match="Job not found") as raised:
+        operator.execute({"ti": FakeTaskInstance(), "dag_run": SimpleNamespace(run_after=run)})
+    assert isinstance(raised.value, AirflowFailException)
+    server.answer_truly()
+
+
+def ring() -> None:
+    """Let the alarm go off with which Airflow enforces ``execution_timeout`` on a worker."""
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+
 @contextmanager
-def airflows_time_out(seconds: float) -> Iterator[None]:
-    """Interrupt what takes longer, by the alarm with which Airflow enforces ``execution_timeout`` on a worker."""
+def airflows_alarm(server: StandInVendors, at_question: float = math.inf) -> Iterator[None]:
+    """Set Airflow's alarm, and let it go off while so many questions have been asked."""
     try:
         from airflow.sdk.execution_time.timeout import timeout
     except ImportError:  # 2.11
         from airflow.utils.timeout import timeout
-    with timeout(seconds):
-        yield
+
+    asked_before, is_over = len(server.requests), threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.002):
+            if len(server.requests) >= asked_before + at_question:
+                ring()
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with timeout(LONGEST):
+            yield
+    finally:
+        is_over.set()
+        watcher.join()
 
 
 @pytest.mark.parametrize(
     ("kind", "flag"), [(DocStatusSensor, None), (DocStatusSensor, "soft_fail"), (ExtractedDataOperator, None)]
 )
 @pytest.mark.parametrize("doing", ["asleep", "asking"])
-def test_airflows_alarm_ends_a_wait_on_a_worker_as_our_own_deadline_does(server, kind, doing, flag):
+def test_airflows_alarm_ends_a_wait_on_a_worker_as_our_own_deadline_does(server, monkeypatch, kind, flag, doing):
     job_id, ti = server.add_job("aitronos", seconds=math.inf), FakeTaskInstance()
-    if doing == "asking":
-        server.answer_next(200, body={"job_id": job_id, "status": "processing"}, path=job_id)
-        server.answer_next(None, delay=0.2, path=job_id, times=math.inf)
+    if doing == "asleep":
+        monkeypatch.setattr(time, "sleep", lambda _: ring())
+    else:
+        server.answer_next(None, path=job_id)
+        server.answer_next(None, delay=1.0, path=job_id, times=math.inf)
     asks = {"task_id": "gate", "conn_id": "aitronos_default", "job_id": job_id, "execution_timeout": timedelta(seconds=60)}
-    asks |= {"poke_interval": 0.005 if doing == "asking" else 60, **({flag: True} if flag else {})}
+    asks |= {"poke_interval": 0.005, **({flag: True} if flag else {})}
     asks |= {"wait_for_completion": True} if kind is ExtractedDataOperator else {}
-    with airflows_time_out(0.05):
+    with airflows_alarm(server, at_question=math.inf if doing == "asleep" else 2):
         error = end_of(lambda: kind(**asks).execute({"ti": ti}))
     assert fate(error) == (SKIPPED if flag else RETRY)
     assert isinstance(error.__cause__ if flag else error, ExecutionTimedOut)
@@ -436,22 +475,14 @@ def test_airflows_alarm_ends_a_wait_on_a_worker_as_our_own_deadline_does(server,
     server.answer_truly()
 
 
-def test_airflows_alarm_ends_a_single_look_in_reschedule_mode_as_airflow_says(server):
+@pytest.mark.parametrize(("mode", "error"), [(RESCHEDULE, AirflowTaskTimeout), (DEFERRABLE, ExecutionTimedOut)])
+def test_airflows_alarm_in_a_look_ends_the_wait_but_in_reschedule_mode_that_look(server, mode, error):
     job_id = server.add_job("aitronos", seconds=math.inf)
-    server.answer_next(None, delay=0.2, path=job_id)
-    asks = job_asked(RESCHEDULE, job_id=job_id, execution_timeout=timedelta(seconds=60))
-    with airflows_time_out(0.05):
-        error = end_of(lambda: DocStatusSensor(**asks).execute({"ti": FakeTaskInstance()}))
-    assert type(error) is AirflowTaskTimeout
-
-
-def test_airflows_alarm_in_the_first_look_ends_a_deferrable_wait_too(server):
-    job_id = server.add_job("aitronos", seconds=math.inf)
-    server.answer_next(None, delay=0.2, path=job_id)
-    asks = job_asked(DEFERRABLE, job_id=job_id, execution_timeout=timedelta(seconds=60))
-    with airflows_time_out(0.05):
-        error = end_of(lambda: DocStatusSensor(**asks).execute({"ti": FakeTaskInstance()}))
-    assert isinstance(error, ExecutionTimedOut)
+    server.answer_next(None, delay=1.0, path=job_id)
+    asks = job_asked(mode, job_id=job_id, execution_timeout=timedelta(seconds=60))
+    with airflows_alarm(server, at_question=1):
+        assert type(end_of(lambda: DocStatusSensor(**asks).execute({"ti": FakeTaskInstance()}))) is error
+    server.answer_truly()
 
 
 @pytest.mark.parametrize(
@@ -466,7 +497,7 @@ def test_airflows_alarm_in_the_first_look_ends_a_deferrable_wait_too(server):
 def test_the_shorter_of_both_times_limits_a_wait(server, mode, limits, seconds):
     ti = FakeTaskInstance()
     sensor = DocStatusSensor(**job_asked(mode, job_id=server.add_job("aitronos"), **limits))
-    assert gate.Gate.open(sensor, {"ti": ti}).deadline == pytest.approx(ti.start_date.timestamp() + seconds)
+    assert gate.Gate.open(sensor, {"ti": ti}).deadline - ti.start_date.timestamp() == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("flag", [None, "soft_fail", "never_fail"])

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import pytest
 from airflow.exceptions import TaskDeferred
@@ -24,12 +25,22 @@ from airflow_provider_docstatus._compat import (
     AirflowSkipException,
     AirflowTaskTimeout,
 )
-from airflow_provider_docstatus.exceptions import DocStatusError, Expired, KeyRejected, NotFound, RequestRejected, Stalled
+from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
+    DocumentFailed,
+    Expired,
+    KeyRejected,
+    NotFound,
+    QuotaExhausted,
+    RequestRejected,
+    Stalled,
+    UnexpectedReply,
+)
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
-from airflow_provider_docstatus.verdict import ExecutionTimedOut, WaitTimedOut
+from airflow_provider_docstatus.verdict import ExecutionTimedOut, WaitTimedOut, for_airflow
 from tests.endings import DEFERRABLE, ENDS, FAILED, MIXED, POKE, RESCHEDULE, RETRY, SKIPPED, SUCCESS, End
 from tests.task_runs import (
     LONGEST,
@@ -549,3 +560,36 @@ def test_2_11_fails_by_itself_what_it_resumes_after_execution_timeout(server, fl
     ti.task, ti.next_method, ti.next_kwargs = DocStatusSensor(**asks), "execute_complete", {"event": None}
     error = end_of(lambda: taskinstance._execute_task(ti, {"ti": ti}, ti.task))
     assert type(error) is AirflowTaskTimeout
+
+
+ENDED_WITH = [
+    ExecutionTimedOut("x"),
+    WaitTimedOut("x"),
+    UnexpectedReply("x"),
+    AirflowSkipException("x"),
+    *(
+        for_airflow(one("x"))
+        for one in (DocumentFailed, Expired, Stalled, NotFound, KeyRejected, QuotaExhausted, RequestRejected)
+    ),
+]
+
+
+@pytest.mark.parametrize("error", ENDED_WITH, ids=lambda error: type(error).__name__)
+def test_airflows_own_runner_gives_the_state_that_is_stated_here(monkeypatch, error):
+    runner = pytest.importorskip("airflow.sdk.execution_time.task_runner", reason="2.11 needs its database for that")
+
+    def fail(*_args, **_kwargs):
+        raise error
+
+    ti = MagicMock(stats_tags={"dag_id": "dag", "task_id": "gate"}, rendered_map_index=None)
+    ti._ti_context_from_server = SimpleNamespace(xcom_keys_to_clear=[], should_retry=True, next_method=None)
+    monkeypatch.setattr(runner, "_execute_task", fail)
+    for name in ("_prepare", "_render_map_index", "_evaluate_retry_policy"):  # the last two are of some lines only
+        monkeypatch.setattr(runner, name, lambda *_args, **_kwargs: None, raising=False)
+    monkeypatch.setattr(runner, "SUPERVISOR_COMMS", MagicMock(), raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        state, *_ = runner.run(ti, {"ti": ti}, MagicMock())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert state.value.replace("_", " ") == fate(error)

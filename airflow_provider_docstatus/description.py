@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
@@ -742,7 +742,7 @@ class ServiceDescription:
             raise NoSuchRoute(f"{self.title} has no {question.label} here ({answer.code}).", **about)
         what = f"{self.title} answered {question.label}" + (f" for {about['id']}" if about.get("id") else "")
         if 300 <= answer.code < 400:
-            place = urlsplit(answer.headers.get("location", "")).hostname or "elsewhere"
+            place = _place(answer).hostname or "elsewhere"
             raise UnexpectedReply(
                 f"{what} with a redirect ({answer.code}) to {place}; redirects are not followed, the key goes to one host. "
                 "Put the final host into the connection.",
@@ -821,7 +821,7 @@ class ServiceDescription:
         if not others or not question.path.startswith(prefix):
             return None
         if 300 <= answer.code < 400:
-            place, base = urlsplit(answer.headers.get("location", "")), urlsplit(base_url)
+            place, base = _place(answer), urlsplit(base_url)
             if place.netloc not in ("", base.netloc) or place.scheme not in ("", base.scheme):
                 return None
             path = place.path.removeprefix(base.path)
@@ -859,6 +859,14 @@ def _chunks(ids: list[str], longest: int) -> Iterator[list[str]]:
         length += size
     if chunk:
         yield chunk
+
+
+def _place(answer: Answer) -> SplitResult:
+    """Return where a redirect leads: nowhere if that is no URL."""
+    try:
+        return urlsplit(answer.headers.get("location", ""))
+    except ValueError:
+        return urlsplit("")
 
 
 def _taken(body: Mapping[str, Any], take: str) -> Any:

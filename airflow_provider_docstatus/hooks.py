@@ -467,6 +467,15 @@ class HostSession(requests.Session):
         except (requests.exceptions.RequestException, OSError) as error:
             raise ServiceUnavailable(endpoint.no_answer(question, error), service=endpoint.service.name) from None
 
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return where a redirect leads; None if that is no URL. requests looks even where it is not to follow."""
+        try:
+            place = super().get_redirect_target(resp)
+            _ = urlsplit(place or "").port
+        except ValueError:
+            return None
+        return place
+
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Take the key off a request that a redirect sends to another host; on ours, keep .netrc from replacing it."""
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # has no stub

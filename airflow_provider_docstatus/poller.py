@@ -63,6 +63,8 @@ STALE = 600.0
 FAILURE_HOLDS = 5.0
 #: Parents in a row that told of no other id, after which an id's parent is no longer asked at once.
 MOST_BARREN = 3
+#: Questions for several in a row that leave an id out, after which it is asked alone.
+MOST_MISSED = 3
 _PIECE = 64 * 1024
 
 Observation = DocumentStatus | DocStatusError
@@ -152,6 +154,7 @@ class _Asked:
     target: Target
     parent: Target | None = None
     is_alone: bool = False
+    missed: int = 0
     due: float = math.inf
     turn: int = 1
     listeners: list[Listener] = field(default_factory=list)
@@ -398,12 +401,19 @@ class Poller:
         for asked in told:
             self._tell(asked, observations[asked.target], now)
         for asked in group:
-            if asked.target not in observations:  # the question for several does not know it: it is asked alone
-                asked.is_alone = True
-                self._plan(asked, now)
+            if asked.target not in observations:
+                self._miss(asked, now)
+
+    def _miss(self, asked: _Asked, now: float) -> None:
+        """Plan an id that a question for several left out: one answer may be broken, after some in a row it is asked alone."""
+        asked.missed += 1
+        asked.is_alone = asked.missed >= MOST_MISSED or any(now >= listener.deadline for listener in asked.listeners)
+        if asked.listeners:
+            self._plan(asked, now if asked.is_alone else min(one.next_due(now, asked.turn) for one in asked.listeners))
 
     def _tell(self, asked: _Asked, observation: Observation, now: float) -> None:
         asked.turn += 1
+        asked.missed = 0
         for listener in list(asked.listeners):
             if listener.tell(asked.target, observation, now):
                 self._leave(asked, listener)
@@ -443,6 +453,8 @@ class Poller:
             if self._answers_together:
                 log.info("%s Asking for each id alone.", missing)
             self._answers_together = False
+            for member in group:
+                member.missed = MOST_MISSED  # no better answer to hope for
             return {}
         return {Target(route=asked.target.route, id=one): status for one, status in found.items()}
 

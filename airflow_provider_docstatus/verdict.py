@@ -36,7 +36,7 @@ from airflow_provider_docstatus.reply import one_line
 from airflow_provider_docstatus.status import DocumentStatus, State
 
 EVENT_VERSION = 1
-#: Seconds without one sound reply after which a wait ends: HTML, broken JSON, unknown words.
+#: Seconds without one sound reply after which a wait ends: HTML, broken JSON, unknown words; one alone never does.
 PATIENCE = 600.0
 
 TIMED_OUT = "timed_out"
@@ -179,6 +179,7 @@ class Wait:
     trouble: DocStatusError | None = None
     sound_at: float | None = None
     silent_since: float | None = None
+    unsound: int = 0
     changed_at: float | None = None
     unheard: float = 0.0
 
@@ -229,7 +230,7 @@ class Wait:
             self.changed_at = self._since(status, now)
         elif _said(self.status) != _said(status):
             self.changed_at, self.unheard = now, 0.0
-        self.status, self.trouble, self.sound_at = status, None, now
+        self.status, self.trouble, self.sound_at, self.unsound = status, None, now, 0
 
     def _since(self, status: DocumentStatus, now: float) -> float:
         """Return since when a status stands that is the first this process hears."""
@@ -260,7 +261,8 @@ class Wait:
         if isinstance(error, UnexpectedReply):
             # The clock starts with the first reply this process hears: what came before may have been sound.
             self.sound_at = now if self.sound_at is None else self.sound_at
-            is_long = self.remembers and now >= self.sound_at + PATIENCE
+            self.unsound += 1  # with long pauses the last sound reply may be ten minutes old
+            is_long = self.remembers and self.unsound > 1 and now >= self.sound_at + PATIENCE
             return self._end("unexpected", f"{error} No sound reply for {now - self.sound_at:.0f} s.") if is_long else None
         for outcome in ("key_rejected", "quota", "rejected"):
             if isinstance(error, _ERRORS[outcome]):

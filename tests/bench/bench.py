@@ -189,12 +189,12 @@ SECTIONS = (
 
 
 @contextmanager
-def vendors() -> Iterator[tuple[int, int, str]]:
+def vendors(module: str = "tests.bench.vendors") -> Iterator[tuple[int, int, str]]:
     """Serve the vendors from a process of its own; yield its two ports and the file of the certificate to trust."""
     with tempfile.TemporaryDirectory(prefix="docstatus-bench-") as folder:
         certificate, key = _certificate(Path(folder))
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.vendors", certificate, key],
+            [sys.executable, "-m", module, certificate, key],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -230,7 +230,7 @@ def _certificate(folder: Path) -> tuple[str, str]:
     return str(files[0]), str(files[1])
 
 
-def measure(contender: str, run: Run, certificate: str, home: str) -> Result:
+def measure(contender: str, run: Run, certificate: str, home: str, module: str = "tests.bench.contender") -> Result:
     """Run a contender in a fresh process; return what it measured."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith("AIRFLOW") and "proxy" not in name.lower()}
     environment = {
@@ -244,7 +244,7 @@ def measure(contender: str, run: Run, certificate: str, home: str) -> Result:
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.contender", contender],
+        [sys.executable, "-m", module, contender],
         cwd=ROOT,
         env=environment,
         input=json.dumps(asdict(run)),

@@ -8,6 +8,7 @@ learned. The hook and the poller each drive the same talks; they differ in the l
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import SplitResult, quote, urlsplit
@@ -390,8 +391,9 @@ class ServiceDescription:
         for item in items:
             asked = str(first(item, route.ids))
             word = dig(item, "status")
-            if asked in ids and isinstance(word, str) and word.strip().lower() in self.words:  # the others are asked alone
-                found[asked] = self.read_body(Target(route=route_name, id=asked), item, question.label)
+            if asked in ids and isinstance(word, str) and word.strip().lower() in self.words:
+                with suppress(UnexpectedReply):  # what makes no sense is asked alone, as is what was left out
+                    found[asked] = self.read_body(Target(route=route_name, id=asked), item, question.label)
         return found
 
     def parent_of(self, status: DocumentStatus, route_name: str) -> Target | None:
@@ -832,7 +834,7 @@ class ServiceDescription:
 
 _TOO_MANY = 429
 _ASK_AGAIN_CODES = frozenset({408, 425, _TOO_MANY})
-_NO_ROUTE_CODES = frozenset({404, 405, 501})
+_NO_ROUTE_CODES = frozenset({404, 405, 410, 501})
 #: Where only /jobs/{id} exists, "status" is taken for an id, which may be refused as one.
 _NOT_THIS_ROUTE_CODES = _NO_ROUTE_CODES | {400, 422}
 _DOCUMENTS_AT_ONCE = 10

@@ -57,7 +57,7 @@ GRID = 0.25
 LINGER = 30.0
 #: Seconds after reading a connection in which a rejected key is not a reason to read it again.
 FRESH = 30.0
-#: Seconds after which a connection is read again, for what was edited in the UI.
+#: Seconds after which a connection is read again, for what was edited in the UI, and a missing route is looked for again.
 STALE = 600.0
 #: Seconds for which a failed look-up of the connection answers all who ask.
 FAILURE_HOLDS = 5.0
@@ -187,7 +187,7 @@ class Poller:
         self._task: asyncio.Task[None] | None = None
         self._line: _Line | None = None
         self._opening = asyncio.Lock()
-        self._answers_together = True
+        self._apart_until = 0.0
         self._prefix: str | None = None
         self._no_line: tuple[float, RequestRejected] | None = None
         self._learning = asyncio.Lock()
@@ -360,9 +360,9 @@ class Poller:
     def _can_ask_together(self, asked: _Asked) -> bool:
         if asked.parent is not None:
             return True
-        return (
-            self._answers_together and self._line is not None and self._line.endpoint.service.answers_together(asked.target.route)
-        )
+        if self._line is None or time.time() < self._apart_until:
+            return False
+        return self._line.endpoint.service.answers_together(asked.target.route)
 
     def _most_together(self, asked: _Asked) -> int:
         """Return how many more ids of this length fit one question."""
@@ -408,8 +408,9 @@ class Poller:
         """Plan an id that a question for several left out: one answer may be broken, after some in a row it is asked alone."""
         asked.missed += 1
         asked.is_alone = asked.missed >= MOST_MISSED or any(now >= listener.deadline for listener in asked.listeners)
+        is_now = asked.is_alone or not self._can_ask_together(asked)
         if asked.listeners:
-            self._plan(asked, now if asked.is_alone else min(one.next_due(now, asked.turn) for one in asked.listeners))
+            self._plan(asked, now if is_now else min(one.next_due(now, asked.turn) for one in asked.listeners))
 
     def _tell(self, asked: _Asked, observation: Observation, now: float) -> None:
         asked.turn += 1
@@ -450,11 +451,9 @@ class Poller:
             ids = [member.target.id for member in group]
             found = await line.talk(service.ask_together(asked.target.route, ids, line.prefix))
         except NoSuchRoute as missing:
-            if self._answers_together:
+            if self._apart_until == 0.0:
                 log.info("%s Asking for each id alone.", missing)
-            self._answers_together = False
-            for member in group:
-                member.missed = MOST_MISSED  # no better answer to hope for
+            self._apart_until = time.time() + STALE
             return {}
         return {Target(route=asked.target.route, id=one): status for one, status in found.items()}
 

@@ -254,8 +254,10 @@ class Wait:
     def _end_by(self, error: DocStatusError, now: float) -> Ending | None:
         """Return the ending for an error that waiting does not mend."""
         if isinstance(error, NotFound):
+            self.unsound += 1
             is_new = now < self.started_at + self.grace and self.status is None and not error.is_gone
-            return None if is_new else self._end(State.EXPIRED.value if error.is_gone else "not_found", str(error))
+            is_doubtful = self.status is not None and self.unsound == 1  # an id that was known is gone the second time
+            return None if is_new or is_doubtful else self._end(State.EXPIRED.value if error.is_gone else "not_found", str(error))
         if isinstance(error, ServiceUnavailable):
             return None
         if isinstance(error, UnexpectedReply):

@@ -56,8 +56,8 @@ class DocStatusTrigger(BaseTrigger):
     :param shortest: seconds that pass at least before the event is sent: a scheduler may lose a task that comes back
         sooner (apache/airflow issues 66374, 71580, 72716).
     :param stall: after how many seconds without a change the wait ends (``after``), and what the worker saw of each id and
-        since when (``seen``); None for never. Left out of the arguments then, so that a triggerer of 0.1.0 takes the wait,
-        and refuses the one that it would not fully understand.
+        since when (``seen``); None for never. Left out of the arguments then: a triggerer that does not know this one goes on
+        taking waits without it, and refuses those with it instead of half understanding them.
     """
 
     def __init__(

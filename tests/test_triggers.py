@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 TEXT = st.sampled_from(["", "None", "ä", "2026-11-22"])
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
-#: What each earlier release wrote: the arguments of its triggers and their events.
-EARLIER = json.loads((Path(__file__).parent / "earlier" / "0.1.0.json").read_text())
+#: What the first form of this package wrote: the arguments of its triggers, and their events.
+EARLIER = json.loads((Path(__file__).parent / "earlier" / "first.json").read_text())
 JSON = PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(TEXT, PLAIN, max_size=2)
 
 
@@ -136,7 +136,7 @@ async def test_arguments_of_a_newer_package_end_with_the_advice_to_upgrade(
 
 
 @pytest.mark.parametrize("name", EARLIER)
-async def test_what_an_earlier_release_wrote_is_waited_for(vendors: StandInVendors, name: str) -> None:
+async def test_what_an_earlier_form_wrote_is_waited_for(vendors: StandInVendors, name: str) -> None:
     kwargs = EARLIER[name]["kwargs"]
     for one in kwargs["ids"] or [kwargs["id"]]:
         kind = {"extract": "extract", "document": "document"}.get(kwargs["route"], "")
@@ -149,7 +149,7 @@ async def test_what_an_earlier_release_wrote_is_waited_for(vendors: StandInVendo
 
 
 @pytest.mark.parametrize("name", EARLIER)
-def test_what_an_earlier_release_reported_is_judged(name: str) -> None:
+def test_what_an_earlier_form_reported_is_judged(name: str) -> None:
     kwargs, event, ti = EARLIER[name]["kwargs"], EARLIER[name]["event"], FakeTaskInstance()
     parameter = "document_id" if kwargs["route"] == "document" else "job_id"
     ids = {parameter: kwargs["ids"] or kwargs["id"]}
@@ -160,7 +160,7 @@ def test_what_an_earlier_release_reported_is_judged(name: str) -> None:
 
 
 @pytest.mark.parametrize(("stalled_after", "is_refused"), [(None, False), (60, True)])
-def test_a_triggerer_of_the_first_release_takes_only_what_it_fully_understands(
+def test_a_triggerer_of_the_first_form_takes_only_what_it_fully_understands(
     vendors: StandInVendors, stalled_after: float | None, is_refused: bool
 ) -> None:
     """It knows the arguments of its own time, and refuses a wait that has any other."""

@@ -39,7 +39,7 @@ INSTALLER_STAMP := $(if $(filter uv,$(INSTALLER)),$(UV_STAMP))
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: test test-all unit lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench faults simulation env-bench
+.PHONY: test test-all unit lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults simulation env-bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -89,6 +89,9 @@ bench: $(STAMP_bench)  ## us beside a bare loop and the triggers of dbt Cloud an
 
 faults: $(STAMP_bench)  ## 10,000 waits while three answers in ten are faults, beside the same on a good day: a quarter of an hour
 	@.venvs/bench/bin/python -m tests.bench.faults
+
+bench-airflow: $(STAMP_bench)  ## what waiting costs on a real Airflow 3.3, in 40 minutes; ONLY=waits,gates for some of it
+	@.venvs/bench/bin/python -m tests.bench.real $(if $(ONLY),--only $(ONLY))
 
 simulation: $(STAMP_bench)  ## days of waits on one key, counted call by call; draws tests/bench/simulation.svg
 	@.venvs/bench/bin/python -m tests.bench.simulation

@@ -1,4 +1,4 @@
-"""Fifty waits in the triggerer's own runner: Airflow's loop, cancelling and log context, without its database."""
+"""Waits in the triggerer's own runner, with Airflow's loop, cancelling and log context, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
+from airflow_provider_docstatus import poller
+from airflow_provider_docstatus._compat import BaseHook
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.triggers import DocStatusTrigger
 from airflow_provider_docstatus.verdict import Ending
-from tests.task_runs import hurry, trigger_for
+from tests.task_runs import event_of, hurry, trigger_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +54,7 @@ class Stalls:
             self.busiest = max(self.busiest, time.thread_time() - thread)
 
 
-async def on_airflow_3(triggers: dict[int, DocStatusTrigger]) -> tuple[Any, Stalls]:
+async def on_airflow_3(triggers: dict[int, DocStatusTrigger], *, cancelled: int | None) -> tuple[Any, Stalls]:
     """Run the loop of the triggerer's child process."""
     from airflow.executors import workloads
     from airflow.jobs.triggerer_job_runner import TriggerRunner
@@ -73,15 +76,15 @@ async def on_airflow_3(triggers: dict[int, DocStatusTrigger]) -> tuple[Any, Stal
     until = time.time() + 20
     while runner.triggers and time.time() < until:
         await runner.cleanup_finished_triggers()
-        if len(runner.events) == WAITS - 1:
-            runner.to_cancel.append(CANCELLED)
+        if cancelled is not None and len(runner.events) == len(triggers) - 1:
+            runner.to_cancel.append(cancelled)
             await runner.cancel_triggers()
         await asyncio.sleep(0.02)
     watching.cancel()
     return runner, stalls
 
 
-def on_airflow_2(triggers: dict[int, DocStatusTrigger]) -> tuple[Any, Stalls]:
+def on_airflow_2(triggers: dict[int, DocStatusTrigger], *, cancelled: int | None) -> tuple[Any, Stalls]:
     """Run the triggerer's thread; it watches its loop itself."""
     from airflow.jobs.triggerer_job_runner import TriggerRunner
 
@@ -96,8 +99,8 @@ def on_airflow_2(triggers: dict[int, DocStatusTrigger]) -> tuple[Any, Stalls]:
             runner.to_create.append((number, trigger))
         until = time.time() + 20
         while time.time() < until and (runner.to_create or runner.triggers or not runner.events):
-            if len(runner.events) == WAITS - 1 and not runner.to_cancel:
-                runner.to_cancel.append(CANCELLED)
+            if cancelled is not None and len(runner.events) == len(triggers) - 1 and not runner.to_cancel:
+                runner.to_cancel.append(cancelled)
             time.sleep(0.02)
     finally:
         runner.stop = True
@@ -107,12 +110,13 @@ def on_airflow_2(triggers: dict[int, DocStatusTrigger]) -> tuple[Any, Stalls]:
     return runner, stalls
 
 
-def run_triggers(triggers: dict[int, DocStatusTrigger]) -> tuple[Any, Stalls]:
+def run_triggers(triggers: dict[int, DocStatusTrigger], *, cancelled: int | None = None) -> tuple[Any, Stalls]:
+    """Run triggers to their end; the one to be cancelled is, as soon as it is the last."""
     try:
         import airflow.sdk  # noqa: F401 -- the question is whether it is there
     except ImportError:
-        return on_airflow_2(triggers)
-    return asyncio.run(on_airflow_3(triggers))
+        return on_airflow_2(triggers, cancelled=cancelled)
+    return asyncio.run(on_airflow_3(triggers, cancelled=cancelled))
 
 
 def trigger_of_context() -> Any:
@@ -139,7 +143,7 @@ def test_fifty_waits_in_the_triggerers_own_runner(monkeypatch: pytest.MonkeyPatc
             for number in range(WAITS)
         }
         triggers = {number: trigger_for("aitronos", "job", job_id, seconds=30) for number, job_id in jobs.items()}
-        runner, stalls = run_triggers(triggers)
+        runner, stalls = run_triggers(triggers, cancelled=CANCELLED)
 
     ended = {number: Ending.from_event(event.payload) for number, event, *_ in runner.events}
     assert ended.keys() == jobs.keys() - {CANCELLED}, "every event but that of the wait that was cancelled"
@@ -156,3 +160,70 @@ def test_fifty_waits_in_the_triggerers_own_runner(monkeypatch: pytest.MonkeyPatc
 
     assert stalls.busiest < 0.2, "seconds of work in one step of the event loop"
     assert stalls.longest < 1.0, "seconds that the event loop was held, on a machine that others use too"
+
+
+def count_look_ups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note each look-up of a connection."""
+    name = "aget_connection" if hasattr(BaseHook, "aget_connection") else "get_connection"
+    look_up, noted = getattr(BaseHook, name), []
+
+    def note_and_look_up(conn_id: str) -> Any:
+        noted.append(conn_id)
+        return look_up(conn_id)
+
+    monkeypatch.setattr(BaseHook, name, note_and_look_up)
+    return noted
+
+
+def test_a_thousand_waits_are_all_told_and_look_the_connection_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch, poll_interval=0.5)
+    monkeypatch.setattr(DocStatusTrigger, "log", Log(lambda: None), raising=False)
+    look_ups = count_look_ups(monkeypatch)
+    with StandInVendors() as vendors:
+        for name, value in vendors.environment().items():
+            monkeypatch.setenv(name, value)
+        jobs = {number: vendors.add_job("aitronos", seconds=0.5 * (number % 2)) for number in range(1000)}
+        runner, _ = run_triggers({number: trigger_for("aitronos", "job", one) for number, one in jobs.items()})
+    ended = {number: Ending.from_event(event.payload) for number, event, *_ in runner.events}
+    assert {number: (ending.id, ending.outcome) for number, ending in ended.items()} == {
+        number: (one, "succeeded") for number, one in jobs.items()
+    }
+    assert len(runner.events) == len(jobs), "one event each"
+    assert not runner.failed_triggers
+    assert look_ups == ["aitronos_default"]
+    assert vendors.connections_opened <= poller.MOST_AT_ONCE
+
+
+async def test_five_hundred_waits_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one that ends, nor one of a request or a list, nor one that is cancelled."""
+    hurry(monkeypatch)
+    monkeypatch.setattr(poller, "LINGER", 0.05)
+    with StandInVendors(job_seconds=0) as vendors:
+        for name, value in vendors.environment().items():
+            monkeypatch.setenv(name, value)
+        request = vendors.jobs[vendors.add_job("neurolinker", documents=100)]
+        ids = [vendors.add_job("aitronos") for _ in range(300)]
+        files, tables = psutil.Process().num_fds(), {}
+        ending = [
+            *(trigger_for("neurolinker", "document", one.job_id) for one in request.documents),
+            *(trigger_for("aitronos", "job", one) for one in ids[:250]),
+            trigger_for("aitronos", "job", "", ids=ids[250:], needed=50),
+        ]
+        endless = [trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=math.inf)) for _ in range(100)]
+        waiting = [asyncio.ensure_future(event_of(trigger)) for trigger in endless]
+        events = await asyncio.gather(*map(event_of, ending))
+        assert len(events) == len(ending)
+        for wait in waiting:
+            wait.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for one in poller._pollers[asyncio.get_running_loop()].values():
+            tables[one.conn_id] = (one._asked, one._families)
+        assert tables == {"neurolinker_default": ({}, {}), "aitronos_default": ({}, {})}
+        until = time.time() + 5
+        while time.time() < until and (len(asyncio.all_tasks()) > 1 or psutil.Process().num_fds() > files):  # noqa: ASYNC110 -- no event says it
+            await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert psutil.Process().num_fds() <= files, "open files"
+        assert [(one._heap, one._requests, one._line) for one in poller._pollers[asyncio.get_running_loop()].values()] == [
+            ([], set(), None)
+        ] * 2

@@ -203,7 +203,7 @@ async def test_five_hundred_waits_leave_nothing_behind(monkeypatch: pytest.Monke
             monkeypatch.setenv(name, value)
         request = vendors.jobs[vendors.add_job("neurolinker", documents=100)]
         ids = [vendors.add_job("aitronos") for _ in range(300)]
-        files, tables = psutil.Process().num_fds(), {}
+        files = psutil.Process().num_fds()
         ending = [
             *(trigger_for("neurolinker", "document", one.job_id) for one in request.documents),
             *(trigger_for("aitronos", "job", one) for one in ids[:250]),
@@ -216,14 +216,13 @@ async def test_five_hundred_waits_leave_nothing_behind(monkeypatch: pytest.Monke
         for wait in waiting:
             wait.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        for one in poller._pollers[asyncio.get_running_loop()].values():
-            tables[one.conn_id] = (one._asked, one._families)
-        assert tables == {"neurolinker_default": ({}, {}), "aitronos_default": ({}, {})}
+        pollers = list(poller._pollers[asyncio.get_running_loop()].values())
+        sessions = [one._line.session for one in pollers if one._line is not None]
+        assert [(one._asked, one._families) for one in pollers] == [({}, {})] * 2
         until = time.time() + 5
         while time.time() < until and (len(asyncio.all_tasks()) > 1 or psutil.Process().num_fds() > files):  # noqa: ASYNC110 -- no event says it
             await asyncio.sleep(0.01)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert psutil.Process().num_fds() <= files, "open files"
-        assert [(one._heap, one._requests, one._line) for one in poller._pollers[asyncio.get_running_loop()].values()] == [
-            ([], set(), None)
-        ] * 2
+        assert {session.closed for session in sessions} == {True}
+        assert [(one._heap, one._requests, one._line) for one in pollers] == [([], set(), None)] * 2

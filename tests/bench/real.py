@@ -186,8 +186,7 @@ def waits(only: Iterable[str] = VARIANTS) -> list[str]:
             rows.append(_one_of_the_waits(real, vendors, variant, idle))
             say(rows[-1])
     return [
-        f"**{DOCUMENTS} documents of {min(JOBS):.1f} to {max(JOBS):.1f} s, {SLOTS} worker slots**; "
-        f"idle: {idle:.2f} CPU s a second",
+        f"**{DOCUMENTS} documents of {min(JOBS):g} to {max(JOBS):g} s, {SLOTS} worker slots**; idle: {idle:.2f} CPU s a second",
         "",
         "| | makespan, s | CPU, s | above idle, s | calls | slots held |",
         "|---|---|---|---|---|---|",

@@ -66,11 +66,9 @@ with DAG("list", schedule=None):
     job_ids = task(_submit, task_id="submit")()
     DocStatusSensor(task_id="wait", conn_id=CONN, job_id=job_ids, deferrable=True, timeout=600)
 
-with DAG("gate", schedule=None, max_active_runs=200, max_active_tasks=200):
-    DocStatusSensor(task_id="wait", conn_id=CONN, job_id=FIRST, deferrable=True, timeout=600)
-
-with DAG("gate_at_once", schedule=None, max_active_runs=200, max_active_tasks=200):
-    DocStatusSensor(task_id="wait", conn_id=CONN, job_id=FIRST, deferrable=True, watch_on_worker=0, timeout=600)
+for dag_id, settings in (("gate", {}), ("gate_at_once", {"watch_on_worker": 0}), ("gate_every_2", {"poke_interval": 2})):
+    with DAG(dag_id, schedule=None, max_active_runs=200, max_active_tasks=200):
+        DocStatusSensor(task_id="wait", conn_id=CONN, job_id=FIRST, deferrable=True, timeout=600, **settings)
 
 with DAG("race", schedule=None, max_active_tasks=1000):
     AsSoonAsItEnds.partial(task_id="wait", conn_id=CONN, deferrable=True, watch_on_worker=0, timeout=600).expand(

@@ -182,16 +182,23 @@ def test_a_thousand_waits_are_all_told_and_look_the_connection_up_once(monkeypat
     with StandInVendors() as vendors:
         for name, value in vendors.environment().items():
             monkeypatch.setenv(name, value)
-        jobs = {number: vendors.add_job("aitronos", seconds=0.5 * (number % 2)) for number in range(1000)}
-        runner, _ = run_triggers({number: trigger_for("aitronos", "job", one) for number, one in jobs.items()})
+        requests = [vendors.jobs[vendors.add_job("neurolinker", seconds=0.25, documents=25)] for _ in range(40)]
+        jobs, now = dict(enumerate(one for request in requests for one in request.documents)), time.time()
+        first = {"asked_at": now + 1.0}  # when all are there
+        triggers = {
+            number: trigger_for("neurolinker", "document", one.job_id, seconds=30, parent=["request", one.parent], **first)
+            for number, one in jobs.items()
+        }
+        runner, _ = run_triggers(triggers)
     ended = {number: Ending.from_event(event.payload) for number, event, *_ in runner.events}
     assert {number: (ending.id, ending.outcome) for number, ending in ended.items()} == {
-        number: (one, "succeeded") for number, one in jobs.items()
+        number: (one.job_id, "succeeded") for number, one in jobs.items()
     }
-    assert len(runner.events) == len(jobs), "one event each"
+    assert len(runner.events) == 1000, "one event each"
     assert not runner.failed_triggers
-    assert look_ups == ["aitronos_default"]
+    assert look_ups == ["neurolinker_default"]
     assert vendors.connections_opened <= poller.MOST_AT_ONCE
+    assert len(vendors.requests) < len(jobs) / 2, "the documents of a request are asked through it"
 
 
 async def test_five_hundred_waits_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +226,7 @@ async def test_five_hundred_waits_leave_nothing_behind(monkeypatch: pytest.Monke
         pollers = list(poller._pollers[asyncio.get_running_loop()].values())
         sessions = [one._line.session for one in pollers if one._line is not None]
         assert [(one._asked, one._families) for one in pollers] == [({}, {})] * 2
-        until = time.time() + 5
+        until = time.time() + 15
         while time.time() < until and (len(asyncio.all_tasks()) > 1 or psutil.Process().num_fds() > files):  # noqa: ASYNC110 -- no event says it
             await asyncio.sleep(0.01)
         assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -90,7 +90,7 @@ bench: $(STAMP_bench)  ## us beside a bare loop and the triggers of dbt Cloud an
 faults: $(STAMP_bench)  ## 10,000 waits while three answers in ten are faults, beside the same on a good day: a quarter of an hour
 	@.venvs/bench/bin/python -m tests.bench.faults
 
-bench-airflow: $(STAMP_bench)  ## what waiting costs on a real Airflow 3.3, in 40 minutes; ONLY=waits,gates for some of it
+bench-airflow: $(STAMP_bench)  ## what waiting costs on a real Airflow 3.3, in half an hour; ONLY=waits,gates for some of it
 	@.venvs/bench/bin/python -m tests.bench.real $(if $(ONLY),--only $(ONLY))
 
 simulation: $(STAMP_bench)  ## days of waits on one key, counted call by call; draws tests/bench/simulation.svg

@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 
 LINES := 3.3 2.11 3.0 3.1 3.2
 UNIT_LINES := 3.3 2.11 3.0
-SLOW := tests/e2e tests/conformance tests/dags
+SLOW := tests/e2e tests/conformance tests/dags tests/ha
 COVERAGE_AT_LEAST := 95
 
 python_version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -32,6 +32,7 @@ STAMP_3.2 := .venvs/3.2/installed-$(VERSION)
 STAMP_3.3 := .venvs/3.3/installed-$(VERSION)
 STAMP_sdks := .venvs/sdks/installed-$(VERSION)
 STAMP_bench := .venvs/bench/installed-$(VERSION)
+STAMP_ha := .venvs/ha/installed-$(VERSION)
 UV := .venvs/uv/bin/uv
 UV_STAMP := .venvs/uv/installed-$(UV_VERSION)
 INSTALLER_STAMP := $(if $(filter uv,$(INSTALLER)),$(UV_STAMP))
@@ -39,7 +40,7 @@ INSTALLER_STAMP := $(if $(filter uv,$(INSTALLER)),$(UV_STAMP))
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: test test-all unit lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults simulation env-bench
+.PHONY: test test-all unit lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults simulation env-bench test-ha env-ha
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +52,9 @@ test:  ## everything: linters, unit tests on Airflow 3.3, 2.11 and 3.0, the vend
 
 test-all: test  ## test, and the unit tests on Airflow 3.1 and 3.2 as well
 	$(MAKE) $(filter-out $(UNIT_LINES:%=unit-%),$(LINES:%=unit-%))
+
+test-ha: $(STAMP_ha)  ## 200 waits on PostgreSQL, Redis and Celery, while processes are killed; needs postgresql and redis-server
+	.venvs/ha/bin/python -m pytest --quiet --capture=no tests/ha
 
 unit: $(STAMP_3.3)  ## the unit tests on Airflow 3.3, quickly: T=tests/test_sensors.py for some of them
 	.venvs/3.3/bin/python -m pytest --quiet --numprocesses 2 $(or $(T),tests $(SLOW:%=--ignore=%))
@@ -72,7 +76,7 @@ lint: $(STAMP_3.3)  ## ruff and mypy
 sdks: $(STAMP_sdks)  ## the stand-in vendors, driven by the vendors' own SDKs
 	.venvs/sdks/bin/python -m pytest --quiet --confcutdir=tests/conformance tests/conformance
 
-e2e: $(STAMP_3.3)  ## every example through dag.test(), then a real Airflow 3.3 with all its processes: forty waits, two slots
+e2e: $(STAMP_3.3)  ## every example through dag.test(), then a real Airflow 3.3: forty waits, two slots, triggerers killed
 	.venvs/3.3/bin/python -m pytest --quiet tests/dags tests/e2e
 
 demo: $(STAMP_3.3)  ## three services on a real Airflow, in a minute; KEEP=1 leaves its UI up
@@ -135,6 +139,7 @@ env-3.2: $(STAMP_3.2)
 env-3.3: $(STAMP_3.3)
 env-sdks: $(STAMP_sdks)
 env-bench: $(STAMP_bench)
+env-ha: $(STAMP_ha)
 
 $(STAMP_3.1) $(STAMP_3.2) $(STAMP_3.3): .venvs/%/installed-$(VERSION): constraints/airflow-%.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/$*,$<,$(PYTHON))
@@ -146,6 +151,9 @@ $(STAMP_2.11) $(STAMP_3.0): .venvs/%/installed-$(OLD_VERSION): constraints/airfl
 
 $(STAMP_bench): constraints/bench.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/bench,$<,$(PYTHON))
+
+$(STAMP_ha): constraints/ha.txt pyproject.toml $(INSTALLER_STAMP)
+	$(call build,.venvs/ha,$<,$(PYTHON))
 
 $(STAMP_sdks): constraints/sdks.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/sdks,$<,$(PYTHON))

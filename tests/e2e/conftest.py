@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_docstatus.testing import StandInVendors
-from tests.e2e.real_airflow import RealAirflow
+from tests.e2e.real_airflow import COMPONENTS, HEALTHY_WITHIN, RealAirflow
+from tests.e2e.rough_run import SLOTS, RoughRun
 
 
 @pytest.fixture(scope="session")
 def vendors() -> Iterator[StandInVendors]:
-    """Serve the three vendors to every end-to-end test."""
-    with StandInVendors() as vendors:
+    """Serve the three vendors to every end-to-end test, with keys that look different when they are encoded."""
+    keys = {name: f"{name}/{secrets.token_hex(8)}+key=" for name in ("neurolinker", "aitronos", "unsiloed")}
+    with StandInVendors(keys=keys) as vendors:
         yield vendors
 
 
 @pytest.fixture(scope="session")
 def real_airflow(tmp_path_factory: pytest.TempPathFactory, vendors: StandInVendors) -> Iterator[RealAirflow]:
-    """Run Airflow with two worker slots and every DAG of ``tests/e2e/dags``."""
+    """Run Airflow with two worker slots, a second triggerer, and every DAG of ``tests/e2e/dags``."""
     dags = sorted((Path(__file__).parent / "dags").glob("*.py"))
     home = tmp_path_factory.mktemp("airflow")
-    with RealAirflow(home, slots=2, environment=vendors.environment(), dags=dags) as airflow:
+    with RealAirflow(home, slots=SLOTS, environment=vendors.environment(), dags=dags) as airflow:
         yield airflow
+
+
+@pytest.fixture(scope="session")
+def rough_run(real_airflow: RealAirflow, vendors: StandInVendors) -> RoughRun:
+    """Run forty waits and others on two triggerers, which are killed and stopped, to their end."""
+    (first,) = real_airflow.triggerer_jobs()
+    real_airflow.start("second triggerer", *COMPONENTS["triggerer"])
+    deadline = time.monotonic() + HEALTHY_WITHIN
+    while len(jobs := real_airflow.triggerer_jobs()) == 1:
+        assert time.monotonic() < deadline, "the second triggerer does not start"
+        time.sleep(0.3)
+    run = RoughRun(real_airflow, vendors, triggerers={"triggerer": first, "second triggerer": jobs[-1]})
+    run.go()
+    return run

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -25,6 +26,7 @@ from urllib.parse import quote
 
 import psutil
 import requests
+import sqlalchemy
 from typing_extensions import Self
 
 HEALTHY_WITHIN = 180.0
@@ -36,6 +38,15 @@ SECOND_SIGTERM_AFTER = 4.0
 SIGKILL_AFTER = 10.0
 """Seconds after the first SIGTERM; a LocalExecutor scheduler sometimes hangs in its shutdown."""
 FINAL_RUN_STATES = frozenset({"success", "failed"})
+TRIGGERER_DEAD_AFTER = 8
+"""Seconds without a heartbeat after which the other triggerers take over; 30 by default."""
+COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    "api-server": ("api-server",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+"""What is started, with its arguments, by a name of our own."""
 
 
 class AirflowError(Exception):
@@ -50,6 +61,7 @@ class RealAirflow:
     :param slots: worker slots, that is LocalExecutor's parallelism.
     :param environment: variables for every process, for example ``AIRFLOW_CONN_NEUROLINKER_DEFAULT``.
     :param dags: DAG files to copy into the DAG folder.
+    :param components: the processes to start; by default one of each.
     """
 
     def __init__(
@@ -60,11 +72,13 @@ class RealAirflow:
         slots: int = 2,
         environment: Mapping[str, str] | None = None,
         dags: Iterable[Path] = (),
+        components: Mapping[str, tuple[str, ...]] = COMPONENTS,
     ) -> None:
         self.home = home.resolve()
         self.venv = venv
         self.slots = slots
         self.dags = tuple(dags)
+        self.components = components
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         api_port, worker_log_port, trigger_log_port = free_ports(3)
         self.url = f"http://127.0.0.1:{api_port}"
@@ -104,6 +118,8 @@ class RealAirflow:
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
             "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "5",
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(TRIGGERER_DEAD_AFTER),
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
             # The process that supervises a task waits this long (5 s by default) when it saw the task's sockets close before the
@@ -126,13 +142,8 @@ class RealAirflow:
         self._leave_through_exit_when_terminated()
         try:
             self._migrate()
-            for name, arguments in (
-                ("api-server", ()),
-                ("scheduler", ("--skip-serve-logs",)),
-                ("dag-processor", ()),
-                ("triggerer", ("--skip-serve-logs",)),
-            ):
-                self.start(name, name, *arguments)
+            for name, arguments in self.components.items():
+                self.start(name, *arguments)
             self._wait_until("healthy", self._is_healthy, HEALTHY_WITHIN)
         except BaseException:
             self.stop()
@@ -204,7 +215,7 @@ class RealAirflow:
             self._wait_for_ends(started + SIGKILL_AFTER)
         finally:
             for process in self.processes.values():
-                kill_session(process.pid)
+                signal_session(process.pid, signal.SIGKILL)
                 process.wait()
             self.processes.clear()
             self._session.close()
@@ -213,6 +224,12 @@ class RealAirflow:
     def _signal_running(self, number: signal.Signals) -> None:
         for process in self.processes.values():
             process.send_signal(number)  # does nothing once the process was seen to have ended
+
+    def kill(self, name: str) -> None:
+        """Send SIGKILL to a process and all that belongs to it, as when its machine is lost."""
+        process = self.processes.pop(name)
+        signal_session(process.pid, signal.SIGKILL)
+        process.wait()
 
     def _wait_for_ends(self, deadline: float) -> None:
         while time.monotonic() < deadline and any(process.poll() is None for process in self.processes.values()):
@@ -239,6 +256,22 @@ class RealAirflow:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     busy += len(worker.children())
         return busy
+
+    # --------------------------------------------------------------- database
+
+    @functools.cached_property
+    def database(self) -> sqlalchemy.Engine:
+        """Airflow's own database, for what its REST API does not tell; read it, and let go of it at once."""
+        return sqlalchemy.create_engine(self.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], poolclass=sqlalchemy.NullPool)
+
+    def read(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of an SQL query as dicts."""
+        with self.database.connect() as connection:
+            return [dict(row) for row in connection.execute(sqlalchemy.text(query)).mappings()]
+
+    def triggerer_jobs(self) -> list[int]:
+        """Return the job ids of all triggerers that were ever started, the oldest first."""
+        return [row["id"] for row in self.read("SELECT id FROM job WHERE job_type = 'TriggererJob' ORDER BY id")]
 
     # --------------------------------------------------------------- REST API
 
@@ -354,12 +387,12 @@ def inherited_environment() -> dict[str, str]:
     return kept
 
 
-def kill_session(session: int) -> None:
-    """Send SIGKILL to every process of a session that :meth:`RealAirflow.start` opened."""
+def signal_session(session: int, number: signal.Signals) -> None:
+    """Send a signal to every process of a session that :meth:`RealAirflow.start` opened."""
     for pid in psutil.pids():
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getsid(pid) == session:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
 
 
 def _run_path(dag_id: str, run_id: str) -> str:

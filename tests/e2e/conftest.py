@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_docstatus.testing import StandInVendors
-from tests.e2e.real_airflow import COMPONENTS, HEALTHY_WITHIN, RealAirflow
+from tests.e2e.real_airflow import RealAirflow
 from tests.e2e.rough_run import SLOTS, RoughRun
 
 
@@ -24,7 +23,7 @@ def vendors() -> Iterator[StandInVendors]:
 
 @pytest.fixture(scope="session")
 def real_airflow(tmp_path_factory: pytest.TempPathFactory, vendors: StandInVendors) -> Iterator[RealAirflow]:
-    """Run Airflow with two worker slots, a second triggerer, and every DAG of ``tests/e2e/dags``."""
+    """Run Airflow with two worker slots and every DAG of ``tests/e2e/dags``."""
     dags = sorted((Path(__file__).parent / "dags").glob("*.py"))
     home = tmp_path_factory.mktemp("airflow")
     with RealAirflow(home, slots=SLOTS, environment=vendors.environment(), dags=dags) as airflow:
@@ -35,11 +34,7 @@ def real_airflow(tmp_path_factory: pytest.TempPathFactory, vendors: StandInVendo
 def rough_run(real_airflow: RealAirflow, vendors: StandInVendors) -> RoughRun:
     """Run forty waits and others on two triggerers, which are killed and stopped, to their end."""
     (first,) = real_airflow.triggerer_jobs()
-    real_airflow.start("second triggerer", *COMPONENTS["triggerer"])
-    deadline = time.monotonic() + HEALTHY_WITHIN
-    while len(jobs := real_airflow.triggerer_jobs()) == 1:
-        assert time.monotonic() < deadline, "the second triggerer does not start"
-        time.sleep(0.3)
-    run = RoughRun(real_airflow, vendors, triggerers={"triggerer": first, "second triggerer": jobs[-1]})
+    second = real_airflow.start_triggerer("second triggerer")
+    run = RoughRun(real_airflow, vendors, triggerers={"triggerer": first, "second triggerer": second})
     run.go()
     return run

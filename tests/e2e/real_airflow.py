@@ -167,6 +167,16 @@ class RealAirflow:
             )
         return self.processes[name]
 
+    def start_triggerer(self, name: str) -> int:
+        """Start one more triggerer and return the id of its job.
+
+        :raises AirflowError: it did not register itself in time.
+        """
+        known = self.triggerer_jobs()
+        self.start(name, *COMPONENTS["triggerer"])
+        self._wait_until(f"registered: {name}", lambda: self.triggerer_jobs() != known, HEALTHY_WITHIN)
+        return self.triggerer_jobs()[-1]
+
     def _migrate(self) -> None:
         process = self.start("migrate", "db", "migrate")
         if process.wait(HEALTHY_WITHIN) != 0:
@@ -245,14 +255,17 @@ class RealAirflow:
         while self._old_handlers:
             signal.signal(*self._old_handlers.popitem())
 
-    def busy_slots(self) -> int:
+    def busy_slots(self, name: str = "scheduler") -> int:
         """Return how many worker slots run a task now, as the operating system sees it.
 
-        LocalExecutor's workers are the scheduler's children, and a task is a child of the worker that runs it.
+        LocalExecutor's workers are the scheduler's children, those of Celery their worker's, and a task is a child of the one
+        that runs it.
+
+        :param name: the scheduler's process, or a Celery worker's.
         """
         busy = 0
         with contextlib.suppress(psutil.NoSuchProcess):
-            for worker in psutil.Process(self.processes["scheduler"].pid).children():
+            for worker in psutil.Process(self.processes[name].pid).children():
                 with contextlib.suppress(psutil.NoSuchProcess):
                     busy += len(worker.children())
         return busy

@@ -5,18 +5,22 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.real_airflow import TRIGGERER_DEAD_AFTER, RealAirflow
-from tests.e2e.rough_run import DAG, OTHERS, OTHERS_TIMEOUT, RoughRun
-from tests.e2e.waits import ends_of, not_as_planned, starts_of
+from tests.e2e.rough_run import ACTS, DAG, OTHERS, OTHERS_TIMEOUT, RoughRun
+from tests.e2e.waits import START_TAKES, ends_of, not_as_planned, starts_of
 
 TAKEN_OVER_WITHIN = TRIGGERER_DEAD_AFTER + 12.0  # a third triggerer starts meanwhile
 TIMED_OUT_WITHIN = 10.0
 
 
-def test_a_triggerer_with_waits_was_killed_and_another_was_stopped_for_too_long(rough_run: RoughRun) -> None:
-    """Without this the other claims say nothing."""
+def test_a_triggerer_with_waits_was_killed_and_another_was_stopped_for_too_long(
+    real_airflow: RealAirflow, rough_run: RoughRun
+) -> None:
+    """Without this the other claims say nothing: Airflow 3.3 even took the loss of the waits for a user's act."""
     assert rough_run.of_the_killed
     assert rough_run.of_the_stopped
     assert rough_run.woken_at - rough_run.stopped_at > TRIGGERER_DEAD_AFTER
+    texts = [file.read_text(errors="replace") for place in ("out", "logs") for file in (real_airflow.home / place).rglob("*.log")]
+    assert sum(text.count("Trigger cancelled by user action, invoking on_kill") for text in texts) > len(ACTS)
 
 
 def test_every_wait_ends_as_it_must(real_airflow: RealAirflow, rough_run: RoughRun) -> None:
@@ -24,6 +28,8 @@ def test_every_wait_ends_as_it_must(real_airflow: RealAirflow, rough_run: RoughR
     wrong = not_as_planned(real_airflow, DAG, rough_run.run_id, rough_run.planned)
     wrong += not_as_planned(real_airflow, OTHERS, rough_run.others_run_id, rough_run.others)
     assert not wrong, "\n".join(wrong) + "\n" + real_airflow.failures(OTHERS, rough_run.others_run_id)
+    instances = real_airflow.task_instances(OTHERS, rough_run.others_run_id)
+    assert [one["state"] for one in instances if one["task_id"] == "extract"] == ["success"] * len(rough_run.extractions)
     killed, stopped = len(rough_run.of_the_killed), len(rough_run.of_the_stopped)
     first, second = rough_run.take_overs
     print(
@@ -53,7 +59,7 @@ def test_no_deadline_moves(real_airflow: RealAirflow, rough_run: RoughRun) -> No
         for number, plan in enumerate(planned):
             (kwargs,) = rough_run.watch.kwargs[dag_id, "wait", number]
             timeout = plan.arguments.get("timeout", default)
-            assert kwargs["deadline"] == pytest.approx(started[number] + timeout, abs=2.0), (dag_id, number)
+            assert 0 <= kwargs["deadline"] - (started[number] + timeout) < START_TAKES, (dag_id, number)
 
 
 def test_a_wait_times_out_at_its_deadline_and_not_later_for_a_restart(rough_run: RoughRun) -> None:

@@ -20,6 +20,10 @@ MARKER = "Zephyrine Quandt owes 4711 florins"
 """Document text: it belongs into the XCom of whoever fetches data, and nowhere else."""
 CONTENT = {"content": {"debt": MARKER}}
 
+LOGGED = frozenset({"running", "deferred", "success", "failed", "skipped"})
+START_TAKES = 10.0
+"""Seconds; the worker's clock of a task begins once the API server has answered, and Airflow's own before."""
+
 Key = tuple[str, str, int]
 """DAG, task, map index."""
 
@@ -168,12 +172,12 @@ def narrowed(value: Any, planned: Any) -> Any:
 
 
 def ends_of(airflow: RealAirflow, dag_id: str) -> dict[int, Counter[str]]:
-    """Return how often each wait of a DAG began a leg (``running``), deferred, and came to an end, as Airflow logged it."""
-    events: dict[int, Counter[str]] = defaultdict(Counter)
-    for row in airflow.read("SELECT dag_id, task_id, map_index, event FROM log WHERE task_id = 'wait'"):
-        if row["dag_id"] == dag_id:
-            events[row["map_index"]][row["event"]] += 1
-    return events
+    """Return how often each wait's last try began a leg (``running``), deferred, and came to an end, as Airflow logged it."""
+    tries: dict[int, dict[int, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for row in airflow.read("SELECT dag_id, map_index, try_number, event FROM log WHERE task_id = 'wait'"):
+        if row["dag_id"] == dag_id and row["event"] in LOGGED:
+            tries[row["map_index"]][row["try_number"]][row["event"]] += 1
+    return {map_index: of_tries[max(of_tries)] for map_index, of_tries in tries.items()}
 
 
 def starts_of(airflow: RealAirflow, dag_id: str, run_id: str) -> dict[int, float]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_docstatus._compat import AirflowSkipException, conf, first_start, run_date
 from airflow_provider_docstatus.description import ID_PARAMETERS
-from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited, RequestRejected
+from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited, RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.many import Group, checked_ids, manifest, needed_of, settle_many
+from airflow_provider_docstatus.reply import one_line
 from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus, State
@@ -308,6 +309,11 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
             needed = needed_of(task.wait_for, len(ids))
             return settle_many(made, needed=needed, accept=task.accept, text=event.get("text"), overdue=overdue)
     ending = Ending.from_event(event)
+    awaited = next((str(one) for one in ids_of(task).values() if one is not None), None)
+    if ending.id != awaited:
+        raise UnexpectedReply(
+            f"The trigger's event is about {one_line(ending.id)!r}, not about {awaited}.", service=ending.service
+        )
     if ending.status is None and (shown := _shown(context)) is not None:
         ending = remembered(ending, shown)
     ending = _explained(ending, date)

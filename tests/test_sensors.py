@@ -30,7 +30,9 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.sensors import DocStatusSensor
+from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.verdict import Ending
 from tests.task_runs import (
     MODES,
     FakeTaskInstance,
@@ -462,8 +464,14 @@ def test_a_crashed_trigger_is_retried_while_the_document_is_running(vendors: Sta
         {"version": 1, "outcome": "splendid"},
         {"version": 1, "outcome": "succeeded", "service": "aitronos", "id": "x", "status": None, "text": None},
         {"status": "success"},
+        Ending(
+            outcome="succeeded",
+            service="aitronos",
+            id="y",
+            status=DocumentStatus(service="aitronos", kind="job", id="y", state=State.SUCCEEDED, word="completed"),
+        ).to_event(),
     ],
-    ids=["none", "text", "empty", "newer", "unknown outcome", "without a status", "another's"],
+    ids=["none", "text", "empty", "newer", "unknown outcome", "without a status", "another's", "of another id"],
 )
 def test_an_unknown_event_never_opens_the_gate(event: Any) -> None:
     with pytest.raises(UnexpectedReply):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 #: The part of a limit that may be used at once; the rest comes evenly, so that no rolling minute holds more than the limit.
 BURST = 0.1
+MINUTE, DAY = 60.0, 86_400.0
 DAY_BURST = 0.5
 #: After a refusal the rate is halved, but never below this part of the limit.
 LEAST_RATE = 1 / 32
@@ -21,19 +22,29 @@ ALMOST = 1e-9
 
 @dataclass(kw_only=True)
 class _Bucket:
-    """Tokens that come at a rate (per second) and are kept up to a burst; each question takes one."""
+    """
+    Tokens that come at a rate (per second) and are kept up to a burst; each question takes one.
+
+    :param is_paced: whether a refusal slows it. One about a minute's calls says nothing of the day's.
+    """
 
     rate: float
     burst: float
     tokens: float
     at: float
+    is_paced: bool
 
     @classmethod
     def of(cls, limit: float, window: float, burst: float, now: float) -> _Bucket:
         """Return a bucket that lets no rolling window have more than the limit: ``burst + rate x window <= limit``."""
+        is_paced = window <= MINUTE
         if limit < 1 / BURST:  # no room for a burst: evenly spaced questions alone keep the limit
-            return cls(rate=(math.floor(limit) or limit) / window, burst=1.0, tokens=1.0, at=now)
-        return cls(rate=(limit - burst) / window, burst=burst, tokens=burst, at=now)
+            return cls(rate=(math.floor(limit) or limit) / window, burst=1.0, tokens=1.0, at=now, is_paced=is_paced)
+        return cls(rate=(limit - burst) / window, burst=burst, tokens=burst, at=now, is_paced=is_paced)
+
+    def in_a_minute(self, pace: float) -> float:
+        """Return how many questions the next minute can have; a minute's burst comes once and does not count."""
+        return self.rate * MINUTE * pace + (0.0 if self.is_paced else self.tokens)
 
     def fill(self, now: float, pace: float) -> None:
         self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate * pace)
@@ -68,7 +79,7 @@ class Budget:
         """Start with full buckets."""
         self._buckets = [
             _Bucket.of(limit * self.share, window, limit * self.share * burst, self.now)
-            for limit, window, burst in ((self.per_minute, 60.0, BURST), (self.per_day, 86_400.0, DAY_BURST))
+            for limit, window, burst in ((self.per_minute, MINUTE, BURST), (self.per_day, DAY, DAY_BURST))
             if limit is not None
         ]
 
@@ -76,7 +87,7 @@ class Budget:
         """Return when the next question may be asked (epoch seconds); ``now`` if at once."""
         now_open = max(now, self.closed_until)
         self._fill(now)
-        return max([now_open, *(bucket.ready_at(now, self.pace(now)) for bucket in self._buckets)])
+        return max([now_open, *(bucket.ready_at(now, pace) for bucket, pace in self._paced(now))])
 
     def spend(self, now: float) -> None:
         """Count a question that is asked now."""
@@ -96,7 +107,7 @@ class Budget:
             self.refusals += 1
             self._pace, self._pace_at = max(LEAST_RATE, self.pace(now) / 2), now
             for bucket in self._buckets:
-                bucket.tokens = min(bucket.tokens, 1.0)
+                bucket.tokens = min(bucket.tokens, 1.0) if bucket.is_paced else bucket.tokens
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.refusals - 1, 10)) if wait is None else wait
         self.closed_until = max(self.closed_until, now + pause)
         return was_open
@@ -116,9 +127,13 @@ class Budget:
 
     def per_minute_now(self, now: float) -> float | None:
         """Return how many questions a minute are possible now; None if there is no limit."""
-        rates = [bucket.rate * 60 * self.pace(now) for bucket in self._buckets]
-        return min(rates) if rates else None
+        self._fill(now)
+        return min((bucket.in_a_minute(pace) for bucket, pace in self._paced(now)), default=None)
+
+    def _paced(self, now: float) -> list[tuple[_Bucket, float]]:
+        pace = self.pace(now)
+        return [(bucket, pace if bucket.is_paced else 1.0) for bucket in self._buckets]
 
     def _fill(self, now: float) -> None:
-        for bucket in self._buckets:
-            bucket.fill(now, self.pace(now))
+        for bucket, pace in self._paced(now):
+            bucket.fill(now, pace)

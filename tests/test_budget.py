@@ -80,6 +80,21 @@ def test_after_a_refusal_the_rate_is_halved_and_grows_back():
     assert budget.pace(400.0) == 1
 
 
+def test_a_refusal_does_not_take_the_days_questions():
+    """Aitronos' limits: after one 429 a day's bucket that was cut down too would ask every half minute for a day."""
+    budget = Budget(per_minute=100, per_day=10_000, share=0.8)
+    budget.refuse(0.0, 2.0)
+    asked = _ask_all(budget, [2.0] * 60)
+    assert asked[-1] - asked[0] < 120
+    assert budget.per_minute_now(1000.0) == pytest.approx(72.0)
+
+
+def test_what_a_day_has_left_is_what_a_minute_can_have():
+    budget = Budget(per_minute=100, per_day=1000)
+    _ask_all(budget, [0.0] * 510)
+    assert 0 < budget.per_minute_now(600.0) < 5
+
+
 def test_refusals_in_a_row_wait_longer_and_never_stop_the_rate():
     budget, clock, pauses = Budget(per_minute=60), 0.0, []
     for _ in range(12):

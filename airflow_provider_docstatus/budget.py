@@ -99,7 +99,7 @@ class Budget:
         """
         Close for everybody because the service refused (429, 503), then reopen at half the rate.
 
-        :param wait: seconds the service asked for, None if it named none.
+        :param wait: seconds the service asked for; None if it named none, and 0 (a date that is past) names none either.
         :return: whether this closed an open gate; questions that were under way are refused too and count once.
         """
         was_open = now >= self.closed_until
@@ -108,7 +108,7 @@ class Budget:
             self._pace, self._pace_at = max(LEAST_RATE, self.pace(now) / 2), now
             for bucket in self._buckets:
                 bucket.tokens = min(bucket.tokens, 1.0) if bucket.is_paced else bucket.tokens
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.refusals - 1, 10)) if wait is None else wait
+        pause = wait or min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.refusals - 1, 10))
         self.closed_until = max(self.closed_until, now + pause)
         return was_open
 

@@ -155,7 +155,12 @@ class Gate:
             hook=hook,
             targets=targets,
             is_list=is_list,
-            rhythm=Rhythm(base=service.poll_interval, interval=poke_interval, backoff=backoff, longest=max_wait),
+            rhythm=Rhythm(
+                base=service.poll_interval,
+                interval=poke_interval,
+                backoff=backoff,
+                longest=None if max_wait is None else max(max_wait, service.least_poll_interval),
+            ),
             group=group,
             started_at=started_at,
             deadline=deadline,
@@ -181,6 +186,8 @@ class Gate:
             refused = next((one for one in observations.values() if isinstance(one, RateLimited)), None)
             if refused is not None:
                 self.not_before = self.asked_at + (refused.retry_after or 0.0)
+            if refused is not None and self.asked_at >= self.deadline:
+                self.time_out()  # there is no time to ask about the others
             if self.group.is_over or refused is not None or number == questions:
                 break
         return self.group.is_over
@@ -192,7 +199,7 @@ class Gate:
         until = time.time() + seconds
         pause = self.hook.service.least_poll_interval
         while max(time.time() + pause, self.not_before) <= until:
-            time.sleep(pause)
+            time.sleep(max(pause, self.not_before - time.time()))
             if self.look():
                 return True
         return False
@@ -235,7 +242,7 @@ class Gate:
             poke_interval=self.rhythm.interval,
             exponential_backoff=self.rhythm.backoff,
             max_wait=self.rhythm.longest,
-            asked_at=self.asked_at,
+            asked_at=max(self.asked_at, self.not_before),
             started_at=self.started_at,
             deadline=self.deadline,
             grace=first.grace,

@@ -48,7 +48,7 @@ _LETTERS: Mapping[str, str] = {
     TIMED_OUT: "t",
 }
 _WORDS = {letter: word for word, letter in _LETTERS.items()}
-#: Endings that are about the account, not about one id.
+#: Endings that are about the account, not about one id; a 403 may be about one, but no vendor's reply says which.
 _FATAL = ("key_rejected", "quota")
 _LONGEST_ERROR = 300
 
@@ -85,7 +85,7 @@ def needed_of(wait_for: float | str, total: int) -> int:
     if isinstance(wait_for, int) and wait_for >= 1:
         return min(wait_for, total)
     if isinstance(wait_for, float) and 0 < wait_for < 1:
-        return math.ceil(wait_for * total)
+        return math.ceil(round(wait_for * total, 6))  # 0.55 of 100 is 55.00000000000001
     raise ValueError("wait_for must be 'all', 'any', a whole number of ids from 1, or a share between 0 and 1 (float)")
 
 
@@ -188,6 +188,7 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
         raise UnexpectedReply(f"The trigger's event does not tell the states of these {len(ids)} ids.")
     if is_late:
         letters = letters.replace(_LETTERS["not_found"], _LETTERS[State.EXPIRED.value])
+    errors = event.get("errors")
     by_state: dict[str, list[str]] = {}
     for one, letter in zip(ids, letters, strict=True):
         by_state.setdefault(_WORDS[letter], []).append(one)
@@ -198,7 +199,7 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
         "total": len(ids),
         "counts": {state: len(members) for state, members in by_state.items()},
         "ids": by_state,
-        "errors": dict(event.get("errors") or {}),
+        "errors": dict(errors) if isinstance(errors, Mapping) else {},
         "started_at": utc_time(event.get("started_at")),
         "ended_at": utc_time(event.get("ended_at")),
         "calls": event.get("calls"),

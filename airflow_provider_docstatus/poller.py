@@ -20,10 +20,11 @@ import ssl
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
@@ -76,6 +77,8 @@ _budgets: dict[tuple[str, str], Budget] = {}
 
 def poller_for(conn_id: str, service: str) -> Poller:
     """Return the running loop's poller of a connection; the first wait makes it."""
+    for loop in [loop for loop in _pollers if loop.is_closed()]:  # a poller knows its loop, which keeps both
+        del _pollers[loop]
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     key = (conn_id, service)
     if key not in pollers:
@@ -157,12 +160,30 @@ class _Asked:
     missed: int = 0
     due: float = math.inf
     turn: int = 1
-    listeners: list[Listener] = field(default_factory=list)
+    listeners: dict[Listener, int] = field(default_factory=dict)
+    group: list[_Asked] = field(default_factory=list)
+    request: asyncio.Task[Any] | None = None
+
+    def next_due(self, now: float) -> float:
+        """Return when the first of the listeners wants to hear again."""
+        return min([listener.next_due(now, self.turn - joined) for listener, joined in self.listeners.items()])
 
     @property
     def family(self) -> Target | str:
         """What the ids have in common that one question can answer for."""
         return self.parent or self.target.route
+
+
+@contextmanager
+def _cancellable(group: list[_Asked]) -> Iterator[None]:
+    """Let the question be given up when nobody waits for any of these; a connection look-up must not be broken off."""
+    for member in group:
+        member.group, member.request = group, asyncio.current_task()
+    try:
+        yield
+    finally:
+        for member in group:
+            member.group, member.request = [], None
 
 
 class Poller:
@@ -178,7 +199,6 @@ class Poller:
         self.service = service
         self._asked: dict[Target, _Asked] = {}
         self._families: dict[Target | str, dict[Target, _Asked]] = {}
-        self._known: Known = {}
         self._heap: list[tuple[float, int, _Asked]] = []
         self._number = itertools.count()
         self._news = asyncio.Event()
@@ -206,7 +226,7 @@ class Poller:
         first_at = min(listener.first_at, max(listener.deadline, time.time()))
         for target, parent in targets.items():
             asked = self._join(target, parent)
-            asked.listeners.append(listener)
+            asked.listeners[listener] = asked.turn - 1
             self._plan(asked, first_at)
         if self._task is None:
             # An empty context: the poller is nobody's, its lines must not land in one task's log.
@@ -229,7 +249,8 @@ class Poller:
     def describe(self, now: float) -> str:
         """Return the state of the schedule and the budget in a few words, for a log line."""
         round_ = self._seconds_a_round(now)
-        about = f", each is asked about every {round_:.0f} s at best" if round_ else ""
+        is_slow = self._line is not None and round_ is not None and round_ > self._line.endpoint.service.poll_interval
+        about = f", each is asked about every {round_:.0f} s at best" if is_slow else ""
         return f"{len(self._asked)} ids share {self._line.describe(now) if self._line else 'no session yet'}{about}"
 
     def _seconds_a_round(self, now: float) -> float | None:
@@ -253,7 +274,7 @@ class Poller:
         if round_ is not None and round_ > line.endpoint.service.poll_interval:
             self._has_warned = True
             log.warning(
-                "Connection %s: %s. Lists, a longer poll_interval or a larger limit would help.", self.conn_id, self.describe(now)
+                "Connection %s: %s. A longer poke_interval or a larger limit would help.", self.conn_id, self.describe(now)
             )
 
     # -- the schedule ------------------------------------------------------------------------------------------
@@ -266,11 +287,14 @@ class Poller:
         return asked
 
     def _leave(self, asked: _Asked, listener: Listener) -> None:
-        if listener in asked.listeners:
-            asked.listeners.remove(listener)
+        asked.listeners.pop(listener, None)
         if not asked.listeners and self._asked.pop(asked.target, None) is not None:
-            self._known.pop(asked.target, None)
+            if self._line is not None:
+                self._line.known.pop(asked.target, None)
             self._leave_family(asked)
+            request = asked.request
+            if request is not None and not any(member.listeners for member in asked.group):
+                request.cancel()  # nobody waits for its answer any more
 
     def _leave_family(self, asked: _Asked) -> None:
         family = self._families[asked.family]
@@ -393,6 +417,8 @@ class Poller:
         try:
             observations = await self._observe(group)
         except DocStatusError as error:
+            # It may be kept for hours, and its traceback holds the reply that it is about.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
             observations = {asked.target: error for asked in group}
         now = time.time()
         told = [asked for target in observations if (asked := self._asked.get(target)) is not None]
@@ -410,7 +436,7 @@ class Poller:
         asked.is_alone = asked.missed >= MOST_MISSED or any(now >= listener.deadline for listener in asked.listeners)
         is_now = asked.is_alone or not self._can_ask_together(asked)
         if asked.listeners:
-            self._plan(asked, now if is_now else min(one.next_due(now, asked.turn) for one in asked.listeners))
+            self._plan(asked, now if is_now else asked.next_due(now))
 
     def _tell(self, asked: _Asked, observation: Observation, now: float) -> None:
         asked.turn += 1
@@ -419,7 +445,7 @@ class Poller:
             if listener.tell(asked.target, observation, now):
                 self._leave(asked, listener)
         if asked.listeners:
-            due = min([listener.next_due(now, asked.turn) for listener in asked.listeners])
+            due = asked.next_due(now)
             if isinstance(observation, RateLimited):  # unanswered: it is asked again when the gate opens
                 due = min(due, now + (observation.retry_after or 0.0))
             asked.due = math.inf
@@ -435,18 +461,23 @@ class Poller:
     async def _observe(self, group: list[_Asked]) -> Mapping[Target, Observation]:
         line = await self._dial()
         try:
-            return await self._ask_line(line, group)
+            with _cancellable(group):
+                return await self._ask_line(line, group)
         except KeyRejected:
             # The key may have been changed meanwhile, or the service may have erred: it is believed the second time.
             line = await self._dial(instead_of=line)
-            return await self._ask_line(line, group)
+            with _cancellable(group):
+                return await self._ask_line(line, group)
 
     async def _ask_line(self, line: _Line, group: list[_Asked]) -> Mapping[Target, Observation]:
         service, asked = line.endpoint.service, group[0]
         if len(group) == 1:
             return await self._ask_alone(line, asked)
         if asked.parent is not None:
-            return await self._ask_parent(line, asked.parent, asked.target.route)
+            try:
+                return await self._ask_parent(line, asked.parent, asked.target.route)
+            except KeyRejected:  # the key may be good for the one and not for the other
+                return await self._ask_alone(line, asked)
         try:
             ids = [member.target.id for member in group]
             found = await line.talk(service.ask_together(asked.target.route, ids, line.prefix))
@@ -459,20 +490,21 @@ class Poller:
 
     async def _ask_alone(self, line: _Line, asked: _Asked) -> dict[Target, Observation]:
         service, target = line.endpoint.service, asked.target
-        status = await line.talk(service.ask_status(target, line.prefix, self._known))
+        status = await line.talk(service.ask_status(target, line.prefix, line.known))
         observations: dict[Target, Observation] = {target: status}
         parent = service.parent_of(status, target.route)
         if parent is not None and not asked.is_alone:
             is_asked = parent not in self._families and self._may_have_relatives(asked)
             self._adopt(asked, parent)
             if is_asked:  # others may belong to it as well: one question tells
-                observations = {**await self._ask_parent(line, parent, target.route), target: status}
+                with suppress(DocStatusError):
+                    observations = {**await self._ask_parent(line, parent, target.route), target: status}
                 self._barren = self._barren + 1 if len(self._families.get(parent, ())) < 2 else 0
         return observations
 
     async def _ask_parent(self, line: _Line, parent: Target, route: str) -> Mapping[Target, Observation]:
         try:
-            found = await line.talk(line.endpoint.service.ask_through(parent, route, line.prefix, self._asked, self._known))
+            found = await line.talk(line.endpoint.service.ask_through(parent, route, line.prefix, self._asked, line.known))
         except KeyRejected:
             raise
         except RequestRejected:
@@ -501,10 +533,8 @@ class Poller:
                     raise
                 line.read_at = now
                 return line
-            if line is not self._line:
-                self._known.clear()
-                if self._prefix in self._line.endpoint.service.prefixes:
-                    self._line.prefix = self._prefix
+            if line is not self._line and self._prefix in self._line.endpoint.service.prefixes:
+                self._line.prefix = self._prefix
             return self._line
 
     def _usable_line(self, instead_of: _Line | None) -> _Line | None:
@@ -545,6 +575,7 @@ class _Line:
     prefix: str
     read_at: float
     turnstile: asyncio.Lock = field(default_factory=asyncio.Lock)
+    known: Known = field(default_factory=dict)
 
     @classmethod
     async def open(cls, endpoint: Endpoint, before: _Line | None) -> _Line:
@@ -557,6 +588,8 @@ class _Line:
         if endpoint.base_url.startswith("https:"):  # reading the CA file takes up to a tenth of a second
             loop = asyncio.get_running_loop()
             tls = await loop.run_in_executor(None, endpoint.tls_context, DEFAULT_CA_BUNDLE_PATH)
+        # requests' own reading of HTTPS_PROXY and NO_PROXY, so that both paths go the same way
+        proxy = endpoint.proxy_through(select_proxy(endpoint.base_url, get_environ_proxies(endpoint.base_url)))
         if before is None:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=MOST_AT_ONCE), cookie_jar=aiohttp.DummyCookieJar()
@@ -567,8 +600,7 @@ class _Line:
             endpoint=endpoint,
             session=session,
             tls=tls,
-            # requests' own reading of HTTPS_PROXY and NO_PROXY, so that both paths go the same way
-            proxy=endpoint.proxy_through(select_proxy(endpoint.base_url, get_environ_proxies(endpoint.base_url))),
+            proxy=proxy,
             timeout=aiohttp.ClientTimeout(total=endpoint.request_timeout),
             budget=_budget_of(endpoint, now),
             prefix=endpoint.prefix,

@@ -18,7 +18,7 @@ class Rhythm:
     :param base: the service's own interval (seconds), used without an interval of the user's.
     :param interval: the user's ``poke_interval`` (seconds) or None.
     :param backoff: the user's ``exponential_backoff``: each pause is twice the one before.
-    :param longest: the user's ``max_wait`` (seconds) or None.
+    :param longest: the user's ``max_wait`` (seconds) or None; it bounds what grows, not a constant ``interval``.
     """
 
     base: float
@@ -40,7 +40,7 @@ class Rhythm:
             pause = self.interval * 2.0 ** min(max(turn - 1, 0), 30)
         else:
             pause = self.interval
-        if self.longest is not None:
+        if self.longest is not None and (self.backoff or self.interval is None):
             pause = min(pause, self.longest)
         return pause * (1 - JITTER * dice)
 

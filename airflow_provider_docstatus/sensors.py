@@ -181,6 +181,7 @@ class DocStatusSensor(BaseSensorOperator):
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         """Give poke and reschedule mode the timing of the deferrable one."""
-        if self._gate is None or (self.exponential_backoff and self.reschedule):  # the base counts the pokes of all processes
+        counts_pokes = self.exponential_backoff and self.reschedule and self.has_poke_interval
+        if self._gate is None or counts_pokes:  # the base counts those of all processes
             return super()._get_next_poke_interval(started_at, run_duration, poke_count)
         return self._gate.next_pause()

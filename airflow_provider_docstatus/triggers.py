@@ -188,6 +188,7 @@ class DocStatusTrigger(BaseTrigger):
                 started_at=self.started_at,
                 deadline=self.deadline,
                 grace=self.grace,
+                is_resumed=True,
                 stalled_after=stall.get("after"),
                 seen=seen.get(one),
             )

@@ -162,6 +162,7 @@ class Wait:
     :param grace: seconds after the start in which the vendor may not know the id yet.
     :param stalled_after: seconds without a change after which the wait ends, None for never.
     :param seen: what :attr:`last_seen` was when the wait came from another process; the clock goes on if nothing changed.
+    :param is_resumed: whether the wait began in another process, which may have heard more.
     :param remembers: whether this object hears all observations of the wait; in reschedule mode it does not, and then
         a run of bad replies cannot be told from a single one.
     """
@@ -173,13 +174,15 @@ class Wait:
     deadline: float
     grace: float
     remembers: bool = True
+    is_resumed: bool = False
     stalled_after: float | None = None
     seen: tuple[str, float] | None = None
     status: DocumentStatus | None = None
     trouble: DocStatusError | None = None
     sound_at: float | None = None
     silent_since: float | None = None
-    unsound: int = 0
+    garbled: int = 0
+    lost: int = 0
     changed_at: float | None = None
     unheard: float = 0.0
 
@@ -230,7 +233,8 @@ class Wait:
             self.changed_at = self._since(status, now)
         elif _said(self.status) != _said(status):
             self.changed_at, self.unheard = now, 0.0
-        self.status, self.trouble, self.sound_at, self.unsound = status, None, now, 0
+        self.status, self.trouble, self.sound_at = status, None, now
+        self.garbled = self.lost = 0
 
     def _since(self, status: DocumentStatus, now: float) -> float:
         """Return since when a status stands that is the first this process hears."""
@@ -254,17 +258,18 @@ class Wait:
     def _end_by(self, error: DocStatusError, now: float) -> Ending | None:
         """Return the ending for an error that waiting does not mend."""
         if isinstance(error, NotFound):
-            self.unsound += 1
+            self.lost += 1
             is_new = now < self.started_at + self.grace and self.status is None and not error.is_gone
-            is_doubtful = self.status is not None and self.unsound == 1  # an id that was known is gone the second time
+            # An id that was known, here or on the worker, is gone when that is said twice in a row.
+            is_doubtful = (self.status is not None or self.is_resumed) and self.lost == 1
             return None if is_new or is_doubtful else self._end(State.EXPIRED.value if error.is_gone else "not_found", str(error))
         if isinstance(error, ServiceUnavailable):
             return None
         if isinstance(error, UnexpectedReply):
             # The clock starts with the first reply this process hears: what came before may have been sound.
             self.sound_at = now if self.sound_at is None else self.sound_at
-            self.unsound += 1  # with long pauses the last sound reply may be ten minutes old
-            is_long = self.remembers and self.unsound > 1 and now >= self.sound_at + PATIENCE
+            self.garbled += 1  # with long pauses the last sound reply may be ten minutes old
+            is_long = self.remembers and self.garbled > 1 and now >= self.sound_at + PATIENCE
             return self._end("unexpected", f"{error} No sound reply for {now - self.sound_at:.0f} s.") if is_long else None
         for outcome in ("key_rejected", "quota", "rejected"):
             if isinstance(error, _ERRORS[outcome]):

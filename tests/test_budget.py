@@ -56,7 +56,7 @@ def test_without_a_limit_nothing_waits():
     assert budget.per_minute_now(0.0) is None
 
 
-@pytest.mark.parametrize(("named", "pause"), [(5.0, 5.0), (None, FIRST_PAUSE), (0.0, 0.0)])
+@pytest.mark.parametrize(("named", "pause"), [(5.0, 5.0), (None, FIRST_PAUSE), (0.0, FIRST_PAUSE)])
 def test_a_refusal_closes_the_gate_for_as_long_as_the_service_says(named, pause):
     budget = Budget(per_minute=60)
     assert budget.refuse(100.0, named)

@@ -234,3 +234,12 @@ def test_a_dict_that_is_no_manifest_is_refused(vendors: StandInVendors) -> None:
 def test_an_empty_list_of_data_skips(vendors: StandInVendors) -> None:
     with pytest.raises(AirflowSkipException, match="empty list"):
         run(ExtractedDataOperator(task_id="extract", conn_id="aitronos_default", job_id=[]))
+
+
+def test_the_triggerer_waits_for_as_long_as_the_worker_was_told(vendors: StandInVendors) -> None:
+    vendors.answer_next(429, headers={"Retry-After": "120"})
+    sensor = DocStatusSensor(
+        task_id="gate", conn_id="aitronos_default", job_id=vendors.add_job("aitronos"), deferrable=True, timeout=3600
+    )
+    began = time.time()
+    assert deferral_of(sensor).trigger.asked_at >= began + 120

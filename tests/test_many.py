@@ -112,7 +112,8 @@ def test_a_foreign_event_is_refused(event):
 
 
 @pytest.mark.parametrize(
-    ("wait_for", "total", "needed"), [("all", 7, 7), ("any", 7, 1), (3, 7, 3), (9, 7, 7), (0.5, 7, 4), (0.01, 7, 1)]
+    ("wait_for", "total", "needed"),
+    [("all", 7, 7), ("any", 7, 1), (3, 7, 3), (9, 7, 7), (0.5, 7, 4), (0.01, 7, 1), (0.55, 100, 55)],
 )
 def test_wait_for_is_a_number_of_ids(wait_for, total, needed):
     assert needed_of(wait_for, total) == needed

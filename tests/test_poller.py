@@ -324,3 +324,61 @@ async def test_an_interval_that_the_budget_allows_is_not_remarked_on(
 ) -> None:
     await endings(*(trigger_for("unsiloed", "extract", vendors.add_job("unsiloed", "extract")) for _ in range(40)))
     assert "each is asked about every" not in caplog.text
+
+
+async def test_a_key_that_may_not_read_the_request_may_read_its_documents(vendors: StandInVendors) -> None:
+    request = vendors.jobs[vendors.add_job("neurolinker", documents=2)]
+    vendors.answer_next(403, times=9, path="request-status")
+    parent = ["request", request.job_id]
+    ended = await endings(*(trigger_for("neurolinker", "document", one.job_id, parent=parent) for one in request.documents))
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+
+
+async def test_what_was_heard_of_a_document_is_kept_when_its_request_cannot_be_asked(vendors: StandInVendors) -> None:
+    request = vendors.jobs[vendors.add_job("neurolinker", documents=2)]
+    vendors.answer_next(503, times=math.inf, path="request-status")
+    first, _ = (waiting(trigger_for("neurolinker", "document", one.job_id, seconds=5)) for one in request.documents)
+    assert Ending.from_event(await asyncio.wait_for(first, 3)).outcome == "succeeded"
+
+
+async def test_nobody_is_asked_about_once_all_waits_were_killed(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch, calls_per_minute=60)
+    waits = [waiting(trigger_for("unsiloed", "extract", vendors.add_job("unsiloed", "extract", seconds=9))) for _ in range(40)]
+    await asyncio.sleep(0.3)
+    for one in waits:
+        one.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+    asked = len(vendors.requests)
+    await asyncio.sleep(1.3)
+    assert len(vendors.requests) == asked, "the next of the queue was due after a second"
+
+
+async def test_a_wait_keeps_no_reply(vendors: StandInVendors) -> None:
+    """A reply may have megabytes, and an error's traceback holds the frames that read it."""
+    vendors.answer_next(200, body="<html>", content_type="text/html", times=math.inf)
+    trigger = trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=0.2)
+    heard: list[BaseException] = []
+    listen = poller.Listener.tell
+
+    def tell(self: poller.Listener, target: Any, observation: Any, now: float) -> bool:
+        heard.append(observation)
+        return listen(self, target, observation, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(poller.Listener, "tell", tell)
+        await event_of(trigger)
+    assert heard
+    assert {(error.__traceback__, error.__context__, error.__cause__) for error in heard} == {(None, None, None)}
+
+
+async def test_a_cancelled_wait_leaves_no_reading_behind(vendors: StandInVendors) -> None:
+    vendors.latency = 0.1
+    jobs = [vendors.add_job("aitronos", seconds=9) for _ in range(4)]
+    waits = [waiting(trigger_for("aitronos", "job", one)) for one in jobs]
+    await asyncio.sleep(0.15)
+    for one in waits[1:]:
+        one.cancel()
+    await asyncio.sleep(0.3)
+    line = poller.poller_for("aitronos_default", "aitronos")._line
+    assert {target.id for target in line.known} == {jobs[0]}
+    waits[0].cancel()

@@ -15,6 +15,7 @@ from airflow_provider_docstatus.schedule import JITTER, Rhythm
         pytest.param(Rhythm(base=10), 0, 1, 10, id="young-job-service-interval"),
         pytest.param(Rhythm(base=10), 600, 9, 60, id="old-job-a-tenth-of-its-age"),
         pytest.param(Rhythm(base=10, longest=30), 600, 9, 30, id="max-wait-bounds-it"),
+        pytest.param(Rhythm(base=10, interval=7, longest=2), 600, 9, 7, id="max-wait-leaves-a-constant-interval"),
         pytest.param(Rhythm(base=10, interval=7), 600, 9, 7, id="the-users-interval-is-constant"),
         pytest.param(Rhythm(base=10, interval=7, backoff=True), 0, 1, 7, id="backoff-first"),
         pytest.param(Rhythm(base=10, interval=7, backoff=True), 0, 4, 56, id="backoff-doubles"),

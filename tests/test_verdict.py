@@ -94,6 +94,8 @@ def test_a_final_state_ends_a_wait_whenever_it_is_heard(state, after):
         ([(0, UNKNOWN_ID), (GRACE - 1, UNKNOWN_ID), (GRACE, UNKNOWN_ID)], [None, None, "not_found"]),
         ([(5, RUNNING), (10, UNKNOWN_ID), (15, UNKNOWN_ID)], [None, None, "not_found"]),
         ([(5, RUNNING), (10, UNKNOWN_ID), (15, RUNNING), (20, UNKNOWN_ID)], [None, None, None, None]),
+        ([(5, RUNNING), (6, GARBAGE), (10, UNKNOWN_ID), (PATIENCE + 5, GARBAGE)], [None, None, None, "unexpected"]),
+        ([(5, RUNNING), (10, UNKNOWN_ID), (PATIENCE + 5, GARBAGE)], [None, None, None]),
         ([(0, UNKNOWN_ID), (5, RUNNING), (10, status(State.SUCCEEDED))], [None, None, "succeeded"]),
         ([(1, KeyRejected("401"))], ["key_rejected"]),
         ([(1, QuotaExhausted("402"))], ["quota"]),
@@ -115,6 +117,8 @@ def test_a_final_state_ends_a_wait_whenever_it_is_heard(state, after):
         "never known",
         "known and gone",
         "known, gone twice but not in a row",
+        "garbage, gone, garbage",
+        "gone, garbage",
         "known late",
         "key",
         "quota",
@@ -130,6 +134,10 @@ def test_a_final_state_ends_a_wait_whenever_it_is_heard(state, after):
 )
 def test_what_waiting_does_not_mend_ends_a_wait_and_the_rest_goes_on(heard, outcomes):
     assert hear(wait(), *heard) == outcomes
+
+
+def test_what_may_have_been_known_elsewhere_is_gone_when_that_is_said_twice():
+    assert hear(wait(grace=0, is_resumed=True), (0, UNKNOWN_ID), (5, UNKNOWN_ID)) == [None, "not_found"]
 
 
 def test_without_a_grace_an_unknown_id_ends_at_once():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import certifi
 from airflow.exceptions import TaskDeferred
 
+from airflow_provider_docstatus import budget
 from airflow_provider_docstatus.services import SERVICES
 
 try:
@@ -73,6 +74,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     for name, service in list(SERVICES.items()):
         monkeypatch.setitem(SERVICES, name, replace(service, **quick))
     monkeypatch.setenv("SSL_CERT_FILE", one_authority())
+    monkeypatch.setattr(budget, "FIRST_PAUSE", 0.02)
 
 
 @functools.cache

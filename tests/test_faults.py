@@ -64,7 +64,7 @@ def mixed(run: Run) -> contender.Wait:
 
 
 async def test_on_a_bad_day_every_wait_ends_right_without_a_storm_of_calls(run: Run) -> None:
-    faults.let_go_wrong(run.control, {"part": 0.3, "closes_every": 0.9, "closes_for": 0.1})
+    faults.let_go_wrong(run.control, {"part": 0.3, "closes_every": 0.35, "closes_for": 0.1})
     bad = await contender.hold(run, mixed(run))
     assert bad["faults"] > WAITS / 10
     assert bad["closings"] > 0

@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certifi
-from airflow.exceptions import TaskDeferred
 
 from airflow_provider_docstatus import budget
 from airflow_provider_docstatus.services import SERVICES
 
 try:
-    from airflow.sdk.exceptions import AirflowRescheduleException
+    from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 except ImportError:  # 3.1 and earlier
-    from airflow.exceptions import AirflowRescheduleException
+    from airflow.exceptions import AirflowRescheduleException, TaskDeferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable

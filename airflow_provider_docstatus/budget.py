@@ -77,8 +77,25 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Start with full buckets."""
-        self._buckets = [
-            _Bucket.of(limit * self.share, window, limit * self.share * burst, self.now)
+        self._buckets = self._full(self.now)
+
+    def change(self, *, per_minute: float | None, share: float, now: float) -> None:
+        """Go on with another limit; what was asked already still counts, and a closed gate stays closed."""
+        self._fill(now)
+        spent = {bucket.is_paced: bucket.burst - bucket.tokens for bucket in self._buckets}
+        self.per_minute, self.share = per_minute, share
+        self._buckets = self._full(now)
+        for bucket in self._buckets:
+            bucket.tokens -= spent.get(bucket.is_paced, 0.0)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return bool(self._buckets)
+
+    def _full(self, now: float) -> list[_Bucket]:
+        return [
+            _Bucket.of(limit * self.share, window, limit * self.share * burst, now)
             for limit, window, burst in ((self.per_minute, MINUTE, BURST), (self.per_day, DAY, DAY_BURST))
             if limit is not None
         ]

@@ -20,7 +20,7 @@ import ssl
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -60,6 +60,8 @@ LINGER = 30.0
 FRESH = 30.0
 #: Seconds after which a connection is read again, for what was edited in the UI, and a missing route is looked for again.
 STALE = 600.0
+#: Seconds between two searches for waits whose time is up.
+DEADLINES_EVERY = 1.0
 #: Seconds for which a failed look-up of the connection answers all who ask.
 FAILURE_HOLDS = 5.0
 #: Parents in a row that told of no other id, after which an id's parent is no longer asked at once.
@@ -156,13 +158,17 @@ class _Asked:
 
     target: Target
     parent: Target | None = None
-    is_alone: bool = False
     missed: int = 0
     due: float = math.inf
     turn: int = 1
     listeners: dict[Listener, int] = field(default_factory=dict)
-    group: list[_Asked] = field(default_factory=list)
+    group: Sequence[_Asked] = ()
     request: asyncio.Task[Any] | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it must be asked by itself from now on."""
+        return self.missed >= MOST_MISSED
 
     def next_due(self, now: float) -> float:
         """Return when the first of the listeners wants to hear again."""
@@ -183,7 +189,7 @@ def _cancellable(group: list[_Asked]) -> Iterator[None]:
         yield
     finally:
         for member in group:
-            member.group, member.request = [], None
+            member.group, member.request = (), None
 
 
 class Poller:
@@ -200,11 +206,13 @@ class Poller:
         self._asked: dict[Target, _Asked] = {}
         self._families: dict[Target | str, dict[Target, _Asked]] = {}
         self._heap: list[tuple[float, int, _Asked]] = []
+        self._last: list[tuple[float, int, _Asked]] = []
         self._number = itertools.count()
         self._news = asyncio.Event()
         self._free = asyncio.Semaphore(MOST_AT_ONCE)
         self._requests: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._minding: asyncio.TimerHandle | None = None
         self._line: _Line | None = None
         self._opening = asyncio.Lock()
         self._apart_until = 0.0
@@ -214,64 +222,71 @@ class Poller:
         self._barren = 0
         self._has_warned = False
 
-    async def listen(self, listener: Listener, targets: Mapping[Target, Target | None], *, prefix: str | None = None) -> None:
+    async def listen(
+        self, listener: Listener, route: str, ids: Collection[str], *, parent: Target | None = None, prefix: str | None = None
+    ) -> None:
         """
-        Ask about targets until the wait has heard enough.
+        Ask about ids of one route until the wait has heard enough.
 
-        :param targets: what to ask for, and what each belongs to if that is known: one question about it answers for all
-            that belong to it.
+        :param parent: what they belong to if that is known: one question about it answers for all that belong to it.
         :param prefix: the path prefix that a worker found, None if it found the usual one.
         """
         self._prefix = prefix if prefix is not None else self._prefix
         first_at = min(listener.first_at, max(listener.deadline, time.time()))
-        for target, parent in targets.items():
-            asked = self._join(target, parent)
+        for one in ids:
+            asked = self._join(Target(route, one), parent)
             asked.listeners[listener] = asked.turn - 1
             self._plan(asked, first_at)
         if self._task is None:
             # An empty context: the poller is nobody's, its lines must not land in one task's log.
             self._task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
-        Stats.gauge(f"docstatus.{self.service}.open_waits", len(self._asked))
+        self._count()
         began = time.time()
-        timer = asyncio.get_running_loop().call_later(
-            max(listener.deadline - began, 0.0) + listener.overtime, listener.stop, context=listener.context
-        )
         try:
             await listener.done
         finally:
-            timer.cancel()
             Stats.timing(f"docstatus.{self.service}.wait", timedelta(seconds=time.time() - began))
-            for target in targets:
-                if (joined := self._asked.get(target)) is not None:
+            for one in ids:
+                if (joined := self._asked.get(Target(route, one))) is not None:
                     self._leave(joined, listener)
-            Stats.gauge(f"docstatus.{self.service}.open_waits", len(self._asked))
+            self._count()
+
+    def _count(self) -> None:
+        """Tell Airflow's metrics how many ids of this service are waited for on this loop."""
+        pollers = _pollers.get(asyncio.get_running_loop(), {}).values()
+        number = sum(poller.open_ids for poller in pollers if poller.service == self.service)
+        Stats.gauge(f"docstatus.{self.service}.open_waits", number)
+
+    @property
+    def open_ids(self) -> int:
+        """How many ids are waited for."""
+        return len(self._asked)
 
     def describe(self, now: float) -> str:
         """Return the state of the schedule and the budget in a few words, for a log line."""
-        round_ = self._seconds_a_round(now)
-        is_slow = self._line is not None and round_ is not None and round_ > self._line.endpoint.service.poll_interval
-        about = f", each is asked about every {round_:.0f} s at best" if is_slow else ""
+        seconds = self._slow_round(now)
+        about = f", each is asked about every {seconds:.0f} s at best" if seconds else ""
         return f"{len(self._asked)} ids share {self._line.describe(now) if self._line else 'no session yet'}{about}"
 
-    def _seconds_a_round(self, now: float) -> float | None:
-        """Return the seconds in which the budget allows to ask about every id once; None without a limit."""
+    def _slow_round(self, now: float) -> float | None:
+        """Return the seconds in which the budget allows to ask about every id once, if they exceed the service's interval."""
         pace = self._line.budget.per_minute_now(now) if self._line else None
-        if pace is None:
+        if self._line is None or pace is None:
             return None
         questions = 0
         for family, members in self._families.items():
             some = next(iter(members.values()))
             at_once = 1 + self._most_together(some) if self._can_ask_together(some) else 1
             questions += 1 if isinstance(family, Target) else math.ceil(len(members) / at_once)
-        return questions / pace * 60
+        seconds = questions / pace * 60
+        return seconds if seconds > self._line.endpoint.service.poll_interval else None
 
     def _warn_when_late(self, seconds: float) -> None:
         """Say once what the budget makes of the interval, if it is the budget that makes questions late."""
         line, now = self._line, time.time()
         if self._has_warned or line is None or seconds < line.endpoint.service.poll_interval:
             return
-        round_ = self._seconds_a_round(now)
-        if round_ is not None and round_ > line.endpoint.service.poll_interval:
+        if self._slow_round(now) is not None:
             self._has_warned = True
             log.warning(
                 "Connection %s: %s. A longer poke_interval or a larger limit would help.", self.conn_id, self.describe(now)
@@ -313,10 +328,24 @@ class Poller:
         """Ask at ``due`` unless it is planned earlier already."""
         if due < asked.due:
             asked.due = due
-            heapq.heappush(self._heap, (due, next(self._number), asked))
+            is_last = any(due >= listener.deadline for listener in asked.listeners)
+            heapq.heappush(self._last if is_last else self._heap, (due, next(self._number), asked))
             self._news.set()
 
+    def _mind_deadlines(self) -> None:
+        """Let what is still queued at a wait's deadline go first, end the waits that are long over it, and look again soon."""
+        now = time.time()
+        for asked in self._asked.values():
+            for listener in asked.listeners:
+                if asked.due < listener.deadline <= now:
+                    asked.due = math.inf
+                    self._plan(asked, listener.deadline)
+                if now >= listener.deadline + listener.overtime:
+                    listener.stop()
+        self._minding = asyncio.get_running_loop().call_later(DEADLINES_EVERY, self._mind_deadlines)
+
     async def _run(self) -> None:
+        self._mind_deadlines()
         try:
             while True:
                 await self._free.acquire()
@@ -327,11 +356,15 @@ class Poller:
                 request = asyncio.get_running_loop().create_task(self._ask(self._with_relatives(asked)))
                 self._requests.add(request)
                 request.add_done_callback(self._finished)
+                if self._line is not None and self._line.budget.is_limited:
+                    await asyncio.sleep(0)  # it takes its turn now, so that the next is chosen when there is one
         except Exception as error:  # a bug: it must end the waits with its traceback, not hang them
             self._fail(list(self._asked.values()), error)
             raise
         finally:
             self._task = None  # before the first await: whoever listens from now on starts anew
+            if self._minding is not None:
+                self._minding.cancel()
             line, self._line = self._line, None
             for request in self._requests:
                 request.cancel()
@@ -339,20 +372,31 @@ class Poller:
                 await line.session.close()
 
     async def _next_due(self) -> _Asked | None:
-        """Wait for the next question that is due; return None when nobody has asked for anything for a while."""
+        """
+        Wait for the next question that is due and that the budget allows; None when nobody has asked for anything for a while.
+
+        The last question of a wait goes before the others: its time is up, and the others have more.
+        """
         while True:
-            while self._heap and not self._is_planned(self._heap[0]):
-                heapq.heappop(self._heap)
-            pause = self._heap[0][0] - time.time() if self._heap else LINGER
-            if pause <= 0:
-                self._warn_when_late(-pause)
-                return heapq.heappop(self._heap)[2]
-            if not await self._has_news(pause) and not self._heap and not self._requests:
+            now = time.time()
+            planned = [heap for heap in (self._last, self._heap) if self._first_of(heap) < math.inf]
+            ready = next((heap for heap in planned if heap[0][0] <= now), None)
+            at = (
+                self._line.budget.opens_at(now)
+                if ready and self._line
+                else min([heap[0][0] for heap in planned], default=now + LINGER)
+            )
+            if ready and at <= now:
+                self._warn_when_late(now - ready[0][0])
+                return heapq.heappop(ready)[2]
+            if not await self._has_news(at - now) and not planned and not self._requests:
                 return None
 
-    def _is_planned(self, entry: tuple[float, int, _Asked]) -> bool:
-        due, _, asked = entry
-        return due == asked.due and bool(asked.listeners)
+    def _first_of(self, heap: list[tuple[float, int, _Asked]]) -> float:
+        """Return when the first question of a heap is due that is still planned so."""
+        while heap and (heap[0][0] != heap[0][2].due or not heap[0][2].listeners):
+            heapq.heappop(heap)
+        return heap[0][0] if heap else math.inf
 
     async def _has_news(self, seconds: float) -> bool:
         """Wait until something is planned anew, at most so long; say whether it was."""
@@ -432,15 +476,15 @@ class Poller:
 
     def _miss(self, asked: _Asked, now: float) -> None:
         """Plan an id that a question for several left out: one answer may be broken, after some in a row it is asked alone."""
-        asked.missed += 1
-        asked.is_alone = asked.missed >= MOST_MISSED or any(now >= listener.deadline for listener in asked.listeners)
+        is_late = any(now >= listener.deadline for listener in asked.listeners)
+        asked.missed = MOST_MISSED if is_late else asked.missed + 1
         is_now = asked.is_alone or not self._can_ask_together(asked)
         if asked.listeners:
             self._plan(asked, now if is_now else asked.next_due(now))
 
     def _tell(self, asked: _Asked, observation: Observation, now: float) -> None:
         asked.turn += 1
-        asked.missed = 0
+        asked.missed = asked.missed if asked.is_alone else 0
         for listener in list(asked.listeners):
             if listener.tell(asked.target, observation, now):
                 self._leave(asked, listener)
@@ -706,11 +750,12 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def _budget_of(endpoint: Endpoint, now: float) -> Budget:
-    """Return the budget of an endpoint's account; a changed limit begins a new one."""
+    """Return the budget of an endpoint's account; where connections of one key differ, the limit that was read last holds."""
     budget = _budgets.get(endpoint.account)
-    if budget is None or (budget.per_minute, budget.share) != (endpoint.calls_per_minute, endpoint.share):
-        budget = Budget(
+    if budget is None:
+        budget = _budgets[endpoint.account] = Budget(
             per_minute=endpoint.calls_per_minute, per_day=endpoint.service.calls_per_day, share=endpoint.share, now=now
         )
-        _budgets[endpoint.account] = budget
+    elif (budget.per_minute, budget.share) != (endpoint.calls_per_minute, endpoint.share):
+        budget.change(per_minute=endpoint.calls_per_minute, share=endpoint.share, now=now)
     return budget

@@ -108,6 +108,16 @@ def test_refusals_in_a_row_wait_longer_and_never_stop_the_rate():
     assert budget.closed_until - clock == FIRST_PAUSE
 
 
+def test_another_limit_does_not_forget_what_was_asked_nor_open_a_closed_gate():
+    budget = Budget(per_minute=60, per_day=1000)
+    asked = _ask_all(budget, [0.0] * 20)
+    budget.refuse(asked[-1], 30.0)
+    budget.change(per_minute=120, share=0.5, now=asked[-1])
+    assert budget.opens_at(asked[-1]) >= asked[-1] + 30
+    assert not budget.change(per_minute=None, share=0.01, now=asked[-1])
+    assert budget.opens_at(asked[-1] + 3600) > asked[-1] + 7200, "of the day's 10, 20 are gone"
+
+
 def test_headers_that_say_nothing_is_left_close_the_gate_without_slowing_it():
     budget = Budget(per_minute=60)
     budget.exhaust(30.0)

@@ -299,12 +299,44 @@ async def test_a_service_that_hangs_does_not_hold_a_wait_beyond_its_time(
     from airflow_provider_docstatus import triggers
 
     monkeypatch.setattr(triggers, "OVERTIME", 0.1)
+    monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
     job_id = vendors.add_job("aitronos")
     vendors.answer_next(None, delay=1.0)
     began = time.monotonic()
     (ending,) = await endings(trigger_for("aitronos", "job", job_id, seconds=0.2))
     assert ending.outcome == "timed_out"
     assert time.monotonic() - began < 0.9
+
+
+async def test_where_the_budget_binds_the_last_question_of_a_wait_goes_first(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others wait for their turn for a quarter of a minute; its time is up."""
+    hurry(monkeypatch, calls_per_minute=600)
+    monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.1)
+    others = [waiting(trigger_for("unsiloed", "extract", vendors.add_job("unsiloed", "extract", seconds=9))) for _ in range(99)]
+    job_id, began = vendors.add_job("unsiloed", "extract", seconds=0.7), time.monotonic()
+    (ending,) = await endings(trigger_for("unsiloed", "extract", job_id, seconds=1.0))
+    assert ending.outcome == "succeeded"
+    assert time.monotonic() - began < 1.7
+    for one in others:
+        one.cancel()
+
+
+async def test_two_connections_of_one_key_share_its_budget_and_the_count_of_open_waits(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, list[int]] = {}
+    monkeypatch.setattr(poller.Stats, "gauge", lambda name, number: told.setdefault(name, []).append(number))
+    other = vendors.connections()["aitronos_default"] | {"extra": {"calls_per_minute": 30_000, "share": 0.5}}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(other))
+    jobs = [vendors.add_job("aitronos", seconds=0.1) for _ in range(2)]
+    await endings(
+        *(trigger_for("aitronos", "job", one, conn_id=f) for one, f in zip(jobs, ("aitronos_default", "other"), strict=True))
+    )
+    mine, others = (poller.poller_for(conn_id, "aitronos")._line for conn_id in ("aitronos_default", "other"))
+    assert mine.budget is others.budget
+    assert (max(told["docstatus.aitronos.open_waits"]), told["docstatus.aitronos.open_waits"][-1]) == (2, 0)
 
 
 async def test_a_budget_that_stretches_the_interval_is_said_once(

@@ -58,7 +58,7 @@ def ask_in_the_triggerer(service: str, target: Target) -> Observation:
     async def listen() -> None:
         now = time.time()
         listener = Once(rhythm=Rhythm(base=60), first_at=0.0, started_at=now, deadline=now + 60)
-        await poller.poller_for(CONN_ID, service).listen(listener, {target: None})
+        await poller.poller_for(CONN_ID, service).listen(listener, target.route, [target.id])
 
     asyncio.run(listen())
     return heard[0]

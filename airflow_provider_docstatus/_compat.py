@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +66,6 @@ __all__ = [
     "run_date",
 ]
 
-_LOOK_UP_TRIES = 3
-_LOOK_UP_PAUSE = 1.0
-
 
 def first_start(context: Context) -> float:
     """Return when this try first started (epoch seconds), reschedules included."""
@@ -94,21 +90,8 @@ async def get_connection_in_trigger(conn_id: str) -> tuple[Connection, dict[str,
     """
     Look a connection up from a triggerer's event loop; return it with its extra.
 
-    A failure of the supervisor's channel looks like an undefined connection, so that is asked again a few times.
-
-    :raises AirflowNotFoundException: the connection is not defined.
+    :raises AirflowNotFoundException: the connection is not defined, or the supervisor's channel or a secrets backend failed.
     """
-    for tries_left in reversed(range(_LOOK_UP_TRIES)):
-        try:
-            return await _look_up(conn_id)
-        except AirflowNotFoundException:  # noqa: PERF203 -- three turns
-            if not tries_left:
-                raise
-            await asyncio.sleep(_LOOK_UP_PAUSE)
-    raise AssertionError  # pragma: no cover -- the loop returns or raises
-
-
-async def _look_up(conn_id: str) -> tuple[Connection, dict[str, Any]]:
     if hasattr(BaseHook, "aget_connection"):  # 3.1 and later
         conn = await BaseHook.aget_connection(conn_id)
     else:

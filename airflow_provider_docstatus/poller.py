@@ -38,6 +38,7 @@ from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     KeyRejected,
     NoSuchRoute,
+    QuotaExhausted,
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
@@ -56,14 +57,14 @@ MOST_AT_ONCE = 16
 GRID = 0.25
 #: Seconds an idle poller keeps its session and its connection look-up.
 LINGER = 30.0
-#: Seconds after reading a connection in which a rejected key is not a reason to read it again.
-FRESH = 30.0
 #: Seconds after which a connection is read again, for what was edited in the UI, and a missing route is looked for again.
 STALE = 600.0
 #: Seconds between two searches for waits whose time is up.
 DEADLINES_EVERY = 1.0
 #: Seconds for which a failed look-up of the connection answers all who ask.
 FAILURE_HOLDS = 5.0
+#: Seconds in which a connection that cannot be found may still appear: a secrets backend that is away looks the same.
+MISSING_HOLDS = 60.0
 #: Parents in a row that told of no other id, after which an id's parent is no longer asked at once.
 MOST_BARREN = 3
 #: Questions for several in a row that leave an id out, after which it is asked alone.
@@ -217,7 +218,8 @@ class Poller:
         self._opening = asyncio.Lock()
         self._apart_until = 0.0
         self._prefix: str | None = None
-        self._no_line: tuple[float, RequestRejected] | None = None
+        self._no_line: tuple[float, DocStatusError] | None = None
+        self._missing_since: float | None = None
         self._learning = asyncio.Lock()
         self._barren = 0
         self._has_warned = False
@@ -319,7 +321,7 @@ class Poller:
 
     def _adopt(self, asked: _Asked, parent: Target) -> None:
         """Note what a target belongs to, as soon as a reply tells it."""
-        if asked.parent is None and not asked.is_alone:
+        if asked.parent is None and not asked.is_alone and self._asked.get(asked.target) is asked:
             self._leave_family(asked)
             asked.parent = parent
             self._families.setdefault(asked.family, {})[asked.target] = asked
@@ -349,11 +351,15 @@ class Poller:
         try:
             while True:
                 await self._free.acquire()
-                asked = await self._next_due()
-                if asked is None:
-                    self._free.release()
-                    return
-                request = asyncio.get_running_loop().create_task(self._ask(self._with_relatives(asked)))
+                request = None
+                try:
+                    asked = await self._next_due()
+                    if asked is None:
+                        return
+                    request = asyncio.get_running_loop().create_task(self._ask(self._with_relatives(asked)))
+                finally:
+                    if request is None:
+                        self._free.release()
                 self._requests.add(request)
                 request.add_done_callback(self._finished)
                 if self._line is not None and self._line.budget.is_limited:
@@ -362,7 +368,7 @@ class Poller:
             self._fail(list(self._asked.values()), error)
             raise
         finally:
-            self._task = None  # before the first await: whoever listens from now on starts anew
+            self._task = self._missing_since = None  # before the first await: whoever listens from now on starts anew
             if self._minding is not None:
                 self._minding.cancel()
             line, self._line = self._line, None
@@ -503,34 +509,48 @@ class Poller:
     # -- the service -------------------------------------------------------------------------------------------
 
     async def _observe(self, group: list[_Asked]) -> Mapping[Target, Observation]:
-        line = await self._dial()
+        line, asked_at = await self._dial(), time.time()
         try:
-            with _cancellable(group):
-                return await self._ask_line(line, group)
+            return await self._ask_line(line, group)
         except KeyRejected:
             # The key may have been changed meanwhile, or the service may have erred: it is believed the second time.
-            line = await self._dial(instead_of=line)
-            with _cancellable(group):
-                return await self._ask_line(line, group)
+            return await self._ask_line(await self._dial(doubted_at=asked_at), group)
 
     async def _ask_line(self, line: _Line, group: list[_Asked]) -> Mapping[Target, Observation]:
-        service, asked = line.endpoint.service, group[0]
-        if len(group) == 1:
-            return await self._ask_alone(line, asked)
-        if asked.parent is not None:
+        if not any(member.listeners for member in group):
+            return {}  # they left while the connection was looked up
+        with _cancellable(group):
+            if len(group) == 1:
+                return await self._ask_alone(line, group[0])
             try:
-                return await self._ask_parent(line, asked.parent, asked.target.route)
-            except KeyRejected:  # the key may be good for the one and not for the other
-                return await self._ask_alone(line, asked)
+                return await self._ask_at_once(line, group)
+            except RateLimited:
+                raise
+            except DocStatusError:  # the service, the key or the proxy may answer for one id all the same
+                return await self._ask_instead(line, group[0])
+
+    async def _ask_at_once(self, line: _Line, group: list[_Asked]) -> Mapping[Target, Observation]:
+        parent, route = group[0].parent, group[0].target.route
+        if parent is not None:
+            return await self._ask_parent(line, parent, route)
         try:
             ids = [member.target.id for member in group]
-            found = await line.talk(service.ask_together(asked.target.route, ids, line.prefix))
+            found = await line.talk(line.endpoint.service.ask_together(route, ids, line.prefix))
         except NoSuchRoute as missing:
             if self._apart_until == 0.0:
                 log.info("%s Asking for each id alone.", missing)
             self._apart_until = time.time() + STALE
             return {}
-        return {Target(route=asked.target.route, id=one): status for one, status in found.items()}
+        return {Target(route=route, id=one): status for one, status in found.items()}
+
+    async def _ask_instead(self, line: _Line, asked: _Asked) -> Mapping[Target, Observation]:
+        """Ask about one id of several; what is wrong with the key or the service is wrong for all of them."""
+        try:
+            return await self._ask_alone(line, asked)
+        except (KeyRejected, QuotaExhausted, ServiceUnavailable):
+            raise
+        except DocStatusError as error:
+            return {asked.target: error}
 
     async def _ask_alone(self, line: _Line, asked: _Asked) -> dict[Target, Observation]:
         service, target = line.endpoint.service, asked.target
@@ -547,48 +567,63 @@ class Poller:
         return observations
 
     async def _ask_parent(self, line: _Line, parent: Target, route: str) -> Mapping[Target, Observation]:
-        try:
-            found = await line.talk(line.endpoint.service.ask_through(parent, route, line.prefix, self._asked, line.known))
-        except KeyRejected:
-            raise
-        except RequestRejected:
-            return {}  # the request may be unknown or not ours while its documents are
+        found = await line.talk(line.endpoint.service.ask_through(parent, route, line.prefix, self._asked, line.known))
         for target in found:
             if (member := self._asked.get(target)) is not None:
                 self._adopt(member, parent)
         return found
 
-    async def _dial(self, instead_of: _Line | None = None) -> _Line:
-        """Return the line to the service; read the connection anew if it is old, or the line given failed."""
-        if (line := self._usable_line(instead_of)) is not None:
+    async def _dial(self, doubted_at: float | None = None) -> _Line:
+        """Return the line to the service; read the connection anew if it is old, or was read before it was doubted."""
+        if (line := self._usable_line(doubted_at)) is not None:
             return line
         async with self._opening:
-            if (line := self._usable_line(instead_of)) is not None:
+            if (line := self._usable_line(doubted_at)) is not None:
                 return line
             line, now = self._line, time.time()
             if self._no_line is not None and now < self._no_line[0] + FAILURE_HOLDS:
                 raise self._no_line[1]  # the answer to all who queued for this look-up
             try:
-                self._line = await _Line.open(await _read_endpoint(self.conn_id, self.service), line)
+                endpoint = await _read_endpoint(self.conn_id)
             except RequestRejected as error:
-                # A look-up that fails looks like a connection that is gone; the one that worked so far still may.
-                if line is None or line is instead_of or not isinstance(error.__cause__, AirflowNotFoundException):
-                    self._no_line = (time.time(), error)
-                    raise
-                line.read_at = now
-                return line
+                if line is not None and doubted_at is None:
+                    log.warning("%s What was read before is used on.", error)
+                    line.read_at = now
+                    return line
+                self._no_line = time.time(), self._or_wait(error, now)
+                raise self._no_line[1] from None
+            self._missing_since = None
+            if endpoint.service.name != self.service:
+                self._no_line = time.time(), self._of_another_type(endpoint.service.name)
+                raise self._no_line[1]
+            self._line = await _Line.open(endpoint, line)
             if line is not self._line and self._prefix in self._line.endpoint.service.prefixes:
                 self._line.prefix = self._prefix
             return self._line
 
-    def _usable_line(self, instead_of: _Line | None) -> _Line | None:
+    def _usable_line(self, doubted_at: float | None) -> _Line | None:
         line = self._line
-        if line is not None and time.time() <= line.read_at + (FRESH if line is instead_of else STALE):
-            return line
-        return None
+        if line is None or time.time() > line.read_at + STALE or (doubted_at is not None and line.read_at < doubted_at):
+            return None
+        return line
+
+    def _or_wait(self, error: RequestRejected, now: float) -> DocStatusError:
+        """Return what a look-up's error is to the waits: nothing that ends them if the connection may still appear."""
+        if not isinstance(error.__cause__, AirflowNotFoundException):
+            return error
+        self._missing_since = now if self._missing_since is None else self._missing_since
+        if now >= self._missing_since + MISSING_HOLDS:
+            return error
+        return ServiceUnavailable(f"{error} It is looked up again for a while.", service=self.service)
+
+    def _of_another_type(self, service: str) -> RequestRejected:
+        return RequestRejected(
+            f"Connection '{self.conn_id}' is now of type {service}; this wait began when it was {self.service}. Clear the task.",
+            service=self.service,
+        )
 
 
-async def _read_endpoint(conn_id: str, service: str) -> Endpoint:
+async def _read_endpoint(conn_id: str) -> Endpoint:
     try:
         conn, extra = await get_connection_in_trigger(conn_id)
     except AirflowNotFoundException as error:
@@ -596,14 +631,7 @@ async def _read_endpoint(conn_id: str, service: str) -> Endpoint:
             f"Connection '{conn_id}' is not defined for the triggerer: environment variables and secrets backends must be set "
             "there as on the workers."
         ) from error
-    endpoint = Endpoint.from_connection(conn, extra)
-    if endpoint.service.name != service:
-        raise RequestRejected(
-            f"Connection '{conn_id}' is now of type {endpoint.service.name}; this wait began when it was {service}. "
-            "Clear the task.",
-            service=service,
-        )
-    return endpoint
+    return Endpoint.from_connection(conn, extra)
 
 
 @dataclass(kw_only=True)

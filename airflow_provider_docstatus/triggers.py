@@ -176,7 +176,7 @@ class DocStatusTrigger(BaseTrigger):
         if not group.is_over:
             group.time_out(now)
         if self.ids is None:
-            return group.endings[self.id].to_event()
+            return group.endings[str(self.id)].to_event()
         self.log.info("%s after %.0f s", group.summary(), now - self.started_at)
         return group.to_event(calls=waiting.calls, now=now)
 
@@ -195,7 +195,7 @@ class DocStatusTrigger(BaseTrigger):
                 stalled_after=stall.get("after"),
                 seen=seen.get(one),
             )
-            for one in ([self.id] if self.ids is None else self.ids)
+            for one in map(str, [self.id] if self.ids is None else self.ids)
         }
         return Group(waits=waits, needed=self.needed, accept=self.accept or (), fail_fast=self.fail_fast)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from airflow_provider_docstatus import _compat, poller
+from airflow_provider_docstatus import _compat, poller, verdict
 from airflow_provider_docstatus._compat import BaseHook
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.triggers import DocStatusTrigger
@@ -107,7 +107,7 @@ async def test_connections_are_apart(vendors: StandInVendors, monkeypatch: pytes
     mine, others = (vendors.add_job("aitronos") for _ in range(2))
     good, bad = await endings(trigger_for("aitronos", "job", mine), trigger_for("aitronos", "job", others, conn_id="other"))
     assert (good.outcome, bad.outcome) == ("succeeded", "key_rejected")
-    assert look_ups == {"aitronos_default": 1, "other": 1}
+    assert look_ups == {"aitronos_default": 1, "other": 2}, "it is read again before a rejected key is believed"
 
 
 async def test_an_id_that_several_wait_for_is_asked_once_a_round(
@@ -159,7 +159,7 @@ async def test_cancelling_the_first_wait_during_the_look_up_leaves_the_others(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look-up that is broken off would desynchronise the supervisor's channel on 3.0 to 3.2.1."""
-    look = _compat._look_up
+    look = poller.get_connection_in_trigger
     finished = []
 
     async def slowly(conn_id: str) -> Any:
@@ -168,7 +168,7 @@ async def test_cancelling_the_first_wait_during_the_look_up_leaves_the_others(
         finished.append(conn_id)
         return found
 
-    monkeypatch.setattr(_compat, "_look_up", slowly)
+    monkeypatch.setattr(poller, "get_connection_in_trigger", slowly)
     first, second = (waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"))) for _ in range(2))
     await asyncio.sleep(0.05)
     first.cancel()
@@ -180,7 +180,8 @@ async def test_a_connection_that_is_not_defined_ends_all_waits_with_one_look_up(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, look_ups: Counter[str]
 ) -> None:
     """Each look-up costs the triggerer's supervisor; a failed one is repeated, but not by each wait."""
-    monkeypatch.setattr(_compat, "_LOOK_UP_PAUSE", 0.02)
+    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.1)
+    monkeypatch.setattr(poller, "MISSING_HOLDS", 0.25)
     began = time.monotonic()
     ended = await endings(*(trigger_for("aitronos", "job", f"job_{number}", conn_id="nowhere") for number in range(20)))
     assert {ending.outcome for ending in ended} == {"rejected"}
@@ -189,17 +190,17 @@ async def test_a_connection_that_is_not_defined_ends_all_waits_with_one_look_up(
     assert look_ups["nowhere"] <= 6
 
 
-async def test_a_look_up_that_fails_once_is_repeated(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On 3.x any failure of the supervisor's channel looks like an undefined connection."""
-    monkeypatch.setattr(_compat, "_LOOK_UP_PAUSE", 0.02)
-    look, failures = _compat._look_up, iter([True, True])
+async def test_a_look_up_that_fails_at_first_is_repeated(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 3.x any failure of the supervisor's channel, or of a secrets backend, looks like an undefined connection."""
+    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.02)
+    look, failures = poller.get_connection_in_trigger, iter([True, True])
 
     async def stumbling(conn_id: str) -> Any:
         if next(failures, False):
             raise _compat.AirflowNotFoundException("channel")
         return await look(conn_id)
 
-    monkeypatch.setattr(_compat, "_look_up", stumbling)
+    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
     (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
     assert ending.outcome == "succeeded"
 
@@ -207,7 +208,6 @@ async def test_a_look_up_that_fails_once_is_repeated(vendors: StandInVendors, mo
 async def test_a_key_that_is_rotated_while_waiting_is_read_anew(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, look_ups: Counter[str], sessions: list[aiohttp.ClientSession]
 ) -> None:
-    monkeypatch.setattr(poller, "FRESH", 0.0)
     jobs = [vendors.add_job("aitronos", seconds=0.3) for _ in range(5)]
     waits = [waiting(trigger_for("aitronos", "job", one)) for one in jobs]
     await asyncio.sleep(0.1)
@@ -358,19 +358,45 @@ async def test_an_interval_that_the_budget_allows_is_not_remarked_on(
     assert "each is asked about every" not in caplog.text
 
 
-async def test_a_key_that_may_not_read_the_request_may_read_its_documents(vendors: StandInVendors) -> None:
-    request = vendors.jobs[vendors.add_job("neurolinker", documents=2)]
-    vendors.answer_next(403, times=9, path="request-status")
-    parent = ["request", request.job_id]
+HTML = {"status": 200, "body": "<html>Please log in</html>", "content_type": "text/html"}
+BROKEN = [
+    *({"status": status} for status in (400, 401, 402, 403, 404, 409, 413, 500, 503)),
+    {"reset": True},
+    HTML,
+    {"status": 200, "body": {"status": "archived"}},
+]
+
+
+@pytest.mark.parametrize("fault", BROKEN, ids=str)
+@pytest.mark.parametrize("is_known", [False, True], ids=["learned", "known from the worker"])
+async def test_documents_end_though_their_request_cannot_be_asked(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], is_known: bool
+) -> None:
+    monkeypatch.setattr(verdict, "PATIENCE", 0.2)
+    request = vendors.jobs[vendors.add_job("neurolinker", seconds=0.4, documents=3)]
+    vendors.answer_next(**fault, times=math.inf, path="request-status")
+    parent = ["request", request.job_id] if is_known else None
     ended = await endings(*(trigger_for("neurolinker", "document", one.job_id, parent=parent) for one in request.documents))
     assert {ending.outcome for ending in ended} == {"succeeded"}
 
 
-async def test_what_was_heard_of_a_document_is_kept_when_its_request_cannot_be_asked(vendors: StandInVendors) -> None:
-    request = vendors.jobs[vendors.add_job("neurolinker", documents=2)]
-    vendors.answer_next(503, times=math.inf, path="request-status")
-    first, _ = (waiting(trigger_for("neurolinker", "document", one.job_id, seconds=5)) for one in request.documents)
-    assert Ending.from_event(await asyncio.wait_for(first, 3)).outcome == "succeeded"
+@pytest.mark.parametrize("fault", BROKEN, ids=str)
+async def test_jobs_end_though_the_question_about_several_fails(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(verdict, "PATIENCE", 0.2)
+    jobs = [vendors.add_job("unsiloed", "job", seconds=0.4) for _ in range(3)]
+    vendors.answer_next(**fault, times=math.inf, path="jobs/status")
+    ended = await endings(*(trigger_for("unsiloed", "job", one) for one in jobs))
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+
+
+async def test_one_refused_id_does_not_end_those_that_it_is_asked_with(vendors: StandInVendors) -> None:
+    jobs = [vendors.add_job("unsiloed", "job", seconds=0.4) for _ in range(3)]
+    vendors.answer_next(500, times=math.inf, path="jobs/status")
+    vendors.answer_next(422, times=math.inf, path=jobs[0])
+    ended = await endings(*(trigger_for("unsiloed", "job", one) for one in jobs))
+    assert [ending.outcome for ending in ended] == ["rejected", "succeeded", "succeeded"]
 
 
 async def test_nobody_is_asked_about_once_all_waits_were_killed(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,6 +409,62 @@ async def test_nobody_is_asked_about_once_all_waits_were_killed(vendors: StandIn
     asked = len(vendors.requests)
     await asyncio.sleep(1.3)
     assert len(vendors.requests) == asked, "the next of the queue was due after a second"
+
+
+async def test_a_wait_that_begins_anew_during_the_look_up_is_not_hurt_by_the_one_that_was_killed(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = poller.get_connection_in_trigger
+
+    async def slowly(conn_id: str) -> Any:
+        await asyncio.sleep(0.1)
+        return await look(conn_id)
+
+    monkeypatch.setattr(poller, "get_connection_in_trigger", slowly)
+    document = vendors.jobs[vendors.add_job("neurolinker", documents=2)].documents[0].job_id
+    killed = waiting(trigger_for("neurolinker", "document", document))
+    await asyncio.sleep(0.02)
+    killed.cancel()
+    (ending,) = await endings(trigger_for("neurolinker", "document", document))
+    assert ending.outcome == "succeeded"
+    one = poller.poller_for("neurolinker_default", "neurolinker")
+    assert (one._asked, one._families) == ({}, {})
+
+
+async def test_bugs_do_not_use_the_poller_up(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    bugs = iter(range(poller.MOST_AT_ONCE + 1))
+
+    def bug(_poller: poller.Poller, _seconds: float) -> None:
+        if next(bugs, None) is not None:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(poller.Poller, "_warn_when_late", bug)
+    for _ in range(poller.MOST_AT_ONCE + 1):
+        with pytest.raises(ZeroDivisionError):
+            await event_of(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
+    (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=2))
+    assert ending.outcome == "succeeded"
+
+
+@pytest.mark.parametrize("damaged", [{"id": 5}, {"id": None}, {"ids": [1, None, "a"]}], ids=str)
+async def test_an_id_that_is_no_text_hurts_no_other_wait(vendors: StandInVendors, damaged: dict[str, Any]) -> None:
+    sound = waiting(trigger_for("unsiloed", "job", vendors.add_job("unsiloed", "job", seconds=0.3)))
+    await asyncio.sleep(0.05)
+    other = waiting(DocStatusTrigger(**{**trigger_for("unsiloed", "job", "x", seconds=0.3).serialize()[1], **damaged}))
+    await asyncio.gather(other, return_exceptions=True)
+    assert Ending.from_event(await sound).outcome == "succeeded"
+
+
+async def test_a_connection_that_is_edited_wrongly_for_a_while_ends_no_wait(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(poller, "STALE", 0.05)
+    right = vendors.connections()["aitronos_default"]
+    one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=0.4)))
+    await asyncio.sleep(0.1)
+    monkeypatch.setenv("AIRFLOW_CONN_AITRONOS_DEFAULT", json.dumps(right | {"extra": {"share": "abc"}}))
+    assert Ending.from_event(await one).outcome == "succeeded"
+    assert "What was read before is used on." in caplog.text
 
 
 async def test_a_wait_keeps_no_reply(vendors: StandInVendors) -> None:

@@ -48,7 +48,7 @@ class _Bucket:
 
     def fill(self, now: float, pace: float) -> None:
         self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate * pace)
-        self.at = max(self.at, now)
+        self.at = now
 
     def ready_at(self, now: float, pace: float) -> float:
         return now if self.tokens >= 1 - ALMOST else now + (1 - self.tokens) / (self.rate * pace)
@@ -73,6 +73,7 @@ class Budget:
     refusals: int = 0
     _pace: float = 1.0
     _pace_at: float = 0.0
+    _seen_at: float = 0.0
     _buckets: list[_Bucket] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,8 +103,8 @@ class Budget:
 
     def opens_at(self, now: float) -> float:
         """Return when the next question may be asked (epoch seconds); ``now`` if at once."""
-        now_open = max(now, self.closed_until)
         self._fill(now)
+        now_open = max(now, self.closed_until)
         return max([now_open, *(bucket.ready_at(now, pace) for bucket, pace in self._paced(now))])
 
     def spend(self, now: float) -> None:
@@ -119,6 +120,7 @@ class Budget:
         :param wait: seconds the service asked for; None if it named none, and 0 (a date that is past) names none either.
         :return: whether this closed an open gate; questions that were under way are refused too and count once.
         """
+        self._fill(now)
         was_open = now >= self.closed_until
         if was_open:
             self.refusals += 1
@@ -152,5 +154,9 @@ class Budget:
         return [(bucket, pace if bucket.is_paced else 1.0) for bucket in self._buckets]
 
     def _fill(self, now: float) -> None:
+        if now < self._seen_at:  # the machine's clock was set back
+            self.closed_until -= self._seen_at - now
+            self._pace_at -= self._seen_at - now
+        self._seen_at = now
         for bucket, pace in self._paced(now):
             bucket.fill(now, pace)

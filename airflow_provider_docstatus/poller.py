@@ -214,6 +214,7 @@ class Poller:
         self._requests: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._minding: asyncio.TimerHandle | None = None
+        self._minded_at = 0.0
         self._line: _Line | None = None
         self._opening = asyncio.Lock()
         self._apart_until = 0.0
@@ -337,6 +338,9 @@ class Poller:
     def _mind_deadlines(self) -> None:
         """Let what is still queued at a wait's deadline go first, end the waits that are long over it, and look again soon."""
         now = time.time()
+        if now < self._minded_at:
+            self._set_back(self._minded_at - now)
+        self._minded_at = now
         for asked in self._asked.values():
             for listener in asked.listeners:
                 if asked.due < listener.deadline <= now:
@@ -345,6 +349,14 @@ class Poller:
                 if now >= listener.deadline + listener.overtime:
                     listener.stop()
         self._minding = asyncio.get_running_loop().call_later(DEADLINES_EVERY, self._mind_deadlines)
+
+    def _set_back(self, seconds: float) -> None:
+        """Keep the questions as far ahead as they were when the machine's clock is set back."""
+        for asked in self._asked.values():
+            asked.due -= seconds
+        for heap in (self._last, self._heap):
+            heap[:] = [(due - seconds, number, asked) for due, number, asked in heap]
+        self._news.set()
 
     async def _run(self) -> None:
         self._mind_deadlines()
@@ -371,6 +383,7 @@ class Poller:
             self._task = self._missing_since = None  # before the first await: whoever listens from now on starts anew
             if self._minding is not None:
                 self._minding.cancel()
+            self._minded_at = 0.0
             line, self._line = self._line, None
             for request in self._requests:
                 request.cancel()

@@ -118,6 +118,15 @@ def test_another_limit_does_not_forget_what_was_asked_nor_open_a_closed_gate():
     assert budget.opens_at(asked[-1] + 3600) > asked[-1] + 7200, "of the day's 10, 20 are gone"
 
 
+def test_a_clock_that_is_set_back_neither_stops_the_questions_nor_closes_the_gate_for_longer():
+    budget = Budget(per_minute=60)
+    _ask_all(budget, [5000.0] * 10)
+    budget.refuse(5001.0, 5.0)
+    assert budget.opens_at(1401.0) == pytest.approx(1406.0, abs=1.5)
+    asked = _ask_all(budget, [1406.0] * 30)
+    assert asked[-1] < 1406.0 + 90
+
+
 def test_headers_that_say_nothing_is_left_close_the_gate_without_slowing_it():
     budget = Budget(per_minute=60)
     budget.exhaust(30.0)

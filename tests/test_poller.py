@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections import Counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -465,6 +466,20 @@ async def test_a_connection_that_is_edited_wrongly_for_a_while_ends_no_wait(
     monkeypatch.setenv("AIRFLOW_CONN_AITRONOS_DEFAULT", json.dumps(right | {"extra": {"share": "abc"}}))
     assert Ending.from_event(await one).outcome == "succeeded"
     assert "What was read before is used on." in caplog.text
+
+
+async def test_a_clock_that_is_set_back_does_not_stop_the_questions(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(ahead=3600.0)
+    clock.time = lambda: time.time() + clock.ahead
+    monkeypatch.setattr(poller, "time", clock)
+    monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
+    job_id = vendors.add_job("aitronos", seconds=0.3)
+    one = waiting(trigger_for("aitronos", "job", job_id, seconds=7200, poke_interval=0.05))
+    await asyncio.sleep(0.15)
+    clock.ahead = 0.0
+    assert Ending.from_event(await one).outcome == "succeeded"
 
 
 async def test_a_wait_keeps_no_reply(vendors: StandInVendors) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 PATIENCE = 0.1
 #: Pauses are up to so much shorter, so that waits that start together drift apart.
 JITTER = 0.1
+#: Seconds after which the last question, which falls on the deadline, is asked again if it met a fault.
+AGAIN = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ class Rhythm:
         return pause * (1 - JITTER * dice)
 
     def next_at(self, *, now: float, started_at: float, deadline: float, turn: int, dice: float) -> float:
-        """Return when to ask next (epoch seconds): the last question before the deadline falls on it."""
+        """Return when to ask next (epoch seconds): the last question falls on the deadline, and soon after if it met a fault."""
         due = now + self.pause(age=max(0.0, now - started_at), turn=turn, dice=dice)
-        return deadline if now < deadline < due else due
+        if now >= deadline:
+            return min(due, now + AGAIN)
+        return min(due, deadline)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_docstatus.schedule import JITTER, Rhythm
+from airflow_provider_docstatus.schedule import AGAIN, JITTER, Rhythm
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,5 @@ def test_detection_is_never_later_than_a_tenth_of_what_the_job_took(took, base, 
 def test_the_last_question_falls_on_the_deadline():
     rhythm = Rhythm(base=10)
     assert rhythm.next_at(now=95, started_at=90, deadline=100, turn=1, dice=0) == 100
-    assert rhythm.next_at(now=100, started_at=90, deadline=100, turn=2, dice=0) > 100
+    assert rhythm.next_at(now=100, started_at=90, deadline=100, turn=2, dice=0) == 100 + AGAIN
+    assert Rhythm(base=0.5).next_at(now=100, started_at=100, deadline=100, turn=2, dice=0) == 100.5

@@ -135,7 +135,7 @@ SECTIONS = (
     Section(
         "many",
         "{waits:,} waits in one process",
-        ("us",),
+        ("us", "floor"),
         _each_alone,
         10_000,
         (

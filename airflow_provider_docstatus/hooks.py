@@ -75,12 +75,24 @@ class DocStatusHook(BaseHook):
         :raises RequestRejected: the connection is missing, of another type, or has a bad setting.
         """
         if self._endpoint is None:
-            try:
-                conn = self.get_connection(self.conn_id)
-            except AirflowNotFoundException as error:
-                raise RequestRejected(missing_connection(self.conn_id)) from error
-            self._endpoint = Endpoint.from_connection(conn, conn.extra_dejson)
+            self._endpoint = self._read_connection()
         return self._endpoint
+
+    def _read_connection(self) -> Endpoint:
+        try:
+            conn = self.get_connection(self.conn_id)
+        except AirflowNotFoundException as error:
+            raise RequestRejected(missing_connection(self.conn_id)) from error
+        return Endpoint.from_connection(conn, conn.extra_dejson)
+
+    def _read_connection_again(self) -> None:
+        """Take over what has been edited; a session that was handed out keeps the old key."""
+        before, now = self.endpoint, self._read_connection()
+        if now != before and now.service.name == before.service.name:
+            self._endpoint, self._prefix = now, None
+            if self._session is not None:
+                self._session.close()
+                self._session = None
 
     @property
     def service(self) -> ServiceDescription:
@@ -285,7 +297,8 @@ class DocStatusHook(BaseHook):
         """
         try:
             if self.service.name == NEUROLINKER.name:
-                self.list_jobs(limit=1)
+                # not by list_jobs: a key that is rejected now and then is not a good one
+                self._hold(self.service.ask_list(self.prefix, filters={}, limit=1, offset=0))
                 return True, f"{self.service.title} accepted the key and listed the account's requests."
             parameter = next(iter(self.service.routes.values())).parameter
             operation = (self.endpoint.operation or next(iter(self.service.routes))) if self.service.has_operations else None
@@ -307,8 +320,17 @@ class DocStatusHook(BaseHook):
     # -- the line that sends -----------------------------------------------------------------------------------
 
     def talk(self, begin: Callable[[], Talk[T]]) -> T:
+        """Hold a talk; once more if the key is rejected."""
+        try:
+            return self._hold(begin())
+        except KeyRejected as error:
+            # The key may have been changed meanwhile, or the service may have erred: it is believed the second time.
+            self.log.info("%s The connection is read again, and the question asked once more.", error)
+        self._read_connection_again()
+        return self._hold(begin())
+
+    def _hold(self, talk: Talk[T]) -> T:
         """Drive a talk: send each of its questions, hand back the answers, return what it learned."""
-        talk = begin()
         try:
             question = next(talk)
             while True:

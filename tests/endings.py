@@ -105,7 +105,9 @@ ENDS: dict[str, End] = {
         "running",
         "not_found",
     ),
-    "rejected key": End("401 or 403", ("KeyRejected", "RequestRejected", FOR_GOOD), FAILED, FAILED, "running", "key_rejected"),
+    "rejected key": End(
+        "401 or 403, twice in a row", ("KeyRejected", "RequestRejected", FOR_GOOD), FAILED, FAILED, "running", "key_rejected"
+    ),
     "quota": End("the account is used up", ("QuotaExhausted", "RequestRejected", FOR_GOOD), FAILED, FAILED, "running", "quota"),
     "refused": End("another 4xx, a bad id or connection", ("RequestRejected", FOR_GOOD), FAILED, FAILED, "running", "rejected"),
     "only garbage": End(

@@ -382,7 +382,7 @@ def test_trouble_with_the_question_for_several_is_told(vendors: StandInVendors, 
     ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(2)]
     with pytest.raises(KeyRejected, match="GET /jobs/status with 401"):
         make_hook("unsiloed", host=vendors.url, password="us_wrong_key").get_statuses(ids, operation="job")
-    assert len(vendors.requests) == 1
+    assert len(vendors.requests) == 2, "a rejected key is believed the second time"
 
 
 def test_documents_whose_request_cannot_be_asked_are_asked_alone(vendors: StandInVendors, make_hook: MakeHook) -> None:
@@ -722,6 +722,15 @@ def test_the_test_button_takes_a_status_of_the_made_up_id_for_an_answer(make_hoo
     assert make_hook("aitronos").test_connection() == (True, "Aitronos answered.")
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_test_button_hides_no_rejected_key(service: str, make_hook: MakeHook, requests_mock: Requests) -> None:
+    requests_mock.get(requests_mock_module.ANY, [{"status_code": 401}, {"json": {"tasks": {"requests": []}}}])
+    works, said = make_hook(service).test_connection()
+    assert works is False
+    assert "with 401. Check the key" in said
+    assert requests_mock.call_count == 1
+
+
 def test_the_test_button_of_a_missing_connection_says_so() -> None:
     works, said = DocStatusHook("nowhere").test_connection()
     assert works is False
@@ -814,8 +823,53 @@ def test_it_is_not_asked_again_after(
     with pytest.raises(error) as caught:
         hook.get_status(job_id="j", operation="parse")
     assert type(caught.value) is error
-    assert requests_mock.call_count == 1
+    assert requests_mock.call_count == (2 if error is KeyRejected else 1), "a rejected key is believed the second time"
     assert hook.naps == []
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_key_that_is_rejected_once_is_none_that_is_rejected(code: int, make_hook: MakeHook, requests_mock: Requests) -> None:
+    requests_mock.get(requests_mock_module.ANY, [{"status_code": code}, DONE])
+    hook = make_hook("aitronos", retries=0)
+    session = hook.get_conn()
+    assert hook.get_status(job_id="j").state is State.SUCCEEDED
+    assert hook.get_conn() is session, "nothing has changed"
+
+
+def test_a_key_that_was_changed_is_found_when_the_old_one_is_rejected(make_hook: MakeHook, requests_mock: Requests) -> None:
+    requests_mock.get(requests_mock_module.ANY, status_code=401)
+    requests_mock.get(requests_mock_module.ANY, request_headers={"X-API-Key": KEY}, **DONE)
+    hook = make_hook("aitronos", retries=0)
+    hook.get_status(job_id="j")
+    requests_mock.reset_mock()
+    requests_mock.get(requests_mock_module.ANY, request_headers={"X-API-Key": KEY}, status_code=401)
+    requests_mock.get(requests_mock_module.ANY, request_headers={"X-API-Key": "the_next_key"}, **DONE)
+    make_hook("aitronos", password="the_next_key")
+    for calls in (2, 3):
+        assert hook.get_status(job_id="j").state is State.SUCCEEDED
+        assert requests_mock.call_count == calls
+    assert hook.get_conn().get("/v1/anything").json() == DONE["json"], "the session for submitting has the new key"
+
+
+def test_a_changed_connection_is_read_with_all_that_it_says(make_hook: MakeHook, requests_mock: Requests) -> None:
+    requests_mock.get(f"{NEUROLINKER}/v1/request-status/{R}", status_code=405)
+    requests_mock.get(f"{NEUROLINKER}/api/v1/request-status/{R}", status_code=401)
+    requests_mock.get(f"https://new.example/v1/request-status/{R}", json={"request_id": R, "status": "processing"})
+    hook = make_hook()
+    with pytest.raises(KeyRejected):
+        hook.get_status(request_id=R)
+    make_hook(host="https://new.example", password="the_next_key")
+    assert hook.get_status(request_id=R).state is State.RUNNING
+    assert hook.prefix == "/v1", "what the old host has shown says nothing of the new one"
+
+
+def test_a_connection_that_is_now_anothers_is_not_taken_over(make_hook: MakeHook, requests_mock: Requests) -> None:
+    requests_mock.get(requests_mock_module.ANY, status_code=401)
+    hook = make_hook("unsiloed")
+    assert hook.service.name == "unsiloed"
+    make_hook("aitronos")
+    with pytest.raises(KeyRejected, match="Unsiloed answered GET /parse/"):
+        hook.get_status(job_id="j", operation="parse")
 
 
 def test_reading_by_post_is_asked_again_as_well(make_hook: MakeHook, requests_mock: Requests) -> None:

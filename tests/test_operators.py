@@ -269,7 +269,7 @@ def test_an_unknown_id_is_not_found(vendors: StandInVendors) -> None:
 
 def test_a_rejected_key_is_not_retried(vendors: StandInVendors) -> None:
     job_id = vendors.add_job("aitronos")
-    vendors.answer_next(401)
+    vendors.answer_next(401, times=2)
     with pytest.raises(KeyRejected) as raised:
         run(operator_of(job_id=job_id))
     assert isinstance(raised.value, AirflowFailException)

@@ -174,6 +174,17 @@ def test_a_rejected_key_fails_without_a_retry(vendors: StandInVendors, monkeypat
     assert "wrong" not in str(raised.value)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("at", [1, 2], ids=["at once", "later"])
+def test_a_key_that_is_rejected_once_ends_nothing(vendors: StandInVendors, mode: str, at: int) -> None:
+    """A service that errs, or a key that is changed while it is asked for."""
+    job_id, asked = vendors.add_job("aitronos", seconds=SOON), len(vendors.requests)
+    vendors.answer_next(None, times=at - 1)
+    vendors.answer_next(401, body={"detail": "Invalid key"})
+    assert wait(mode, job_id=job_id)["state"] == "succeeded"
+    assert [record.status for record in vendors.requests[asked:]].count(401) == 1
+
+
 def _connect(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
     """Define the connection ``mine``."""
     monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps({"conn_type": "aitronos", "password": "ak_stand_in", **_host(), **fields}))

@@ -20,7 +20,16 @@ from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
-from airflow_provider_docstatus.verdict import Ending, ExecutionTimedOut, Wait, WaitTimedOut, epoch, remembered, settle
+from airflow_provider_docstatus.verdict import (
+    Ending,
+    ExecutionTimedOut,
+    Overdue,
+    Wait,
+    WaitTimedOut,
+    epoch,
+    remembered,
+    settle,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
@@ -62,7 +71,7 @@ class WaitingTask(Protocol):
         """``poke_interval`` or None, ``exponential_backoff``, ``max_wait`` or None, ``timeout``; in seconds."""
 
 
-def limit_of(task: WaitingTask) -> tuple[float, type[DocStatusError]]:
+def limit_of(task: WaitingTask) -> tuple[float, Overdue]:
     """
     Return the seconds that a wait may take, and the error of one that takes longer.
 

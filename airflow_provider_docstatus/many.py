@@ -20,10 +20,12 @@ from airflow_provider_docstatus.verdict import (
     EVENT_VERSION,
     TIMED_OUT,
     Ending,
+    Overdue,
     Wait,
     WaitTimedOut,
     error_of,
     for_airflow,
+    too_late,
     why_closed,
 )
 
@@ -212,7 +214,7 @@ def settle_many(
     needed: int,
     accept: Collection[str],
     text: str | None,
-    overdue: type[DocStatusError] = WaitTimedOut,
+    overdue: Overdue = WaitTimedOut,
 ) -> dict[str, Any]:
     """
     Return the manifest of a wait that ended well; raise what it means otherwise.
@@ -236,7 +238,7 @@ def settle_many(
     if fatal is not None:
         raise for_airflow(error_of(fatal)(text or said, **about))
     if good + counts[TIMED_OUT] + counts[_RUNNING] >= needed and counts[TIMED_OUT]:
-        raise for_airflow(overdue(f"{said}. The jobs were left alone.", **about))
+        raise too_late(f"{said}. The jobs were left alone", overdue, **about)
     for outcome in ("rejected", "not_found", "unexpected"):
         still_possible = counts[_RUNNING] + counts[TIMED_OUT] + counts[outcome]
         if counts[outcome] and good + still_possible >= needed:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
 from airflow_provider_docstatus.exceptions import (
@@ -46,9 +46,16 @@ NO_STATUS = "no status was heard"
 class WaitTimedOut(DocStatusError, AirflowSensorTimeout):
     """``timeout`` passed before the document was finished; Airflow does not retry it. The remote job was left alone."""
 
+    limit = "timeout"
+
 
 class ExecutionTimedOut(DocStatusError, AirflowTaskTimeout):
     """``execution_timeout`` passed before the document was finished; retried as the task says. The remote job was left alone."""
+
+    limit = "execution_timeout"
+
+
+Overdue: TypeAlias = type[WaitTimedOut] | type[ExecutionTimedOut]
 
 
 def _for_good(error: type[DocStatusError]) -> type[DocStatusError]:
@@ -280,7 +287,7 @@ class Wait:
         return Ending(outcome=outcome, service=self.service, id=self.id, status=self.status, text=text)
 
 
-def settle(ending: Ending, accept: Collection[str] = (), *, overdue: type[DocStatusError] = WaitTimedOut) -> dict[str, Any]:
+def settle(ending: Ending, accept: Collection[str] = (), *, overdue: Overdue = WaitTimedOut) -> dict[str, Any]:
     """
     Return the XCom value of a wait that ended well; raise what it means otherwise.
 
@@ -303,12 +310,20 @@ def settle(ending: Ending, accept: Collection[str] = (), *, overdue: type[DocSta
     }
     if ending.outcome in _ERRORS:
         text = ending.text or (why_closed(status) if status and status.state.is_final else ending.outcome)
-        raise for_airflow((overdue if ending.outcome == TIMED_OUT else _ERRORS[ending.outcome])(text, **about))
+        if ending.outcome == TIMED_OUT:
+            raise too_late(text, overdue, **about)
+        raise for_airflow(_ERRORS[ending.outcome](text, **about))
     if status is None:  # Ending.from_event refuses it; a programming error here
         raise ValueError(f"{ending.outcome} without a status")
     if status.state is State.SUCCEEDED or status.state.value in accept:
         return status.to_dict()
     raise for_airflow(DocumentFailed(why_closed(status), **about))
+
+
+def too_late(text: str, overdue: Overdue, **about: Any) -> DocStatusError:
+    """Return the error of a wait whose time is up, with the limit that passed and what to do."""
+    limit = overdue.limit
+    return overdue(f"{text.rstrip('.')} when {limit} passed; clear the task to wait on, or raise {limit}.", **about)
 
 
 def remembered(ending: Ending, status: DocumentStatus) -> Ending:

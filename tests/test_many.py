@@ -93,8 +93,12 @@ def test_unknown_ids_have_expired_where_the_retention_explains_it():
 
 
 def test_a_list_that_took_too_long_ends_with_the_error_of_its_limit():
-    with pytest.raises(ExecutionTimedOut):
+    with pytest.raises(ExecutionTimedOut) as caught:
         settle_many(made("st"), needed=2, accept=(), text=None, overdue=ExecutionTimedOut)
+    assert str(caught.value) == (
+        "1 of 2 ids ended well, 2 were needed (1 succeeded, 1 timed_out). The jobs were left alone when execution_timeout "
+        "passed; clear the task to wait on, or raise execution_timeout."
+    )
 
 
 def test_upgrade_the_triggerer_reaches_a_list_too():

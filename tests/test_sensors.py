@@ -226,7 +226,7 @@ def test_trouble_that_passes_is_waited_out(vendors: StandInVendors, mode: str, f
 )
 def test_the_time_out_ends_the_wait(vendors: StandInVendors, mode: str, job: dict[str, Any], says: str) -> None:
     began = time.time()
-    with pytest.raises(AirflowSensorTimeout, match="was left alone") as raised:
+    with pytest.raises(AirflowSensorTimeout, match="was left alone when timeout passed; clear the task to wait on") as raised:
         wait(mode, job_id=vendors.add_job("aitronos", **job), timeout=0.3)
     assert says in str(raised.value)
     assert isinstance(raised.value, DocStatusError)

@@ -418,7 +418,6 @@ def test_a_failure_with_many_reasons_is_cut():
         ("quota", QuotaExhausted, True),
         ("rejected", RequestRejected, True),
         ("unexpected", UnexpectedReply, False),
-        (TIMED_OUT, WaitTimedOut, False),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -430,6 +429,22 @@ def test_every_other_ending_is_the_error_for_who_must_act(outcome, kind, for_goo
     assert str(error) == "what happened"
     assert error_of(outcome) is kind
     assert isinstance(error, AirflowFailException) is for_good
+    assert (error.service, error.id) == ("unsiloed", "j-1")
+    assert (error.state, error.link) == ((State.RUNNING, LINK) if last else (None, None))
+
+
+@pytest.mark.parametrize("last", [None, replace(RUNNING, link=LINK)], ids=["no status", "a status"])
+@pytest.mark.parametrize(("overdue", "limit"), [(WaitTimedOut, "timeout"), (ExecutionTimedOut, "execution_timeout")])
+def test_a_time_out_names_its_limit_and_what_to_do(overdue, limit, last):
+    ending = Ending(outcome=TIMED_OUT, service="unsiloed", id="j-1", status=last, text="Not finished. The job was left alone.")
+    with pytest.raises(overdue) as caught:
+        settle(ending, accept=("partial",), overdue=overdue)
+    error = caught.value
+    assert str(error) == (
+        f"Not finished. The job was left alone when {limit} passed; clear the task to wait on, or raise {limit}."
+    )
+    assert error_of(TIMED_OUT) is WaitTimedOut
+    assert not isinstance(error, AirflowFailException)
     assert (error.service, error.id) == ("unsiloed", "j-1")
     assert (error.state, error.link) == ((State.RUNNING, LINK) if last else (None, None))
 

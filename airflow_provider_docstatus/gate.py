@@ -116,6 +116,7 @@ class Gate:
     deadline: float
     asked_at: float = 0.0
     turn: int = 0
+    calls: int = 0
     not_before: float = 0.0
 
     @classmethod
@@ -186,12 +187,23 @@ class Gate:
 
         :param questions: at most so many questions; None for a whole round.
         """
-        still_open = [self.targets[one] for one in self.group.open_ids()]
         self.turn += 1
-        for number, observations in enumerate(self.hook.observe(still_open), start=1):
+        doubtful = self._ask(self.group.open_ids(), questions)
+        pause = self.hook.service.least_poll_interval
+        if doubtful and not self.group.is_over and self.not_before <= time.time() + pause:
+            time.sleep(pause)
+            self._ask(doubtful, questions, is_second_time=True)
+        return self.group.is_over
+
+    def _ask(self, ids: Iterable[str], questions: int | None, *, is_second_time: bool = False) -> list[str]:
+        """Ask about some ids; return those whose answer would end them, but must be given twice."""
+        doubtful: list[str] = []
+        for number, observations in enumerate(self.hook.observe([self.targets[one] for one in ids]), start=1):
             self.asked_at = time.time()
+            self.calls += 1
             for target, observation in observations.items():
-                self._hear(target, observation)
+                if self._hear(target, observation, is_second_time=is_second_time):
+                    doubtful.append(target.id)
             refused = next((one for one in observations.values() if isinstance(one, RateLimited)), None)
             if refused is not None:
                 self.not_before = self.asked_at + (refused.retry_after or 0.0)
@@ -199,7 +211,7 @@ class Gate:
                 self.time_out()  # there is no time to ask about the others
             if self.group.is_over or refused is not None or number == questions:
                 break
-        return self.group.is_over
+        return doubtful
 
     def watch(self, seconds: float) -> bool:
         """Go on asking for so long: short jobs end on the worker, without a second worker start."""
@@ -268,7 +280,7 @@ class Gate:
     def event(self) -> dict[str, Any]:
         """Return what a trigger would report of this wait, so that both are judged alike."""
         if self.is_list:
-            return self.group.to_event(calls=self.turn, now=time.time())
+            return self.group.to_event(calls=self.calls, now=time.time())
         return self.group.endings[self.first.id].to_event()
 
     def _stall(self) -> dict[str, Any] | None:
@@ -277,13 +289,17 @@ class Gate:
         seen = {one: self.group.waits[one].last_seen for one in self.group.open_ids()}
         return {"after": self.task.stalled_after, "seen": {one: list(last) for one, last in seen.items() if last}}
 
-    def _hear(self, target: Target, observation: DocumentStatus | DocStatusError) -> None:
+    def _hear(self, target: Target, observation: DocumentStatus | DocStatusError, *, is_second_time: bool) -> bool:
+        """Take in what is said about an id, unless it must be said twice; return whether it must."""
         wait = self.group.waits[target.id]
         if isinstance(observation, DocStatusError):
             self.task.log.warning("%s", observation)
         elif not self.is_list and (wait.status is None or wait.status.word != observation.word):
             self.task.log.info("%s %s is %s", wait.title, target.id, observation.word)
+        if not is_second_time and wait.doubts(observation, self.asked_at):
+            return True
         self.group.hear(target.id, observation, self.asked_at)
+        return False
 
 
 def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[dict[str, Target], bool]:

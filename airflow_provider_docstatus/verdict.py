@@ -214,6 +214,11 @@ class Wait:
                 return ending
         return self.time_out(now) if now >= self.deadline else None
 
+    def doubts(self, observation: DocumentStatus | DocStatusError, now: float) -> bool:
+        """Whether this wait, which has heard nothing yet, would end by an unknown id: a deploy or a proxy answers 404 as well."""
+        is_unknown = isinstance(observation, NotFound) and not observation.is_gone
+        return is_unknown and self.status is None and self.lost == 0 and now >= self.started_at + self.grace
+
     def time_out(self, now: float) -> Ending:
         """Return the ending of a wait whose time is up."""
         waited = f"{self.title} {self.id} was not finished {now - self.started_at:.0f} s after the start"

@@ -98,7 +98,7 @@ ENDS: dict[str, End] = {
         (POKE, DEFERRABLE),
     ),
     "not found": End(
-        "404 after the `grace`, or of an id that was known: the id, its kind or the operation is wrong",
+        "404 twice in a row, after the `grace` or of an id that was known: the id, its kind or the operation is wrong",
         ("NotFound", "RequestRejected", FOR_GOOD),
         FAILED,
         FAILED,

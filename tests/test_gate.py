@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
-from airflow_provider_docstatus.exceptions import DocumentFailed, KeyRejected, RequestRejected, UnexpectedReply
+from airflow_provider_docstatus.exceptions import DocumentFailed, KeyRejected, NotFound, RequestRejected, UnexpectedReply
+from airflow_provider_docstatus.gate import Gate
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
@@ -111,6 +112,45 @@ def test_an_unknown_id_is_one_of_the_endings(vendors: StandInVendors, monkeypatc
     manifest = wait(mode, job_id=ids, wait_for=0.5)
     assert manifest["counts"]["succeeded"] == 1
     assert manifest["ids"]["succeeded"] == ids[:1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+@pytest.mark.parametrize("at", [1, 2], ids=["at once", "later"])
+def test_an_id_that_is_unknown_once_ends_nothing(vendors: StandInVendors, mode: str, is_list: bool, at: int) -> None:
+    """A deploy, or a proxy: in reschedule mode too, where no look knows what the one before heard."""
+    job_id = vendors.add_job("aitronos", seconds=SOON)
+    vendors.answer_next(None, times=at - 1, path=job_id)
+    vendors.answer_next(404, body={"detail": "Not here"}, path=job_id)
+    ids, ti = [vendors.add_job("aitronos", seconds=0), job_id] if is_list else job_id, FakeTaskInstance()
+    wait(mode, ti, job_id=ids, grace=0)
+    assert ti.xcoms[XCOM_KEY].get("counts", {"succeeded": 2}) == {"succeeded": 2}
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_unknown_ids_cost_a_question_more(vendors: StandInVendors, mode: str) -> None:
+    ids, asked = [f"nobody-{number}" for number in range(3)], len(vendors.requests)
+    with pytest.raises(NotFound):
+        wait(mode, job_id=ids, grace=0)
+    assert [record.path.rpartition("/")[2] for record in vendors.requests[asked:]] == ids * 2
+
+
+def test_nobody_is_asked_again_before_the_service_wants_to_be(vendors: StandInVendors) -> None:
+    ids, asked = ["nobody", vendors.add_job("aitronos")], len(vendors.requests)
+    vendors.answer_next(429, path=ids[1], headers={"Retry-After": "60"})
+    sensor = DocStatusSensor(task_id="gate", conn_id="aitronos_default", job_id=ids, grace=0)
+    gate = Gate.open(sensor, {"ti": FakeTaskInstance()})
+    assert gate.look(questions=None) is False
+    assert [record.status for record in vendors.requests[asked:]] == [404, 429]
+    assert gate.group.open_ids() == ids
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_the_manifest_counts_the_questions(vendors: StandInVendors, mode: str) -> None:
+    """Those of the last look in reschedule mode, where nothing is remembered."""
+    ids, asked = [vendors.add_job("aitronos", seconds=seconds) for seconds in (0, 0, SOON)], len(vendors.requests)
+    calls = wait(mode, job_id=ids)["calls"]
+    assert calls == (len(vendors.requests) - asked if mode == "poke" else 3)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -144,6 +144,26 @@ def test_without_a_grace_an_unknown_id_ends_at_once():
     assert hear(wait(grace=0), (0, UNKNOWN_ID)) == ["not_found"]
 
 
+@pytest.mark.parametrize(
+    ("heard", "observation", "after", "is_doubted"),
+    [
+        ([], UNKNOWN_ID, GRACE, True),
+        ([(0, DOWN)], UNKNOWN_ID, TIMEOUT, True),
+        ([], UNKNOWN_ID, GRACE - 1, False),
+        ([(0, UNKNOWN_ID)], UNKNOWN_ID, GRACE, False),
+        ([(0, RUNNING)], UNKNOWN_ID, GRACE, False),
+        ([], NotFound("410", is_gone=True), GRACE, False),
+        ([], RUNNING, GRACE, False),
+        ([], DOWN, GRACE, False),
+    ],
+    ids=["at first", "after trouble", "in the grace", "said before", "it was known", "gone", "a status", "trouble"],
+)
+def test_an_unknown_id_is_doubted_where_it_would_end_a_wait_the_first_time_it_is_heard(heard, observation, after, is_doubted):
+    one = wait()
+    hear(one, *heard)
+    assert one.doubts(observation, START + after) is is_doubted
+
+
 def test_the_deadline_ends_a_wait_within_its_grace_too():
     assert hear(wait(grace=9999), (TIMEOUT, UNKNOWN_ID)) == [TIMED_OUT]
 

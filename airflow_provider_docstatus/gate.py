@@ -377,9 +377,11 @@ def _explained(ending: Ending, date: float | None) -> Ending:
     since = date if created_at is None else created_at
     if since is None or not _is_past_retention(ending.service, since):
         return ending
-    about = "this run is for" if created_at is None else "it was created on"
     day = datetime.fromtimestamp(since, timezone.utc).date()
-    text = f"{ending.text} It has expired: {about} {day}. A sensor with soft_fail=True skips it."
+    about = f"this run is for {day}" if created_at is None else f"it was created on {day}"
+    is_proven = ending.status is not None  # it was known by this id, below this operation
+    why = f"has expired: {about}" if is_proven else f"counts as expired, since {about}; a wrong id or operation looks the same"
+    text = f"{ending.text} It {why}. A sensor with soft_fail=True skips it."
     return replace(ending, outcome=State.EXPIRED.value, text=text)
 
 

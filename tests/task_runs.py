@@ -128,9 +128,9 @@ def deferral_of(operator: Any, ti: FakeTaskInstance | None = None) -> TaskDeferr
     raise AssertionError(f"it did not defer but returned {result!r}")
 
 
-def run(operator: Any, ti: FakeTaskInstance | None = None) -> Any:
+def run(operator: Any, ti: FakeTaskInstance | None = None, **context: Any) -> Any:
     """Execute an operator; run its trigger and resume it should it defer."""
-    context = {"ti": ti or FakeTaskInstance()}
+    context["ti"] = ti or FakeTaskInstance()
     try:
         return operator.execute(context)
     except TaskDeferred as deferred:

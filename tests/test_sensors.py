@@ -9,7 +9,8 @@ import math
 import os
 import sys
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ from airflow_provider_docstatus._compat import AirflowFailException, AirflowSens
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
+    Expired,
     KeyRejected,
     NotFound,
     QuotaExhausted,
@@ -273,6 +275,29 @@ def test_one_page_of_html_after_a_long_wait_does_not_end_it(vendors: StandInVend
 def _resume(sensor: DocStatusSensor, deferred: TaskDeferred, ti: FakeTaskInstance) -> Any:
     event = asyncio.run(event_of(travelled(deferred.trigger)))
     return sensor.resume_execution(deferred.method_name, {**(deferred.kwargs or {}), "event": event}, {"ti": ti})
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
+@pytest.mark.parametrize(
+    ("times", "says"),
+    [
+        (0, "It counts as expired, since this run is for 2001-09-09; a wrong id or operation looks the same. A"),
+        (1, "It has expired: this run is for 2001-09-09. A sensor with soft_fail=True skips it."),
+    ],
+    ids=["never known", "known before"],
+)
+def test_a_wrong_operation_in_an_old_run_is_not_told_for_certain(
+    vendors: StandInVendors, mode: str, times: int, says: str
+) -> None:
+    """Unsiloed answers it as it answers an id that it has deleted."""
+    job_id, ti = vendors.add_job("unsiloed", "parse"), FakeTaskInstance()
+    vendors.answer_next(200, body={"job_id": job_id, "status": "processing"}, path=job_id, times=times)
+    sensor = sensor_of(mode, conn_id="unsiloed_default", operation="extract", job_id=job_id, grace=0)
+    old = SimpleNamespace(run_after=datetime.fromtimestamp(1e9, timezone.utc))
+    with pytest.raises(Expired) as raised:
+        run(sensor, ti, dag_run=old)
+    assert "GET /extract/{job_id}" in str(raised.value)
+    assert says in str(raised.value)
 
 
 # -- opening and skipping --------------------------------------------------------------------------------------

@@ -258,7 +258,7 @@ class Gate:
             needed=self.group.needed,
             fail_fast=self.group.fail_fast,
             accept=list(self.group.accept),
-            prefix=self.hook.prefix,
+            prefix=self.hook.learned_prefix,
             parent=[parent.route, parent.id] if parent else None,
             poke_interval=self.rhythm.interval,
             exponential_backoff=self.rhythm.backoff,

@@ -61,7 +61,8 @@ class DocStatusHook(BaseHook):
         self.retries = retries
         self._endpoint: Endpoint | None = None
         self._session: HostSession | None = None
-        self._prefix: str | None = None
+        #: The path prefix that the deployment has shown (str); None while it answers below the connection's.
+        self.learned_prefix: str | None = None
         self._asks_together = True
         self._sleep: Callable[[float], None] = time.sleep
 
@@ -89,7 +90,7 @@ class DocStatusHook(BaseHook):
         """Take over what has been edited; a session that was handed out keeps the old key."""
         before, now = self.endpoint, self._read_connection()
         if now != before and now.service.name == before.service.name:
-            self._endpoint, self._prefix = now, None
+            self._endpoint, self.learned_prefix = now, None
             if self._session is not None:
                 self._session.close()
                 self._session = None
@@ -102,7 +103,7 @@ class DocStatusHook(BaseHook):
     @property
     def prefix(self) -> str:
         """The path prefix in use: the connection's, or the one that the deployment has shown."""
-        return self.endpoint.prefix if self._prefix is None else self._prefix
+        return self.endpoint.prefix if self.learned_prefix is None else self.learned_prefix
 
     def get_conn(self) -> HostSession:
         """
@@ -340,8 +341,8 @@ class DocStatusHook(BaseHook):
 
     def _ask(self, question: Question) -> Answer:
         """Send one question, again while the service is unavailable, and below the other prefix if it shows that."""
-        if self._prefix is not None and not question.path.startswith(f"{self._prefix}/"):  # of a talk that began before
-            question = question.below(self._prefix, instead_of=self.endpoint.prefix)
+        if not question.path.startswith(f"{self.prefix}/"):  # of a talk that began before
+            question = question.below(self.prefix, instead_of=self.endpoint.prefix)
         answer = self._ask_patiently(question)
         other = self.service.other_prefix(question, answer, self.prefix, self.endpoint.base_url)
         if other is None:
@@ -351,7 +352,7 @@ class DocStatusHook(BaseHook):
         if self.service.other_prefix(moved, second, other, self.endpoint.base_url) is not None:
             return answer
         self.log.info("%s answers below %s here.", self.service.title, other)
-        self._prefix = other
+        self.learned_prefix = other
         return second
 
     def _ask_patiently(self, question: Question) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -283,3 +284,22 @@ def test_the_triggerer_waits_for_as_long_as_the_worker_was_told(vendors: StandIn
     )
     began = time.time()
     assert deferral_of(sensor).trigger.asked_at >= began + 120
+
+
+@pytest.mark.parametrize(
+    ("served", "set_to", "handed_on"),
+    [("/v1", None, None), ("/api/v1", None, "/api/v1"), ("/api/v1", "/api/v1", None), ("/v1", "/api/v1", "/v1")],
+    ids=["the usual", "found out", "as the connection says", "not as the connection says"],
+)
+def test_the_triggerer_reads_the_prefix_from_the_connection_where_the_worker_found_no_other(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, served: str, set_to: str | None, handed_on: str | None
+) -> None:
+    """So that it is the connection's prefix that counts should that be edited meanwhile."""
+    monkeypatch.setattr(vendors, "neurolinker_prefix", served)
+    connection = json.loads(os.environ["AIRFLOW_CONN_NEUROLINKER_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN_NEUROLINKER_DEFAULT", json.dumps({**connection, "extra": {"prefix": set_to}}))
+    request_id = vendors.add_job("neurolinker", seconds=math.inf)
+    sensor = DocStatusSensor(
+        task_id="gate", conn_id="neurolinker_default", request_id=request_id, deferrable=True, watch_on_worker=0
+    )
+    assert deferral_of(sensor).trigger.prefix == handed_on

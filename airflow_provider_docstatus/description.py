@@ -828,8 +828,7 @@ class ServiceDescription:
                 return None
             path = place.path.removeprefix(base.path)
             return next((other for other in others if path == other + question.path.removeprefix(prefix)), None)
-        framework_404 = answer.code == 404 and answer.json_or_text() == {"detail": "Not Found"}
-        return others[0] if answer.code == 405 or framework_404 else None
+        return others[0] if answer.code == 405 or answer.is_no_route else None
 
 
 _TOO_MANY = 429

@@ -306,7 +306,7 @@ class DocStatusHook(BaseHook):
             target = self.target(**{parameter: _MADE_UP_ID}, operation=operation)
             question = self.service.status_question(target, self.prefix)
             answer = self._ask(question)
-            if _is_a_missing_page(answer):
+            if answer.is_no_route or (answer.code == HTTPStatus.NOT_FOUND and answer.is_html):
                 return False, f"{self.endpoint.base_url} has no {question.label} (404); is that {self.service.title}'s host?"
             self.service.read_status(target, question, answer)
         except NotFound:
@@ -522,12 +522,6 @@ def missing_connection(conn_id: str) -> str:
         f"Connection '{conn_id}' is not defined. Make it in the UI (Admin, Connections; type Neurolinker, Aitronos or Unsiloed; "
         f"the API key is the password), or: airflow connections add {conn_id} --conn-type neurolinker --conn-password <API key>"
     )
-
-
-def _is_a_missing_page(answer: Answer) -> bool:
-    """Tell whether a web server has no such route, which is not what a service says of an unknown id."""
-    is_html = "html" in answer.headers.get("content-type", "").lower()
-    return answer.code == HTTPStatus.NOT_FOUND and (is_html or answer.json_or_text() == {"detail": "Not Found"})
 
 
 def _is_worth_a_wait(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 #: Vendor text in errors, events and logs is one line of at most so many characters.
@@ -49,6 +50,11 @@ class Answer:
     def is_html(self) -> bool:
         """Whether it calls itself a web page."""
         return "html" in self.headers.get("content-type", "").lower()
+
+    @property
+    def is_no_route(self) -> bool:
+        """Whether the web framework says that it has no such route, which is not what a service says of an unknown id."""
+        return self.code == HTTPStatus.NOT_FOUND and self.json_or_text() == {"detail": "Not Found"}
 
     def json(self) -> Any:
         """Return the body as JSON. Raises ValueError when it is none, or is nested beyond reason."""

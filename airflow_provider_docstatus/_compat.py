@@ -45,6 +45,7 @@ else:
     Context = Any  # for annotations only
 
 __all__ = [
+    "DEFERRAL_TIMED_OUT",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
@@ -65,6 +66,9 @@ __all__ = [
     "get_connection_in_trigger",
     "run_date",
 ]
+
+#: What Airflow's scheduler leaves for a task whose deferral has timed out: 3.x (TriggerFailureReason, a str), 2.11.
+DEFERRAL_TIMED_OUT = ("Trigger timeout", "Trigger/execution timeout")
 
 
 def first_start(context: Context) -> float:

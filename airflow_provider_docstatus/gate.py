@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_docstatus._compat import AirflowSkipException, conf, first_start, run_date
+from airflow_provider_docstatus._compat import DEFERRAL_TIMED_OUT, AirflowSkipException, conf, first_start, run_date
 from airflow_provider_docstatus.description import ID_PARAMETERS
 from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited, RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.hooks import DocStatusHook
@@ -392,11 +392,11 @@ def last_look(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any
     :param next_kwargs: what Airflow left of the deferral.
     :return: the event to judge, or None if the wait is not over: then Airflow's own error stands.
     """
-    error = str((next_kwargs or {}).get("error"))
+    error = (next_kwargs or {}).get("error")
     task.log.warning("Airflow broke the wait off: %s", error)
     gate = Gate.open(task, context)
     if not gate.look(questions=None):
-        if "timeout" not in error.lower():
+        if error not in DEFERRAL_TIMED_OUT:
             return None
         gate.time_out()  # Airflow's time-out comes after ours
     return gate.event()

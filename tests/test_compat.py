@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
 from datetime import datetime, timezone
@@ -52,6 +53,19 @@ RUNS: dict[str, tuple[dict[str, Any], datetime | None]] = {
 @pytest.mark.parametrize(("context", "date"), RUNS.values(), ids=RUNS)
 def test_the_date_of_a_run_is_the_latest_of_its_dates(context: Any, date: datetime | None) -> None:
     assert run_date(context) == (date and date.timestamp())
+
+
+def test_a_deferral_that_timed_out_is_what_this_line_calls_so() -> None:
+    try:
+        from airflow.models.trigger import TriggerFailureReason
+    except ImportError:  # 2.11
+        from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+
+        source = inspect.getsource(SchedulerJobRunner.check_trigger_timeouts)
+        assert any(f'next_kwargs={{"error": "{error}"}}' in source for error in _compat.DEFERRAL_TIMED_OUT)
+    else:
+        assert TriggerFailureReason.TRIGGER_TIMEOUT in _compat.DEFERRAL_TIMED_OUT
+        assert TriggerFailureReason.TRIGGER_FAILURE not in _compat.DEFERRAL_TIMED_OUT
 
 
 async def test_a_defined_connection_comes_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

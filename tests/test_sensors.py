@@ -484,10 +484,11 @@ def _deferral_time_out() -> str:
     return TriggerFailureReason.TRIGGER_TIMEOUT
 
 
-def test_a_crashed_trigger_is_retried_while_the_document_is_running(vendors: StandInVendors) -> None:
+@pytest.mark.parametrize("left", [{"error": "Trigger failure"}, {"error": "no timeout but a crash"}, {}, None], ids=str)
+def test_a_crashed_trigger_is_retried_while_the_document_is_running(vendors: StandInVendors, left: Any) -> None:
     resumed = sensor_of("deferrable", job_id=vendors.add_job("aitronos", seconds=math.inf), soft_fail=True)
     with pytest.raises(task_deferral_error()):
-        resumed.resume_execution("__fail__", {"error": "Trigger failure"}, {"ti": FakeTaskInstance()})
+        resumed.resume_execution("__fail__", left, {"ti": FakeTaskInstance()})
 
 
 @pytest.mark.parametrize(

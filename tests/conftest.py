@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provider_docstatus.testing import StandInVendors
+
 # Before anything imports Airflow, which reads its settings at import.
 _HOME = tempfile.mkdtemp(prefix="docstatus-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME
@@ -43,3 +45,16 @@ def _airflow_home() -> Iterator[None]:
 def airflow_database() -> None:
     """Make the database that ``dag.test()`` needs."""
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def vendors(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
+    """Lead the three connections to the file's own server, and let nobody wait; answer truly again at the end."""
+    from tests.task_runs import hurry, no_reschedules_in_the_database
+
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    hurry(monkeypatch)
+    no_reschedules_in_the_database(monkeypatch)
+    yield server
+    server.answer_truly()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from airflow_provider_docstatus.sensors import DocStatusSensor
     from airflow_provider_docstatus.triggers import DocStatusTrigger
 
 MODES = ("poke", "reschedule", "deferrable")
@@ -150,6 +151,22 @@ def run_rescheduled(make: Callable[[], Any], ti: FakeTaskInstance, context: Any 
             assert pause < LONGEST
             time.sleep(max(0.0, pause))
     raise AssertionError("it was rescheduled for ever")
+
+
+def sensor_of(mode: str, **arguments: Any) -> DocStatusSensor:
+    """Return a sensor that waits in one of the modes, for a job of Aitronos unless told otherwise."""
+    from airflow_provider_docstatus.sensors import DocStatusSensor
+
+    how = {"deferrable": True, "watch_on_worker": 0} if mode == "deferrable" else {"deferrable": False, "mode": mode}
+    return DocStatusSensor(**{"task_id": "gate", "conn_id": "aitronos_default", "timeout": 5, **how, **arguments})
+
+
+def wait(mode: str, ti: FakeTaskInstance | None = None, **arguments: Any) -> Any:
+    """Run a sensor to its end in one of the modes."""
+    ti = ti or FakeTaskInstance()
+    if mode == "reschedule":
+        return run_rescheduled(lambda: sensor_of(mode, **arguments), ti)
+    return run(sensor_of(mode, **arguments), ti)
 
 
 def trigger_for(service: str, route: str, one: str, *, seconds: float = 10.0, **changes: Any) -> DocStatusTrigger:

@@ -18,15 +18,7 @@ from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
-from tests.task_runs import (
-    MODES,
-    FakeTaskInstance,
-    deferral_of,
-    hurry,
-    no_reschedules_in_the_database,
-    run,
-    run_rescheduled,
-)
+from tests.task_runs import MODES, FakeTaskInstance, deferral_of, hurry, run, sensor_of, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,26 +30,6 @@ SOON = 0.03
 def server() -> Iterator[StandInVendors]:
     with StandInVendors(job_seconds=SOON) as vendors:
         yield vendors
-
-
-@pytest.fixture
-def vendors(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    hurry(monkeypatch)
-    no_reschedules_in_the_database(monkeypatch)
-    yield server
-    server.answer_truly()
-
-
-def wait(mode: str, ti: FakeTaskInstance | None = None, **arguments: Any) -> Any:
-    """Run a sensor to its end in one of the modes."""
-    how = {"deferrable": True, "watch_on_worker": 0} if mode == "deferrable" else {"deferrable": False, "mode": mode}
-    named = {"task_id": "gate", "conn_id": "aitronos_default", "timeout": 5, **how, **arguments}
-    ti = ti or FakeTaskInstance()
-    if mode == "reschedule":
-        return run_rescheduled(lambda: DocStatusSensor(**named), ti)
-    return run(DocStatusSensor(**named), ti)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -139,8 +111,7 @@ def test_unknown_ids_cost_a_question_more(vendors: StandInVendors, mode: str) ->
 def test_nobody_is_asked_again_before_the_service_wants_to_be(vendors: StandInVendors) -> None:
     ids, asked = ["nobody", vendors.add_job("aitronos")], len(vendors.requests)
     vendors.answer_next(429, path=ids[1], headers={"Retry-After": "60"})
-    sensor = DocStatusSensor(task_id="gate", conn_id="aitronos_default", job_id=ids, grace=0)
-    gate = Gate.open(sensor, {"ti": FakeTaskInstance()})
+    gate = Gate.open(sensor_of("poke", job_id=ids, grace=0), {"ti": FakeTaskInstance()})
     assert gate.look(questions=None) is False
     assert [record.status for record in vendors.requests[asked:]] == [404, 429]
     assert gate.group.open_ids() == ids
@@ -225,16 +196,14 @@ def test_a_wait_for_that_means_nothing_is_refused_when_the_dag_is_read(wait_for:
 
 @pytest.mark.parametrize("event", [None, {}, {"version": 1, "states": "s"}, {"version": 1, "states": "zz"}], ids=str)
 def test_an_unknown_event_never_opens_the_gate(event: Any) -> None:
-    sensor = DocStatusSensor(task_id="gate", conn_id="aitronos_default", job_id=["a", "b"], deferrable=True)
+    sensor = sensor_of("deferrable", job_id=["a", "b"])
     with pytest.raises(UnexpectedReply):
         sensor.resume_execution("execute_complete", {"event": event}, {"ti": FakeTaskInstance()})
 
 
 def test_a_thousand_ids_travel_small(vendors: StandInVendors) -> None:
     ids = [vendors.add_job("aitronos", seconds=math.inf) for _ in range(1000)]
-    sensor = DocStatusSensor(
-        task_id="gate", conn_id="aitronos_default", job_id=ids, deferrable=True, watch_on_worker=0, timeout=3600
-    )
+    sensor = sensor_of("deferrable", job_id=ids, timeout=3600)
     asked = len(vendors.requests)
     _, kwargs = deferral_of(sensor).trigger.serialize()
     assert len(vendors.requests) == asked + 1, "the worker looks once and leaves the rest to the triggerer"
@@ -279,9 +248,7 @@ def test_an_empty_list_of_data_skips(vendors: StandInVendors) -> None:
 
 def test_the_triggerer_waits_for_as_long_as_the_worker_was_told(vendors: StandInVendors) -> None:
     vendors.answer_next(429, headers={"Retry-After": "120"})
-    sensor = DocStatusSensor(
-        task_id="gate", conn_id="aitronos_default", job_id=vendors.add_job("aitronos"), deferrable=True, timeout=3600
-    )
+    sensor = sensor_of("deferrable", job_id=vendors.add_job("aitronos"), watch_on_worker=3, timeout=3600)
     began = time.time()
     assert deferral_of(sensor).trigger.asked_at >= began + 120
 
@@ -299,7 +266,5 @@ def test_the_triggerer_reads_the_prefix_from_the_connection_where_the_worker_fou
     connection = json.loads(os.environ["AIRFLOW_CONN_NEUROLINKER_DEFAULT"])
     monkeypatch.setenv("AIRFLOW_CONN_NEUROLINKER_DEFAULT", json.dumps({**connection, "extra": {"prefix": set_to}}))
     request_id = vendors.add_job("neurolinker", seconds=math.inf)
-    sensor = DocStatusSensor(
-        task_id="gate", conn_id="neurolinker_default", request_id=request_id, deferrable=True, watch_on_worker=0
-    )
+    sensor = sensor_of("deferrable", conn_id="neurolinker_default", request_id=request_id)
     assert deferral_of(sensor).trigger.prefix == handed_on

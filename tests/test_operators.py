@@ -24,7 +24,7 @@ from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
-from tests.task_runs import FakeTaskInstance, deferral_of, hurry, run, started, task_deferral_error
+from tests.task_runs import FakeTaskInstance, deferral_of, run, started, task_deferral_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,15 +41,6 @@ WAYS = {
 def server() -> Iterator[StandInVendors]:
     with StandInVendors(job_seconds=0) as vendors:
         yield vendors
-
-
-@pytest.fixture
-def vendors(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    hurry(monkeypatch)
-    yield server
-    server.answer_truly()
 
 
 def operator_of(**arguments: Any) -> ExtractedDataOperator:

@@ -41,12 +41,12 @@ from tests.task_runs import (
     deferral_of,
     event_of,
     hurry,
-    no_reschedules_in_the_database,
     run,
-    run_rescheduled,
+    sensor_of,
     started,
     task_deferral_error,
     travelled,
+    wait,
 )
 
 if TYPE_CHECKING:
@@ -61,29 +61,6 @@ HTML = {"status": 200, "body": "<html>Please log in</html>", "content_type": "te
 def server() -> Iterator[StandInVendors]:
     with StandInVendors(job_seconds=SOON) as vendors:
         yield vendors
-
-
-@pytest.fixture
-def vendors(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    hurry(monkeypatch)
-    no_reschedules_in_the_database(monkeypatch)
-    yield server
-    server.answer_truly()
-
-
-def sensor_of(mode: str, **arguments: Any) -> DocStatusSensor:
-    how = {"deferrable": True, "watch_on_worker": 0} if mode == "deferrable" else {"deferrable": False, "mode": mode}
-    return DocStatusSensor(**{"task_id": "gate", "conn_id": "aitronos_default", "timeout": 5, **how, **arguments})
-
-
-def wait(mode: str, ti: FakeTaskInstance | None = None, **arguments: Any) -> Any:
-    """Run a sensor to its end in one of the modes."""
-    ti = ti or FakeTaskInstance()
-    if mode == "reschedule":
-        return run_rescheduled(lambda: sensor_of(mode, **arguments), ti)
-    return run(sensor_of(mode, **arguments), ti)
 
 
 # -- the ends --------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from airflow_provider_docstatus.exceptions import (
     NoSuchRoute,
     NotFound,
     QuotaExhausted,
+    RateLimited,
     RequestRejected,
     ServiceUnavailable,
     UnexpectedReply,
@@ -216,7 +217,9 @@ class DocStatusHook(BaseHook):
         self, parent: Target, route: str, wanted: Collection[Target]
     ) -> dict[Target, DocumentStatus | DocStatusError]:
         try:
-            return dict(self.talk(lambda: self.service.ask_through(parent, route, self.prefix, wanted)))
+            return dict(self._hold(self.service.ask_through(parent, route, self.prefix, wanted)))
+        except RateLimited as error:
+            return dict.fromkeys(wanted, error)  # they would be refused as well
         except DocStatusError:
             return {}  # each is asked alone then
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
@@ -391,6 +392,21 @@ def test_documents_whose_request_cannot_be_asked_are_asked_alone(vendors: StandI
     vendors.forget(request)
     statuses = make_hook("neurolinker", **at(vendors, "neurolinker")).get_statuses(ids, parameter="document_id")
     assert [status.state for status in statuses] == [State.SUCCEEDED] * 3
+
+
+@pytest.mark.parametrize("code", [403, 503, 429])
+def test_a_request_that_is_refused_is_asked_once_and_its_documents_after_a_429_not_at_all(
+    code: int, vendors: StandInVendors, make_hook: MakeHook
+) -> None:
+    request = vendors.add_job("neurolinker", seconds=0, documents=3)
+    ids = [document.job_id for document in vendors.jobs[request].documents]
+    vendors.answer_next(code, path=request, times=math.inf)
+    hook = make_hook("neurolinker", retries=0, **at(vendors, "neurolinker"))
+    told = list(hook.observe([hook.target(document_id=one) for one in ids]))
+    asked = [record.path.rpartition("/")[2] for record in vendors.requests]
+    assert asked == ([ids[0], request] if code == 429 else [ids[0], request, *ids[1:]])
+    assert [target.id for observations in told for target in observations] == ids
+    assert all(isinstance(error, RateLimited) for error in told[-1].values()) is (code == 429)
 
 
 def test_no_ids_need_no_question_and_one_bad_id_refuses_all(make_hook: MakeHook, requests_mock: Requests) -> None:

@@ -191,7 +191,7 @@ class Gate:
         doubtful = self._ask(self.group.open_ids(), questions)
         pause = self.hook.service.least_poll_interval
         if doubtful and not self.group.is_over and self.not_before <= time.time() + pause:
-            time.sleep(pause)
+            time.sleep(pause)  # here, since in reschedule mode the next look knows nothing of this one
             self._ask(doubtful, questions, is_second_time=True)
         return self.group.is_over
 

@@ -45,7 +45,8 @@ class DocStatusHook(BaseHook):
     Ask an extraction service how far a document is, and for its data.
 
     The connection's type says which service. Every question is asked again on its own where that is worth it (network,
-    time-outs, 408, 425, 429, 5xx), heeding ``Retry-After``; what is sent through :meth:`get_conn` never is.
+    time-outs, 408, 425, 429, 5xx), heeding ``Retry-After``; what is sent through :meth:`get_conn` never is. When the key is
+    rejected, the connection is read again, and the second answer believed.
 
     :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
     :param retries: how often an unavailable service is asked again (int, default 3).

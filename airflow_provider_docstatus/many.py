@@ -232,7 +232,7 @@ def settle_many(
     if good >= needed and fatal is None:
         return dict(made)
     shown = ", ".join(f"{number} {state}" for state, number in counts.most_common())
-    errors = "; ".join(f"{one}: {error}" for one, error in list(made["errors"].items())[:3])
+    errors = "; ".join(f"{one}: {str(error).rstrip('.')}" for one, error in list(made["errors"].items())[:3])
     said = f"{good} of {made['total']} ids ended well, {needed} were needed ({shown})" + (f": {errors}" if errors else "")
     about = {"service": made["service"]}
     if fatal is not None:

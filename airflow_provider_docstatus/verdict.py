@@ -227,7 +227,7 @@ class Wait:
         else:
             state = f"last state {self.status.state} ({self.status.word!r}), unchanged for {self._unchanged(now):.0f} s"
         trouble = f"; last trouble: {str(self.trouble).rstrip('.')}" if self.trouble else ""
-        return self._end(TIMED_OUT, f"{waited}: {state}{trouble}. The job at {self.title} was left alone.")
+        return self._end(TIMED_OUT, f"{waited}: {state}{trouble}.")
 
     @property
     def last_seen(self) -> tuple[str, float] | None:
@@ -316,7 +316,7 @@ def settle(ending: Ending, accept: Collection[str] = (), *, overdue: Overdue = W
     if ending.outcome in _ERRORS:
         text = ending.text or (why_closed(status) if status and status.state.is_final else ending.outcome)
         if ending.outcome == TIMED_OUT:
-            raise too_late(text, overdue, **about)
+            raise too_late(f"{text} The job was left alone", overdue, **about)
         raise for_airflow(_ERRORS[ending.outcome](text, **about))
     if status is None:  # Ending.from_event refuses it; a programming error here
         raise ValueError(f"{ending.outcome} without a status")
@@ -326,9 +326,9 @@ def settle(ending: Ending, accept: Collection[str] = (), *, overdue: Overdue = W
 
 
 def too_late(text: str, overdue: Overdue, **about: Any) -> DocStatusError:
-    """Return the error of a wait whose time is up, with the limit that passed and what to do."""
+    """Return the error of a wait whose time is up; its text goes on with the limit that passed and what to do."""
     limit = overdue.limit
-    return overdue(f"{text.rstrip('.')} when {limit} passed; clear the task to wait on, or raise {limit}.", **about)
+    return overdue(f"{text} when {limit} passed; clear the task to wait on, or raise {limit}.", **about)
 
 
 def remembered(ending: Ending, status: DocumentStatus) -> Ending:

@@ -38,9 +38,17 @@ LETTERS = {
 }
 
 
-def made(states: str) -> dict[str, Any]:
+def made(states: str, **errors: str) -> dict[str, Any]:
     ids = [f"id-{number}" for number in range(len(states))]
-    event = {"version": 1, "service": "aitronos", "states": states, "errors": {}, "calls": 3, "started_at": 1.0, "ended_at": 2.0}
+    event = {
+        "version": 1,
+        "service": "aitronos",
+        "states": states,
+        "errors": errors,
+        "calls": 3,
+        "started_at": 1.0,
+        "ended_at": 2.0,
+    }
     return manifest(ids, event, parameter="job_id", operation=None)
 
 
@@ -94,10 +102,10 @@ def test_unknown_ids_have_expired_where_the_retention_explains_it():
 
 def test_a_list_that_took_too_long_ends_with_the_error_of_its_limit():
     with pytest.raises(ExecutionTimedOut) as caught:
-        settle_many(made("st"), needed=2, accept=(), text=None, overdue=ExecutionTimedOut)
+        settle_many(made("st", b="It was late."), needed=2, accept=(), text=None, overdue=ExecutionTimedOut)
     assert str(caught.value) == (
-        "1 of 2 ids ended well, 2 were needed (1 succeeded, 1 timed_out). The jobs were left alone when execution_timeout "
-        "passed; clear the task to wait on, or raise execution_timeout."
+        "1 of 2 ids ended well, 2 were needed (1 succeeded, 1 timed_out): b: It was late. The jobs were left alone when "
+        "execution_timeout passed; clear the task to wait on, or raise execution_timeout."
     )
 
 

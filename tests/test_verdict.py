@@ -299,7 +299,7 @@ def test_a_time_out_tells_what_was_last_known(heard, known):
     hear(one, *heard)
     ending = one.time_out(START + TIMEOUT)
     assert ending.outcome == TIMED_OUT
-    assert ending.text == f"Unsiloed j-1 was not finished 3600 s after the start: {known}. The job at Unsiloed was left alone."
+    assert ending.text == f"Unsiloed j-1 was not finished 3600 s after the start: {known}."
 
 
 @pytest.mark.parametrize(
@@ -456,7 +456,7 @@ def test_every_other_ending_is_the_error_for_who_must_act(outcome, kind, for_goo
 @pytest.mark.parametrize("last", [None, replace(RUNNING, link=LINK)], ids=["no status", "a status"])
 @pytest.mark.parametrize(("overdue", "limit"), [(WaitTimedOut, "timeout"), (ExecutionTimedOut, "execution_timeout")])
 def test_a_time_out_names_its_limit_and_what_to_do(overdue, limit, last):
-    ending = Ending(outcome=TIMED_OUT, service="unsiloed", id="j-1", status=last, text="Not finished. The job was left alone.")
+    ending = Ending(outcome=TIMED_OUT, service="unsiloed", id="j-1", status=last, text="Not finished.")
     with pytest.raises(overdue) as caught:
         settle(ending, accept=("partial",), overdue=overdue)
     error = caught.value

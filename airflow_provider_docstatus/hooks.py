@@ -92,10 +92,8 @@ class DocStatusHook(BaseHook):
         """Take over what has been edited; a session that was handed out keeps the old key."""
         before, now = self.endpoint, self._read_connection()
         if now != before and now.service.name == before.service.name:
-            self._endpoint, self.learned_prefix = now, None
-            if self._session is not None:
-                self._session.close()
-                self._session = None
+            self.get_conn().close()
+            self._endpoint, self._session, self.learned_prefix = now, None, None
 
     @property
     def service(self) -> ServiceDescription:

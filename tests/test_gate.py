@@ -92,12 +92,13 @@ def test_an_unknown_id_is_one_of_the_endings(vendors: StandInVendors, monkeypatc
 @pytest.mark.parametrize("at", [1, 2], ids=["at once", "later"])
 def test_an_id_that_is_unknown_once_ends_nothing(vendors: StandInVendors, mode: str, is_list: bool, at: int) -> None:
     """A deploy, or a proxy: in reschedule mode too, where no look knows what the one before heard."""
-    job_id = vendors.add_job("aitronos", seconds=SOON)
-    vendors.answer_next(None, times=at - 1, path=job_id)
+    job_id, asked = vendors.add_job("aitronos", seconds=0), len(vendors.requests)
+    vendors.answer_next(200, body={"job_id": job_id, "status": "processing"}, times=at - 1, path=job_id)
     vendors.answer_next(404, body={"detail": "Not here"}, path=job_id)
     ids, ti = [vendors.add_job("aitronos", seconds=0), job_id] if is_list else job_id, FakeTaskInstance()
     wait(mode, ti, job_id=ids, grace=0)
     assert ti.xcoms[XCOM_KEY].get("counts", {"succeeded": 2}) == {"succeeded": 2}
+    assert [record.status for record in vendors.requests[asked:]].count(404) == 1
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])

@@ -157,8 +157,8 @@ def test_a_rejected_key_fails_without_a_retry(vendors: StandInVendors, monkeypat
 @pytest.mark.parametrize("at", [1, 2], ids=["at once", "later"])
 def test_a_key_that_is_rejected_once_ends_nothing(vendors: StandInVendors, mode: str, at: int) -> None:
     """A service that errs, or a key that is changed while it is asked for."""
-    job_id, asked = vendors.add_job("aitronos", seconds=SOON), len(vendors.requests)
-    vendors.answer_next(None, times=at - 1)
+    job_id, asked = vendors.add_job("aitronos", seconds=0), len(vendors.requests)
+    vendors.answer_next(200, body={"job_id": job_id, "status": "processing"}, times=at - 1)
     vendors.answer_next(401, body={"detail": "Invalid key"})
     assert wait(mode, job_id=job_id)["state"] == "succeeded"
     assert [record.status for record in vendors.requests[asked:]].count(401) == 1

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import MagicMock
 
 import pytest
@@ -41,7 +41,7 @@ from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.verdict import ExecutionTimedOut, WaitTimedOut, for_airflow
-from tests.endings import DEFERRABLE, ENDS, FAILED, MIXED, POKE, RESCHEDULE, RETRY, SKIPPED, SUCCESS, End
+from tests.endings import DEFERRABLE, ENDS, FAILED, MIXED, POKE, RESCHEDULE, RETRY, SKIPPED, SUCCESS, End, Mixed
 from tests.task_runs import (
     LONGEST,
     FakeTaskInstance,
@@ -137,6 +137,29 @@ def clock(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     server.answer_truly()
 
 
+class Deferral(NamedTuple):
+    """A deferred task: the job it is about, the ids it waits for, its instance, and how Airflow resumes it."""
+
+    job_id: str
+    ids: Any
+    ti: FakeTaskInstance
+    way: tuple[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def deferred() -> Callable[[object, Callable[[], Deferral]], Deferral]:
+    """Return a deferral by its name; what a trigger has reported is the same under every flag, and is waited for once."""
+    known: dict[object, Deferral] = {}
+
+    def recall(name: object, defer: Callable[[], Deferral]) -> Deferral:
+        deferral = known.get(name) or defer()
+        if deferral.way[0] != "__fail__":  # then the resumed task itself asks once more
+            known[name] = deferral
+        return deferral
+
+    return recall
+
+
 def arrange(vendors: StandInVendors, end: str, *, is_quick: bool = False) -> str:
     """
     Create a job that is running when it is first asked for, and ends as told from then on; return its id.
@@ -215,37 +238,45 @@ def pace(name: str) -> float:
     return STEP if name in SLOW else 5 * TIMEOUT if name == "finished, but found late" else 0.0
 
 
-def flags_of(name: str, *, is_list: bool) -> tuple[str | None, ...]:
-    """Return under which flags an end is looked at: all four, but two for lists and for variants, whose way is the same."""
-    return FLAGS[:2] if is_list or not ENDS[name].means else FLAGS
+def begin(clock: Clock, name: str, *, is_list: bool) -> tuple[str, Any]:
+    """Create a job that ends as told, and let time pass as it must; return its id, and what is waited for."""
+    clock.start(pace(name))
+    job_id = arrange(clock.vendors, name)
+    return job_id, [job_id, clock.vendors.add_job("unsiloed")] if is_list else job_id
 
 
-@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+ONE_OR_LIST = pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+EACH_FLAG = pytest.mark.parametrize("flag", FLAGS, ids=["plain", *FLAGS[1:]])
+
+
+@EACH_FLAG
+@ONE_OR_LIST
 @pytest.mark.parametrize(
     ("name", "mode"), [(name, mode) for name, end in ENDS.items() for mode in end.modes if mode != DEFERRABLE]
 )
-def test_a_wait_on_a_worker_ends_as_the_table_says(server, clock, name, mode, is_list):
-    for flag in flags_of(name, is_list=is_list):
-        clock.start(pace(name))
-        job_id = arrange(server, name)
-        error, ti = undeferred(mode, name, [job_id, server.add_job("unsiloed")] if is_list else job_id, flag)
-        check(error, ENDS[name], flag)
-        check_what_is_told(error, ti, ENDS[name], job_id, is_list=is_list, is_known=mode == POKE or name not in FAULTS)
+def test_a_wait_on_a_worker_ends_as_the_table_says(clock, name, mode, is_list, flag):
+    job_id, ids = begin(clock, name, is_list=is_list)
+    error, ti = undeferred(mode, name, ids, flag)
+    check(error, ENDS[name], flag)
+    check_what_is_told(error, ti, ENDS[name], job_id, is_list=is_list, is_known=mode == POKE or name not in FAULTS)
 
 
-@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+@EACH_FLAG
+@ONE_OR_LIST
 @pytest.mark.parametrize("name", [name for name, end in ENDS.items() if DEFERRABLE in end.modes])
-def test_a_deferred_wait_ends_as_the_table_says(server, clock, name, is_list):
-    clock.start(pace(name))
-    job_id = arrange(server, name)
-    ids = [job_id, server.add_job("unsiloed")] if is_list else job_id
-    before = FakeTaskInstance()
-    way = left_by_airflow(name, lambda: DocStatusSensor(**asked(DEFERRABLE, name, job_id=ids)), before)
-    for flag in FLAGS:
-        ti, resumed = replace(before, xcoms=dict(before.xcoms)), DocStatusSensor(**asked(DEFERRABLE, name, flag, job_id=ids))
-        error = end_of(lambda: resumed.resume_execution(*way, context_of(name, ti)))  # noqa: B023 -- called at once
-        check(error, ENDS[name], flag)
-        check_what_is_told(error, ti, ENDS[name], job_id, is_list=is_list, is_known=True)
+def test_a_deferred_wait_ends_as_the_table_says(clock, deferred, name, is_list, flag):
+    def defer() -> Deferral:
+        (job_id, ids), ti = begin(clock, name, is_list=is_list), FakeTaskInstance()
+        return Deferral(
+            job_id, ids, ti, left_by_airflow(name, lambda: DocStatusSensor(**asked(DEFERRABLE, name, job_id=ids)), ti)
+        )
+
+    job_id, ids, before, way = deferred((name, is_list), defer)
+    ti = replace(before, xcoms=dict(before.xcoms))
+    resumed = DocStatusSensor(**asked(DEFERRABLE, name, flag, job_id=ids))
+    error = end_of(lambda: resumed.resume_execution(*way, context_of(name, ti)))
+    check(error, ENDS[name], flag)
+    check_what_is_told(error, ti, ENDS[name], job_id, is_list=is_list, is_known=True)
 
 
 def check_what_is_told(
@@ -267,42 +298,78 @@ def check_what_is_told(
         assert ("last state running ('processing')" if is_known else "no status was heard") in str(told)
 
 
+@ONE_OR_LIST
 @pytest.mark.parametrize(
-    ("name", "mode"), [(name, mode) for name, end in ENDS.items() if end.means for mode in end.modes if mode != RESCHEDULE]
+    ("name", "mode"), [(name, mode) for name, end in ENDS.items() for mode in end.modes if mode != RESCHEDULE]
 )
-def test_the_operator_ends_as_the_sensor_does(server, clock, name, mode):
-    end, ti = ENDS[name], FakeTaskInstance()
-    clock.start(pace(name))
-    job_id = arrange(server, name)
-    asks = {**asked(mode, name, job_id=job_id), "wait_for_completion": True}
-    if mode == DEFERRABLE:
-        way = left_by_airflow(name, lambda: ExtractedDataOperator(**asks), ti)
-        error = end_of(lambda: ExtractedDataOperator(**asks).resume_execution(*way, context_of(name, ti)))
-    else:
-        error = end_of(lambda: ExtractedDataOperator(**asks).execute(context_of(name, ti)))
-    check(error, end, None)
-    assert ti.xcoms[XCOM_KEY]["state"] == end.xcom
+def test_the_operator_ends_as_the_sensor_does(clock, name, mode, is_list):
+    job_id, ids = begin(clock, name, is_list=is_list)
+    error, ti = fetched(mode, name, ids)
+    check(error, ENDS[name], None)
+    check_what_is_told(error, ti, ENDS[name], job_id, is_list=is_list, is_known=True)
 
 
-@pytest.mark.parametrize("mode", [POKE, RESCHEDULE, DEFERRABLE])
+def fetched(mode: str, name: str, ids: Any, **asks: Any) -> tuple[BaseException | None, FakeTaskInstance]:
+    """Run an operator that waits first to its end; return what it ended with, and its instance."""
+    ti, how = FakeTaskInstance(), {**asked(mode, name, job_id=ids, **asks), "wait_for_completion": True}
+    if mode != DEFERRABLE:
+        return end_of(lambda: ExtractedDataOperator(**how).execute(context_of(name, ti))), ti
+    way = left_by_airflow(name, lambda: ExtractedDataOperator(**how), ti)
+    return end_of(lambda: ExtractedDataOperator(**how).resume_execution(*way, context_of(name, ti))), ti
+
+
+def asks_of(mixed: Mixed) -> dict[str, Any]:
+    """Return the arguments that a list of mixed ends needs."""
+    return {**mixed.asks, **({"stalled_after": STALLED_AFTER} if "stalled" in mixed.ends else {})}
+
+
+def arrange_mixed(vendors: StandInVendors, clock: Clock, mixed: Mixed) -> list[str]:
+    """Create a job for each of the ends; return their ids."""
+    clock.start(STEP if set(mixed.ends) & set(SLOW) else 0.0)
+    return [arrange(vendors, end, is_quick=True) for end in mixed.ends]
+
+
+def check_mixed(error: BaseException | None, ti: FakeTaskInstance, mixed: Mixed, ids: list[str], flag: str | None) -> None:
+    """Check what a list ended with, and its manifest, against the table."""
+    check(error, mixed, flag)
+    assert ti.xcoms[XCOM_KEY]["counts"] == mixed.counts
+    accepted = {"succeeded", *mixed.asks.get("accept", ())}
+    bad = {one for one, end in zip(ids, mixed.ends, strict=True) if end not in accepted}
+    assert ti.xcoms[XCOM_KEY]["errors"].keys() == bad
+
+
+@EACH_FLAG
+@pytest.mark.parametrize("mode", [POKE, RESCHEDULE])
 @pytest.mark.parametrize("name", MIXED)
-def test_a_list_of_mixed_ends_ends_as_the_table_says(server, clock, name, mode):
-    mixed = MIXED[name]
-    asks = {**mixed.asks, **({"stalled_after": STALLED_AFTER} if "stalled" in mixed.ends else {})}
-    for flag in FLAGS[:2]:
-        clock.start(STEP if set(mixed.ends) & set(SLOW) else 0.0)
-        ids = [arrange(server, end, is_quick=True) for end in mixed.ends]
-        if mode == DEFERRABLE:
-            sensor, ti = DocStatusSensor(**asked(mode, "", flag, job_id=ids, **asks)), FakeTaskInstance()
-            way = left_by_airflow("", lambda: sensor, ti)  # noqa: B023 -- called at once
-            error = end_of(lambda: sensor.resume_execution(*way, context_of("", ti)))  # noqa: B023 -- called at once
-        else:
-            error, ti = undeferred(mode, "", ids, flag, **asks)
-        check(error, mixed, flag)
-        assert ti.xcoms[XCOM_KEY]["counts"] == mixed.counts
-        accepted = {"succeeded", *mixed.asks.get("accept", ())}
-        bad = {one for one, end in zip(ids, mixed.ends, strict=True) if end not in accepted}
-        assert ti.xcoms[XCOM_KEY]["errors"].keys() == bad
+def test_a_list_of_mixed_ends_on_a_worker_ends_as_the_table_says(server, clock, name, mode, flag):
+    ids = arrange_mixed(server, clock, MIXED[name])
+    error, ti = undeferred(mode, "", ids, flag, **asks_of(MIXED[name]))
+    check_mixed(error, ti, MIXED[name], ids, flag)
+
+
+@EACH_FLAG
+@pytest.mark.parametrize("name", MIXED)
+def test_a_deferred_list_of_mixed_ends_ends_as_the_table_says(server, clock, deferred, name, flag):
+    asks = asks_of(MIXED[name])
+
+    def defer() -> Deferral:
+        ids, ti = arrange_mixed(server, clock, MIXED[name]), FakeTaskInstance()
+        return Deferral(
+            "", ids, ti, left_by_airflow("", lambda: DocStatusSensor(**asked(DEFERRABLE, "", job_id=ids, **asks)), ti)
+        )
+
+    _, ids, before, way = deferred(name, defer)
+    ti = replace(before, xcoms=dict(before.xcoms))
+    resumed = DocStatusSensor(**asked(DEFERRABLE, "", flag, job_id=ids, **asks))
+    check_mixed(end_of(lambda: resumed.resume_execution(*way, context_of("", ti))), ti, MIXED[name], ids, flag)
+
+
+@pytest.mark.parametrize("mode", [POKE, DEFERRABLE])
+@pytest.mark.parametrize("name", MIXED)
+def test_the_operator_ends_a_list_of_mixed_ends_as_the_sensor_does(server, clock, name, mode):
+    ids = arrange_mixed(server, clock, MIXED[name])
+    error, ti = fetched(mode, "", ids, **asks_of(MIXED[name]))
+    check_mixed(error, ti, MIXED[name], ids, None)
 
 
 # -- what the table does not say --------------------------------------------------------------------------------

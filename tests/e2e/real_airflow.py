@@ -361,9 +361,16 @@ class RealAirflow:
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
         """Return a try's log, worker and triggerer lines together, one message a line."""
+        lines = self.task_log_entries(dag_id, run_id, task_id, try_number=try_number, map_index=map_index)
+        return "\n".join(str(line["event"]) for line in lines)
+
+    def task_log_entries(
+        self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1
+    ) -> list[dict[str, Any]]:
+        """Return a try's log as the API gives it: messages (``event``), and what belongs to them, as ``error_detail``."""
         path = f"{_task_path(dag_id, run_id, task_id)}/logs/{try_number}"
         content = self.api("GET", path, params={"map_index": map_index, "full_content": True})["content"]
-        return "\n".join(str(line["event"]) if isinstance(line, dict) else str(line) for line in content)
+        return [line if isinstance(line, dict) else {"event": line} for line in content]
 
     def failures(self, dag_id: str, run_id: str) -> str:
         """Return the ends of the failed tasks' logs, to be read by whoever sees the test fail."""

@@ -1,7 +1,8 @@
 """One long run for many claims: forty waits, and beside them others, while triggerers are killed and stopped.
 
 The others end in every way there is, fetch extracted data, or are acted upon while they are deferred. They begin before the
-forty and end after the first of them, so that no worker is busy with them while all forty are deferred.
+forty and end after the first of them, so that no worker is busy with them while all forty are deferred; those that run into
+their ``execution_timeout`` come first and are over before that.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.real_airflow import FINAL_RUN_STATES, RealAirflow, signal_session
-from tests.e2e.waits import Planned, Watch, extractions, good_wait, ids_of, other_waits
+from tests.e2e.waits import FINAL, Planned, Watch, extractions, good_wait, ids_of, late_waits, other_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ LIMIT_SECONDS = 420.0
 DAG = "forty_waits"
 OTHERS = "mixed_endings"
 ACTED_UPON = "acted_upon"
+OUT_OF_TIME = "out_of_time"
 ACTS = ("failed", "success", "clear")
 
 
@@ -62,6 +64,10 @@ class RoughRun:
     others_run_id: str = ""
     others: list[Planned] = field(default_factory=list)
     extractions: list[dict[str, Any]] = field(default_factory=list)
+    late: list[Planned] = field(default_factory=list)
+    late_run_id: str = ""
+    late_until: float = 0.0
+    """When the last of the late ones was not over yet, in seconds since the run was triggered."""
     acted_upon: list[Planned] = field(default_factory=list)
     acted_upon_run_id: str = ""
     acted_at: float = 0.0
@@ -77,13 +83,13 @@ class RoughRun:
 
     @property
     def all_deferred(self) -> list[Sample]:
-        """The moments at which every wait was deferred, those of the last leg's end left out."""
+        """The moments at which every wait was deferred, those of the last leg's end left out, also of the late ones'."""
         moments = [sample for sample in self.samples if sample.deferred == WAITS]
-        return [sample for sample in moments if sample.at > moments[0].at + LEG_ENDS_WITHIN]
+        return [sample for sample in moments if sample.at > max(moments[0].at, self.late_until) + LEG_ENDS_WITHIN]
 
     def go(self) -> None:
         """Start everything, look once a second, disturb it, and return when all has ended."""
-        for dag_id in (DAG, OTHERS, ACTED_UPON):
+        for dag_id in (DAG, OTHERS, ACTED_UPON, OUT_OF_TIME):
             self.airflow.wait_for_dag(dag_id)
         self._start_the_others()
         self.planned = [good_wait(self.vendors, number, JOB_SECONDS) for number in range(WAITS)]
@@ -102,6 +108,8 @@ class RoughRun:
     def _start_the_others(self) -> None:
         self.airflow.api("POST", "/pools", json={"name": "others", "slots": SLOTS})
         self.airflow.api("POST", "/pools", json={"name": ACTED_UPON, "slots": SLOTS})
+        self.late = list(late_waits(self.vendors))
+        self.late_run_id = self.airflow.trigger(OUT_OF_TIME, {"waits": [one.arguments for one in self.late]})
         self.others = list(other_waits(self.vendors, math.inf, OTHERS_TIMEOUT))
         self.extractions = extractions(self.vendors, math.inf)
         conf = {"waits": [one.arguments for one in self.others], "extractions": self.extractions}
@@ -109,7 +117,8 @@ class RoughRun:
         self.acted_upon_run_id = self.airflow.trigger(ACTED_UPON, {"waits": [one.arguments for one in self.acted_upon]})
         self.others_run_id = self.airflow.trigger(OTHERS, conf)
         deadline = time.monotonic() + OTHERS_DEFERRED_WITHIN
-        while len(self.watch.deferred_at) < len(self.acted_upon) + len(self.others) + len(self.extractions):
+        waits = len(self.late) + len(self.acted_upon) + len(self.others) + len(self.extractions)
+        while len(self.watch.deferred_at) < waits:
             assert time.monotonic() < deadline, f"not all others were deferred: {self.watch.states}"
             self.watch.look()
             time.sleep(0.3)
@@ -133,6 +142,8 @@ class RoughRun:
         taken = pool["running_slots"] + pool["queued_slots"]
         self.samples.append(Sample(at=at, busy=self.airflow.busy_slots(), taken=taken, deferred=pool["deferred_slots"]))
         self.watch.look()
+        if self.watch.count(OUT_OF_TIME, *FINAL) < len(self.late):
+            self.late_until = at
 
     # ---------------------------------------------------------- what goes wrong; one step a look
 

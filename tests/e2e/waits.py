@@ -20,7 +20,8 @@ MARKER = "Zephyrine Quandt owes 4711 florins"
 """Document text: it belongs into the XCom of whoever fetches data, and nowhere else."""
 CONTENT = {"content": {"debt": MARKER}}
 
-LOGGED = frozenset({"running", "deferred", "success", "failed", "skipped"})
+FINAL = frozenset({"success", "failed", "skipped"})
+LOGGED = FINAL | {"running", "deferred"}
 START_TAKES = 10.0
 """Seconds; the worker's clock of a task begins once the API server has answered, and Airflow's own before."""
 
@@ -83,6 +84,18 @@ def other_waits(vendors: StandInVendors, seconds: float, timeout: float) -> Iter
     yield Planned(unsiloed | skipped, "skipped", {"state": "running"})
     several = {"request_id": [job("neurolinker", ends, documents=2) for ends in ("completed", "partial")], "accept": ["partial"]}
     yield Planned(neurolinker | several, "success", {"counts": {"succeeded": 1, "partial": 1}})
+
+
+def late_waits(vendors: StandInVendors) -> Iterator[Planned]:
+    """Yield waits that end by their task's ``execution_timeout``: one that fails, one that is skipped, and a list."""
+    running = {"state": "running"}
+    endless = {"conn_id": "aitronos_default", "job_id": vendors.add_job("aitronos", seconds=math.inf)}
+    yield Planned(endless, "failed", running)
+    skipped = {"conn_id": "unsiloed_default", "operation": "extract", "soft_fail": True}
+    yield Planned(skipped | {"job_id": vendors.add_job("unsiloed", seconds=math.inf)}, "skipped", running)
+    several = [vendors.add_job("neurolinker", seconds=seconds) for seconds in (math.inf, 0.0)]
+    counts = {"timed_out": 1, "succeeded": 1}
+    yield Planned({"conn_id": "neurolinker_default", "request_id": several}, "failed", {"counts": counts})
 
 
 def extractions(vendors: StandInVendors, seconds: float) -> list[dict[str, Any]]:

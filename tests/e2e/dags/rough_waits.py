@@ -1,4 +1,4 @@
-"""Waits that end in every way, waits that somebody acts upon, and the fetching of what was extracted."""
+"""Waits that end in every way, waits that somebody acts upon or that take too long, and the fetching of what was extracted."""
 
 from __future__ import annotations
 
@@ -28,3 +28,9 @@ with DAG("mixed_endings", schedule=None, default_args={"retries": 1, "retry_dela
 
 with DAG("acted_upon", schedule=None):
     DocStatusSensor.partial(task_id="wait", pool="acted_upon", **WAITING).expand_kwargs(arguments("waits"))
+
+# Ahead of all others, so that no queue is between the limit and a task's end
+LIMITED = {"execution_timeout": timedelta(seconds=15), "priority_weight": 1000, "weight_rule": "absolute"}
+
+with DAG("out_of_time", schedule=None, default_args={"retries": 1, "retry_delay": timedelta(seconds=1)}):
+    DocStatusSensor.partial(task_id="wait", pool="others", **WAITING, **LIMITED).expand_kwargs(arguments("waits"))

@@ -123,7 +123,7 @@ def server() -> Iterator[StandInVendors]:
     with StandInVendors(job_seconds=0) as vendors, pytest.MonkeyPatch.context() as patch:
         for name, value in vendors.environment().items():
             patch.setenv(name, value)
-        hurry(patch)
+        hurry(patch, least_poll_interval=0.001)
         no_reschedules_in_the_database(patch)
         yield vendors
 
@@ -176,7 +176,7 @@ def arrange(vendors: StandInVendors, end: str, *, is_quick: bool = False) -> str
 
 def asked(mode: str, name: str, flag: str | None = None, /, **asks: Any) -> dict[str, Any]:
     """Return the arguments of a task that waits in a mode, under a flag."""
-    how: dict[str, Any] = {"deferrable": mode == DEFERRABLE, "watch_on_worker": 0, "poke_interval": 0.005, "timeout": TIMEOUT}
+    how: dict[str, Any] = {"deferrable": mode == DEFERRABLE, "watch_on_worker": 0, "poke_interval": 0.001, "timeout": TIMEOUT}
     named = {"task_id": "gate", "conn_id": "unsiloed_default", "operation": "extract", "grace": 0}
     return {**named, **how, **ASKS.get(name, {}), **({flag: True} if flag else {}), **asks}
 

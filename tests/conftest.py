@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_docstatus.testing import StandInVendors
+
+# Airflow is some 300,000 objects that stay: looking through them again and again takes seconds. See pytest_collection_finish().
+gc.disable()
 
 # Before anything imports Airflow, which reads its settings at import.
 _HOME = tempfile.mkdtemp(prefix="docstatus-tests-")
@@ -32,6 +36,12 @@ _NETWORK = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "requests_ca_b
 for _name in list(os.environ):
     if _name.lower() in _NETWORK or _name.startswith("AIRFLOW_CONN_"):
         del os.environ[_name]
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but of what the tests themselves leave: pytest does so several times at its end."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -206,10 +206,10 @@ def test_trouble_that_passes_is_waited_out(vendors: StandInVendors, mode: str, f
 def test_the_time_out_ends_the_wait(vendors: StandInVendors, mode: str, job: dict[str, Any], says: str) -> None:
     began = time.time()
     with pytest.raises(AirflowSensorTimeout, match="was left alone when timeout passed; clear the task to wait on") as raised:
-        wait(mode, job_id=vendors.add_job("aitronos", **job), timeout=0.3)
+        wait(mode, job_id=vendors.add_job("aitronos", **job), timeout=0.05)
     assert says in str(raised.value)
     assert isinstance(raised.value, DocStatusError)
-    assert 0.3 <= time.time() - began < 3
+    assert 0.05 <= time.time() - began < 3
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -242,7 +242,7 @@ def test_garbage_without_end_says_what_may_be_in_between(
 
 def test_one_page_of_html_after_a_long_wait_does_not_end_it(vendors: StandInVendors) -> None:
     """What was sound until a moment ago has not been garbage for ten minutes."""
-    job_id = vendors.add_job("aitronos", seconds=0.2)
+    job_id = vendors.add_job("aitronos", seconds=0.1)
     sensor, ti = sensor_of("deferrable", job_id=job_id, poke_interval=0.02, timeout=3600), started(seconds_ago=700)
     deferred = deferral_of(sensor, ti)
     vendors.answer_next(**HTML)
@@ -312,7 +312,7 @@ def test_the_documents_end_and_the_time_out_can_be_a_skip(
     vendors: StandInVendors, mode: str, flag: str, job: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(AirflowSkipException, match=says):
-        wait(mode, job_id=vendors.add_job("aitronos", **job), timeout=0.2, **{flag: True})
+        wait(mode, job_id=vendors.add_job("aitronos", **job), timeout=0.05, **{flag: True})
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -607,8 +607,8 @@ def test_a_link_that_cannot_be_read_is_empty(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("timing", [{"poke_interval": 60}, {"poke_interval": 1, "exponential_backoff": True}], ids=str)
 def test_the_last_question_falls_on_the_deadline(vendors: StandInVendors, mode: str, timing: dict[str, Any]) -> None:
-    job_id = vendors.add_job("aitronos", seconds=0.1)
+    job_id = vendors.add_job("aitronos", seconds=0.05)
     asked, began = len(vendors.requests), time.monotonic()
-    assert wait(mode, job_id=job_id, timeout=0.2, **timing)["state"] == "succeeded"
+    assert wait(mode, job_id=job_id, timeout=0.1, **timing)["state"] == "succeeded"
     assert time.monotonic() - began < 2
     assert len(vendors.requests) == asked + 2

@@ -40,6 +40,8 @@ INSTALLER_STAMP := $(if $(filter uv,$(INSTALLER)),$(UV_STAMP))
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
+# Kept byte code spares every test run's processes two seconds each of compiling the tests
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: test test-all unit lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults simulation env-bench test-ha env-ha
 
 help:  ## list the targets

@@ -32,7 +32,7 @@ OURS = "airflow_provider_docstatus"
 # One process for all that must be seen from a fresh interpreter: Airflow takes seconds to start.
 LOOK = r"""
 import contextlib, gc, io, json, pkgutil, sys
-gc.disable()  # a quarter of the time it takes
+gc.disable()  # a sixth of the time it takes
 from airflow.providers_manager import ProvidersManager
 
 types, seen, manager = ["neurolinker", "aitronos", "unsiloed"], {}, ProvidersManager()

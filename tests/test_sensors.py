@@ -607,8 +607,8 @@ def test_a_link_that_cannot_be_read_is_empty(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("timing", [{"poke_interval": 60}, {"poke_interval": 1, "exponential_backoff": True}], ids=str)
 def test_the_last_question_falls_on_the_deadline(vendors: StandInVendors, mode: str, timing: dict[str, Any]) -> None:
-    job_id = vendors.add_job("aitronos", seconds=0.05)
+    job_id = vendors.add_job("aitronos", seconds=0.1)
     asked, began = len(vendors.requests), time.monotonic()
-    assert wait(mode, job_id=job_id, timeout=0.1, **timing)["state"] == "succeeded"
+    assert wait(mode, job_id=job_id, timeout=0.2, **timing)["state"] == "succeeded"
     assert time.monotonic() - began < 2
     assert len(vendors.requests) == asked + 2

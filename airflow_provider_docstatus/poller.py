@@ -24,6 +24,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -212,6 +213,7 @@ class Poller:
         self._news = asyncio.Event()
         self._free = asyncio.Semaphore(MOST_AT_ONCE)
         self._requests: set[asyncio.Task[None]] = set()
+        self._parents_asked: set[Target] = set()
         self._task: asyncio.Task[None] | None = None
         self._minding: asyncio.TimerHandle | None = None
         self._minded_at = 0.0
@@ -368,12 +370,16 @@ class Poller:
                     asked = await self._next_due()
                     if asked is None:
                         return
-                    request = asyncio.get_running_loop().create_task(self._ask(self._with_relatives(asked)))
+                    group = self._with_relatives(asked)
+                    request = asyncio.get_running_loop().create_task(self._ask(group))
                 finally:
                     if request is None:
                         self._free.release()
                 self._requests.add(request)
                 request.add_done_callback(self._finished)
+                if asked.parent is not None and len(group) > 1:
+                    self._parents_asked.add(asked.parent)
+                    request.add_done_callback(partial(self._forget, asked.parent))
                 if self._line is not None and self._line.budget.is_limited:
                     await asyncio.sleep(0)  # it takes its turn now, so that the next is chosen when there is one
         except Exception as error:  # a bug: it must end the waits with its traceback, not hang them
@@ -407,7 +413,12 @@ class Poller:
             )
             if ready and at <= now:
                 self._warn_when_late(now - ready[0][0])
-                return heapq.heappop(ready)[2]
+                asked = heapq.heappop(ready)[2]
+                if asked.is_alone or asked.parent not in self._parents_asked:
+                    return asked
+                asked.due = math.inf  # it joined after the question was sent; the reply will tell of it as well
+                self._plan(asked, now + GRID)
+                continue
             if not await self._has_news(at - now) and not planned and not self._requests:
                 return None
 
@@ -425,6 +436,9 @@ class Poller:
         except asyncio.TimeoutError:
             return False
         return True
+
+    def _forget(self, parent: Target, _request: asyncio.Task[None]) -> None:
+        self._parents_asked.discard(parent)
 
     def _finished(self, request: asyncio.Task[None]) -> None:
         self._requests.discard(request)

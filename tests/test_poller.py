@@ -359,6 +359,20 @@ async def test_an_interval_that_the_budget_allows_is_not_remarked_on(
     assert "each is asked about every" not in caplog.text
 
 
+async def test_a_document_that_joins_while_its_request_is_asked_about_needs_no_question_of_its_own(
+    vendors: StandInVendors,
+) -> None:
+    vendors.latency = 0.2
+    request = vendors.jobs[vendors.add_job("neurolinker", documents=3)]
+    parent = ["request", request.job_id]
+    first, second, third = (trigger_for("neurolinker", "document", one.job_id, parent=parent) for one in request.documents)
+    waits = [waiting(first), waiting(second)]
+    await asyncio.sleep(0.1)
+    ended = [Ending.from_event(event) for event in await asyncio.gather(*waits, waiting(third))]
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+    assert len(vendors.requests) == 1
+
+
 HTML = {"status": 200, "body": "<html>Please log in</html>", "content_type": "text/html"}
 BROKEN = [
     *({"status": status} for status in (400, 401, 402, 403, 404, 409, 413, 500, 503)),

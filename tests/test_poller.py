@@ -421,6 +421,7 @@ async def test_nobody_is_asked_about_once_all_waits_were_killed(vendors: StandIn
     for one in waits:
         one.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
+    await asyncio.sleep(0.1)  # for what was under way
     asked = len(vendors.requests)
     await asyncio.sleep(1.3)
     assert len(vendors.requests) == asked, "the next of the queue was due after a second"

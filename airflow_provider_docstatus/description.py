@@ -34,6 +34,7 @@ from airflow_provider_docstatus.reply import (
     first,
     https_link,
     one_line,
+    printable,
     small_fact,
     text_in,
     utc_time,
@@ -696,7 +697,7 @@ class ServiceDescription:
             kind=route.kind,
             id=id,
             state=state,
-            word=word.strip()[:60],
+            word=printable(word.strip()[:60]),
             message=(text_in({"error": text}) if text else None),
             counters={name: number for name, number in counted.items() if number is not None},
             children=tuple(self._read_children(children, route.child)) if route.child else (),
@@ -744,7 +745,7 @@ class ServiceDescription:
             raise NoSuchRoute(f"{self.title} has no {question.label} here ({answer.code}).", **about)
         what = f"{self.title} answered {question.label}" + (f" for {about['id']}" if about.get("id") else "")
         if 300 <= answer.code < 400:
-            place = _place(answer).hostname or "elsewhere"
+            place = one_line(_place(answer).hostname or "elsewhere")
             raise UnexpectedReply(
                 f"{what} with a redirect ({answer.code}) to {place}; redirects are not followed, the key goes to one host. "
                 "Put the final host into the connection.",
@@ -844,7 +845,7 @@ def _by_id(items: Any, route: Route) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for item in items if isinstance(items, list) else ():
         child_id = first(item, route.ids)
         if child_id is not None and not isinstance(child_id, (Mapping, list)):
-            yield str(child_id)[:_LONGEST_ID], item
+            yield printable(str(child_id)[:_LONGEST_ID]), item
 
 
 def _chunks(ids: list[str], longest: int) -> Iterator[list[str]]:

@@ -17,6 +17,9 @@ LONGEST_TEXT = 500
 #: A service cannot make us wait longer than this many seconds with one header.
 LONGEST_WAIT = 3600.0
 
+#: One number of 64 bits or more ends the triggerer: Airflow 3 packs events with msgpack, and does not catch its error.
+_MOST = 2**63
+
 _MISSING = object()
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
 _URL_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]*", re.IGNORECASE)
@@ -104,9 +107,13 @@ def one_line(text: object) -> str | None:
     text = " ".join(text[: LONGEST_TEXT * 4].split())
     if "://" in text:
         text = _URL_QUERY.sub(r"\1", text)
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    text = printable(text)
     return text[: LONGEST_TEXT - 1] + "…" if len(text) > LONGEST_TEXT else text or None
+
+
+def printable(text: str) -> str:
+    """Return text in which what no log, encoder or database takes (control characters, halves of a pair) is replaced."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def text_in(body: Any, *, levels: int = _LEVELS_OF_TEXT) -> str | None:
@@ -187,8 +194,8 @@ def utc_time(value: Any) -> str | None:
 
 
 def https_link(value: Any) -> str | None:
-    """Return a vendor's link if it is a plain https URL; anything else is untrusted text and dropped."""
-    is_link = isinstance(value, str) and len(value) <= 2000 and re.fullmatch(r"https://[^\s\"'<>\\]+", value)
+    """Return a vendor's link if it is a plain https URL in ASCII; anything else is untrusted text and dropped."""
+    is_link = isinstance(value, str) and len(value) <= 2000 and re.fullmatch(r"https://[!#-&(-;=?-\[\]-~]+", value)
     return value if is_link else None
 
 
@@ -196,10 +203,8 @@ def small_fact(value: Any) -> Any:
     """Return a value fit for ``details``: a number, a bool, a short text or a flat dict of numbers; else None."""
     if isinstance(value, str):
         return one_line(value[:200])
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     if isinstance(value, (bool, int, float)):
-        return value
+        return value if -_MOST <= value < _MOST else None  # nor NaN
     if isinstance(value, Mapping) and len(value) <= 20:
         facts = {one_line(name[:50]) or "": fact for name, fact in value.items() if isinstance(fact, (bool, int, float, str))}
         return {name: small_fact(fact) for name, fact in facts.items()} or None

@@ -262,6 +262,11 @@ def test_a_plain_https_link_is_kept(link):
         7,
         "https://x/\n",
         "https://x/" + "a" * 2000,
+        "https://x/\x00",
+        "https://x/\x1b[31m",
+        "https://x/\ud800",
+        "https://\u202egnp.exe",
+        "https://x/é",
     ],
     ids=lambda link: str(link)[:30],
 )
@@ -287,6 +292,11 @@ def test_any_other_link_is_dropped(link):
         ({}, None),
         ({"deep": {"a": 1}}, None),
         ({str(n): n for n in range(21)}, None),
+        (2**63 - 1, 2**63 - 1),
+        (-(2**63), -(2**63)),
+        (2**63, None),
+        (-(2**63) - 1, None),
+        ({"a": 10**30, "b": 1}, {"a": None, "b": 1}),
     ],
     ids=lambda value: str(value)[:40],
 )

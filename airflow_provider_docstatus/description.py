@@ -7,6 +7,7 @@ learned. The hook and the poller each drive the same talks; they differ in the l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -763,8 +764,9 @@ class ServiceDescription:
             body = answer.json()
         except ValueError:
             kind = answer.headers.get("content-type", "no content type")
+            kind = kind if _CONTENT_TYPE.fullmatch(kind) else "an odd content type"
             raise UnexpectedReply(
-                f"{what} with {len(answer.body)} bytes that are not JSON ({one_line(kind)}); is there a proxy or login page "
+                f"{what} with {len(answer.body)} bytes that are not JSON ({kind}); is there a proxy or login page "
                 "in between, or is the host wrong?",
                 **about,
             ) from None
@@ -838,6 +840,7 @@ _NO_ROUTE_CODES = frozenset({404, 405, 410, 501})
 #: Where only /jobs/{id} exists, "status" is taken for an id, which may be refused as one.
 _NOT_THIS_ROUTE_CODES = _NO_ROUTE_CODES | {400, 422}
 _DOCUMENTS_AT_ONCE = 10
+_CONTENT_TYPE = re.compile(r"no content type|[\w.+-]{1,60}/[\w.+-]{1,60}(; ?charset=[\w-]{1,20})?", re.ASCII | re.IGNORECASE)
 
 
 def _by_id(items: Any, route: Route) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -11,7 +11,9 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -271,9 +273,21 @@ class Endpoint:
         return f"{self.service.title} did not answer {question.label} at {host} ({_reason(error)})."
 
     def answer(self, code: int, headers: Mapping[str, str], body: bytes, received_at: float) -> Answer:
-        """Return what came back as an Answer in which the key, should a vendor repeat it, is blotted out."""
-        if self.key is not None and len(self.key) >= _SHORTEST_SECRET and self.key.encode() in body:
-            body = body.replace(self.key.encode(), b"***")
+        """Return what came back as an Answer in which the key, should a vendor repeat it in any form, is blotted out."""
+        if b"\0" in body[:4] and len(body) <= self.max_reply_bytes:  # UTF-16 or UTF-32, as json.loads reads them
+            with suppress(UnicodeDecodeError):
+                body = body.decode(json.detect_encoding(body), "surrogatepass").encode("utf-8", "surrogatepass")
+        if self.key is not None and len(self.key) >= _SHORTEST_SECRET:
+            part, any_form = _forms_of(self.key)
+            if part in body:
+                body = any_form.sub(b"***", body)
+            if any(part.decode() in value for value in headers.values()):
+                headers = {
+                    name.lower(): any_form.sub(b"***", value.encode("utf-8", "surrogateescape")).decode(
+                        "utf-8", "surrogateescape"
+                    )
+                    for name, value in headers.items()
+                }
         return Answer(
             code=code,
             headers=headers,
@@ -281,6 +295,14 @@ class Endpoint:
             limit=self.max_reply_bytes,
             received_at=received_at,
         )
+
+
+@lru_cache(maxsize=32)
+def _forms_of(key: str) -> tuple[bytes, re.Pattern[bytes]]:
+    """Return a part of a key that nobody encodes, and what finds the key as it is, escaped in JSON, or percent-encoded."""
+    part = max(re.findall("[A-Za-z0-9]*", key), key=len)
+    forms = [rf"(?:\\{{0,9}}(?:{re.escape(c)}|u00(?i:{ord(c):02x}))|%(?:25)*(?i:{ord(c):02x}))" for c in key]
+    return part.encode(), re.compile("".join(forms).encode())
 
 
 def _reason(error: BaseException) -> str:

@@ -22,7 +22,10 @@ _MOST = 2**63
 
 _MISSING = object()
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
-_URL_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]*", re.IGNORECASE)
+#: What a URL has besides its place: a user, also where its slashes are escaped; a query or fragment, also without a scheme.
+_URL_USER = re.compile(r"(:(?:\\{0,9}/){2})[^\s/?#\"'<>]*@")
+_URL_QUERY = re.compile(r"(:(?:\\{0,9}/){2}[^\s?#\"'<>]*)[^\s\"'<>]*")
+_ANY_QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"'<>?=]*=[^\s\"'<>]*")
 _LEVELS_OF_TEXT = 3
 
 
@@ -97,7 +100,8 @@ def one_line(text: object) -> str | None:
     """
     Return vendor text as one line of bounded length; None if empty.
 
-    The queries of URLs (signatures) are cut; what no log or database takes (control characters, halves of a pair) is replaced.
+    The users and queries of URLs (passwords, signatures) are cut; what no log or database takes (control characters, halves
+    of a pair) is replaced.
     """
     if not isinstance(text, str):
         try:
@@ -105,8 +109,10 @@ def one_line(text: object) -> str | None:
         except RecursionError:  # Python 3.12 reads deeper nesting than it writes
             text = "(nested too deeply)"
     text = " ".join(text[: LONGEST_TEXT * 4].split())
-    if "://" in text:
-        text = _URL_QUERY.sub(r"\1", text)
+    if "/" in text and ":" in text:
+        text = _URL_QUERY.sub(r"\1", _URL_USER.sub(r"\1", text))
+    if "?" in text and "=" in text:
+        text = _ANY_QUERY.sub("", text)
     text = printable(text)
     return text[: LONGEST_TEXT - 1] + "…" if len(text) > LONGEST_TEXT else text or None
 
@@ -194,9 +200,13 @@ def utc_time(value: Any) -> str | None:
 
 
 def https_link(value: Any) -> str | None:
-    """Return a vendor's link if it is a plain https URL in ASCII; anything else is untrusted text and dropped."""
-    is_link = isinstance(value, str) and len(value) <= 2000 and re.fullmatch(r"https://[!#-&(-;=?-\[\]-~]+", value)
-    return value if is_link else None
+    """
+    Return a vendor's link if it is a plain https URL in ASCII; anything else is untrusted text and dropped.
+
+    A query or fragment (no vendor's page of a document has one, a token may be in it) is cut.
+    """
+    link = re.fullmatch(r"(https://[A-Za-z0-9.:\[\]_-]+(?:/[!$-&(-;=@-\[\]-~]*)?)(?:[?#][!#-&(-;=?-\[\]-~]*)?", str(value)[:2001])
+    return link[1] if link and isinstance(value, str) and len(value) <= 2000 else None
 
 
 def small_fact(value: Any) -> Any:

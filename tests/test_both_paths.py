@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import certifi
 import pytest
@@ -587,6 +588,44 @@ def test_worker_and_triggerer_make_the_same_of(
             if isinstance(observation, ServiceUnavailable):
                 assert observation.retry_after == pytest.approx(situation.retry_after, abs=5)
     assert_equal(on_the_worker, in_the_triggerer)
+
+
+HARD_KEY = "ak_live_Ab/Cd+Ef==9876543210"
+IN_JSON = f'{{"detail": "bad key {HARD_KEY}"}}'
+KEY_FORMS: dict[str, dict[str, Any]] = {
+    "plain": {"status": 422, "body": IN_JSON.encode()},
+    "plain text": {"status": 422, "body": f"bad key {HARD_KEY}", "content_type": "text/plain"},
+    "escaped slashes": {"status": 422, "body": IN_JSON.replace("/", "\\/").encode()},
+    "escaped letters": {"status": 422, "body": IN_JSON.replace("+", "\\u002B").replace("=", "\\u003d").encode()},
+    "json in json": {"status": 422, "body": {"detail": IN_JSON.replace("/", "\\/")}},
+    "percent-encoded": {"status": 422, "body": {"detail": f"bad ?key={quote(HARD_KEY, safe='')}"}},
+    "percent-encoded twice": {"status": 422, "body": {"detail": f"bad k={quote(quote(HARD_KEY, safe=''), safe='')}"}},
+    "utf-16": {"status": 422, "body": IN_JSON.encode("utf-16")},
+    "utf-32": {"status": 422, "body": IN_JSON.encode("utf-32-be")},
+    "content type": {"status": 200, "body": "x", "content_type": f"text/plain; k={HARD_KEY}"},
+    "nothing but the key as content type": {"status": 200, "body": "x", "content_type": HARD_KEY},
+    "host of a redirect": {"status": 302, "redirect_to": "https://ak_live_Ab.example/", "key": "ak_live_Ab"},
+    "message": {"body": f'{{"status": "failed", "error_message": "{HARD_KEY}"}}'.replace("/", "\\/").encode()},
+    "word": {"body": f'{{"status": "{HARD_KEY}"}}'.replace("+", "\\u002b").encode()},
+    "detail": {"body": {"status": "completed", "model_used": HARD_KEY, "confidence": {HARD_KEY: 1}}},
+}
+
+
+@pytest.mark.parametrize("fault", KEY_FORMS.values(), ids=KEY_FORMS)
+def test_neither_path_repeats_the_key_that_an_answer_holds_as(
+    fault: dict[str, Any], vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = dict(fault)
+    key = vendors.keys["aitronos"] = fault.pop("key", HARD_KEY)
+    connect(monkeypatch, vendors, "aitronos", {})
+    vendors.answer_next(**{"status": 200, "content_type": "application/json", **fault, "times": ALWAYS})
+    target = Target(route="job", id="job_1")
+    for observation in (ask_on_the_worker(target), ask_in_the_triggerer("aitronos", target)):
+        told = str(observation.to_dict() if isinstance(observation, DocumentStatus) else observation)
+        for _ in range(3):
+            told = unquote(told.replace("\ufffd", "").replace("\\", ""))
+            assert key.lower() not in told.lower()
+        assert "ak_live" not in told
 
 
 def without_trace(error: DocStatusError) -> str:

@@ -93,10 +93,34 @@ def test_the_first_path_that_leads_somewhere_counts():
         ("see HTTPS://x.example/a?sig=1#f", "see HTTPS://x.example/a"),
         ('{"u": "http://x.example/a?sig=1"}', '{"u": "http://x.example/a"}'),
         ("is it https? yes", "is it https? yes"),
+        ("a page? x=1 or y?", "a page? x=1 or y?"),
+        (r"https:\/\/x.example\/a?X-Amz-Signature=1\u0026b there", r"https:\/\/x.example\/a there"),
+        ("get https://me:pa55@x.example/a@b failed", "get https://x.example/a@b failed"),
+        (r"get https:\/\/me:pa55@x.example\/a", r"get https:\/\/x.example\/a"),
+        ("get s3://b/x?sig=1", "get s3://b/x"),
+        ("//x.example/a?sig=1&b=2, x.example/a?b#sig=1", "//x.example/a x.example/a"),
         ("\x1b[31mred\x00", "\ufffd[31mred\ufffd"),
         ("half \ud800 pair", "half \ufffd pair"),
     ],
-    ids=["lines", "empty", "blank", "dict", "number", "signed link", "upper case", "in json", "no link", "control", "surrogate"],
+    ids=[
+        "lines",
+        "empty",
+        "blank",
+        "dict",
+        "number",
+        "signed link",
+        "upper case",
+        "in json",
+        "no link",
+        "questions",
+        "escaped",
+        "user",
+        "user, escaped",
+        "s3",
+        "no scheme",
+        "control",
+        "surrogate",
+    ],
 )
 def test_text_becomes_one_line_that_any_log_takes(text, line):
     assert one_line(text) == line
@@ -243,9 +267,15 @@ def test_a_time_is_read_as_utc_or_not_at_all(value, time):
     assert utc_time(value) == time
 
 
-@pytest.mark.parametrize("link", ["https://x.example/a", "https://x.example/a?b=1#c"])
+@pytest.mark.parametrize("link", ["https://x.example", "https://x.example:444/a/b~c/@d;e=f%20", "https://[::1]/"])
 def test_a_plain_https_link_is_kept(link):
     assert https_link(link) == link
+
+
+@pytest.mark.parametrize("more", ["?", "?token=SECRET", "#c", "#access_token=a?b", "?b=1#c"])
+@pytest.mark.parametrize("link", ["https://x.example", "https://x.example/", "https://x.example/a"])
+def test_the_query_of_a_link_is_cut(link, more):
+    assert https_link(link + more) == link
 
 
 @pytest.mark.parametrize(
@@ -267,6 +297,9 @@ def test_a_plain_https_link_is_kept(link):
         "https://x/\ud800",
         "https://\u202egnp.exe",
         "https://x/é",
+        "https://user:pw@x.example/a",
+        "https://x.example@evil.example/a",
+        "https://x.example?@evil.example\\",
     ],
     ids=lambda link: str(link)[:30],
 )

@@ -815,6 +815,30 @@ class ServiceDescription:
         body = answer.json_or_text()
         return self.error_text(body) or text_in(body)
 
+    def ask_other_prefix(self, question: Question, answer: Answer, prefix: str, base_url: str) -> Talk[tuple[Answer, str]]:
+        """
+        Ask below the other prefix where an answer says that this one does not exist here.
+
+        One such answer may be a slip of a gateway. Only a JSON object below the other prefix shows that the service is there;
+        a refusal there is believed when this prefix is denied once more, and teaches nothing.
+
+        :return: the answer that counts, and the prefix to use from now on.
+        """
+        other = self.other_prefix(question, answer, prefix, base_url)
+        if other is None:
+            return answer, prefix
+        moved = question.below(other, instead_of=prefix)
+        second = yield moved
+        if second.code in _ASK_AGAIN_CODES or second.code >= 500:
+            return second, prefix
+        if 200 <= second.code < 300 and isinstance(second.json_or_text(), Mapping):
+            return second, other
+        if second.code < 400 or second.is_html or self.other_prefix(moved, second, other, base_url) is not None:
+            return answer, prefix
+        again = yield question
+        is_denied = self.other_prefix(question, again, prefix, base_url) is not None
+        return (second if is_denied else again), prefix
+
     def other_prefix(self, question: Question, answer: Answer, prefix: str, base_url: str) -> str | None:
         """
         Return the other documented prefix when the answer says that this one does not exist here.

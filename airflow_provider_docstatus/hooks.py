@@ -346,16 +346,18 @@ class DocStatusHook(BaseHook):
         if not question.path.startswith(f"{self.prefix}/"):  # of a talk that began before
             question = question.below(self.prefix, instead_of=self.endpoint.prefix)
         answer = self._ask_patiently(question)
-        other = self.service.other_prefix(question, answer, self.prefix, self.endpoint.base_url)
-        if other is None:
-            return answer
-        moved = question.below(other, instead_of=self.prefix)
-        second = self._ask_patiently(moved)
-        if self.service.other_prefix(moved, second, other, self.endpoint.base_url) is not None:
-            return answer
-        self.log.info("%s answers below %s here.", self.service.title, other)
-        self.learned_prefix = other
-        return second
+        talk = self.service.ask_other_prefix(question, answer, self.prefix, self.endpoint.base_url)
+        try:
+            question = next(talk)
+            while True:
+                question = talk.send(self._ask_patiently(question))
+        except StopIteration as end:
+            told: tuple[Answer, str] = end.value
+        answer, prefix = told
+        if prefix != self.prefix:
+            self.log.info("%s answers below %s here.", self.service.title, prefix)
+            self.learned_prefix = prefix
+        return answer
 
     def _ask_patiently(self, question: Question) -> Answer:
         def once() -> Answer:

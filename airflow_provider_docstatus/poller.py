@@ -727,16 +727,18 @@ class _Line:
         answer = await self._send(question)
         if self.prefix != prefix:  # another question has found the right one meanwhile
             return await self._send(question.below(self.prefix, instead_of=prefix))
-        other = service.other_prefix(question, answer, self.prefix, self.endpoint.base_url)
-        if other is None:
-            return answer
-        moved = question.below(other, instead_of=self.prefix)
-        second = await self._send(moved)
-        if service.other_prefix(moved, second, other, self.endpoint.base_url) is not None:
-            return answer
-        log.info("%s answers below %s here.", service.title, other)
-        self.prefix = other
-        return second
+        talk = service.ask_other_prefix(question, answer, prefix, self.endpoint.base_url)
+        try:
+            question = next(talk)
+            while True:
+                question = talk.send(await self._send(question))
+        except StopIteration as end:
+            told: tuple[Answer, str] = end.value
+        answer, found = told
+        if found != prefix:
+            log.info("%s answers below %s here.", service.title, found)
+            self.prefix = found
+        return answer
 
     async def _send(self, question: Question) -> Answer:
         endpoint, limit = self.endpoint, self.endpoint.max_reply_bytes

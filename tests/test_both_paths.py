@@ -30,7 +30,14 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
-from tests.two_paths import CONN_ID, Observation, ask_in_the_triggerer, ask_on_the_worker, connect
+from tests.two_paths import (
+    CONN_ID,
+    Observation,
+    ask_in_the_triggerer,
+    ask_on_the_worker,
+    connect,
+    hear_in_the_triggerer,
+)
 
 ALWAYS = math.inf
 SOON = 0.2
@@ -296,6 +303,19 @@ REJECTIONS = {
     ),
     "neurolinker-unknown-document": Situation(
         service="neurolinker", route="document", set_up=unknown, expected=NotFound, text="404: Document not found. Check the id"
+    ),
+    "neurolinker-wrong-key-below-the-other-prefix": Situation(
+        service="neurolinker",
+        set_up=a_switch("neurolinker", neurolinker_prefix="/api/v1"),
+        expected=KeyRejected,
+        text="401: Invalid API key",
+        connection={"password": "nl_wrong"},
+    ),
+    "neurolinker-unknown-below-the-other-prefix": Situation(
+        service="neurolinker",
+        set_up=lambda v: (setattr(v, "neurolinker_prefix", "redirect"), unknown(v))[1],
+        expected=NotFound,
+        text="404: Request not found. Check the id",
     ),
     "neurolinker-neither-prefix-exists": Situation(
         service="neurolinker",
@@ -678,6 +698,52 @@ def test_an_ordinary_404_below_the_learned_prefix_does_not_turn_it_back(
         hook.get_status(request_id=unknown(vendors))
     assert hook.prefix == "/api/v1"
     assert [record.path.split("/request-status")[0] for record in vendors.requests] == ["/v1", "/api/v1", "/api/v1"]
+
+
+NO_PREFIX = {
+    "503": ({"status": 503}, ServiceUnavailable),
+    "html 503": ({"status": 503, "body": "<html>", "content_type": "text/html"}, ServiceUnavailable),
+    "401": ({"status": 401, "body": {"detail": "no"}}, None),
+    "403": ({"status": 403, "body": {"detail": "no"}}, None),
+    "another 404": ({"status": 404, "body": {"error": "no route"}}, None),
+    "html 404": ({"status": 404, "body": "<html>", "content_type": "text/html"}, NotFound),
+    "a page": ({"status": 200, "body": "<html>", "content_type": "text/html"}, NotFound),
+    "json that is no object": ({"status": 200, "body": ["ok"]}, NotFound),
+    "a redirect": ({"status": 302, "redirect_to": "https://login.example.com/"}, NotFound),
+}
+
+
+@pytest.mark.parametrize(("there", "first"), NO_PREFIX.values(), ids=NO_PREFIX)
+def test_one_odd_404_does_not_turn_to_the_other_prefix_that_answers(
+    there: dict[str, Any], first: type[DocStatusError] | None, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a good answer below the other prefix shows that the service is there; a refusal is believed when both say it twice."""
+    connect(monkeypatch, vendors, "neurolinker", {})
+    target = Target(route="request", id=vendors.add_job("neurolinker", seconds=0))
+    vendors.answer_next(**there, path="^/api/v1", times=ALWAYS)
+
+    def blip() -> None:
+        vendors.requests.clear()
+        vendors.answer_next(404, body={"detail": "Not Found"}, path="^/v1", times=1)
+
+    def on_the_worker() -> list[Observation]:
+        hook = DocStatusHook(CONN_ID, retries=0)
+        heard: list[Observation] = []
+        for _ in range(2):
+            try:
+                heard.append(hook.get_target_status(target))
+            except DocStatusError as error:  # noqa: PERF203 -- a request each turn
+                heard.append(error)
+        hook.get_conn().close()
+        return heard
+
+    for ask in (on_the_worker, lambda: hear_in_the_triggerer("neurolinker", target, times=2)):
+        blip()
+        heard = ask()
+        assert type(heard[0]) is (first or DocumentStatus), heard[0]
+        assert isinstance(heard[1], DocumentStatus), heard[1]
+        asked = [record.path.split("/request-status")[0] for record in vendors.requests]
+        assert asked == ["/v1", "/api/v1", "/v1"] + ["/v1"] * (first is None)
 
 
 BAD_CONNECTIONS = {

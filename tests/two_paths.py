@@ -46,19 +46,24 @@ def ask_on_the_worker(target: Target) -> Observation:
 
 def ask_in_the_triggerer(service: str, target: Target) -> Observation:
     """Return what the poller tells a wait first."""
+    return hear_in_the_triggerer(service, target, times=1)[0]
+
+
+def hear_in_the_triggerer(service: str, target: Target, *, times: int) -> list[Observation]:
+    """Return the first that the poller tells a wait."""
     heard: list[Observation] = []
 
-    class Once(poller.Listener):
+    class Few(poller.Listener):
         is_enough = True
 
         def hear(self, _target: Target, observation: Observation, _now: float) -> bool:
             heard.append(observation)
-            return True
+            return len(heard) == times
 
     async def listen() -> None:
         now = time.time()
-        listener = Once(rhythm=Rhythm(base=60), first_at=0.0, started_at=now, deadline=now + 60)
+        listener = Few(rhythm=Rhythm(base=60 if times == 1 else 0.01), first_at=0.0, started_at=now, deadline=now + 60)
         await poller.poller_for(CONN_ID, service).listen(listener, target.route, [target.id])
 
     asyncio.run(listen())
-    return heard[0]
+    return heard

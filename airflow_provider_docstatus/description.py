@@ -632,7 +632,7 @@ class ServiceDescription:
 
         :raises ServiceUnavailable: ask again later (nobody must act).
         :raises RequestRejected: key, quota, unknown id, refused request (the DAG's author).
-        :raises UnexpectedReply: HTML, broken JSON, another id, an unknown word (this package, or a proxy).
+        :raises UnexpectedReply: HTML (below 500), broken JSON, another id, an unknown word (this package, or a proxy).
         """
         body = self._read_body(question, answer, about={"service": self.name, "id": target.id})
         return self.read_body(target, body, question.label)
@@ -790,6 +790,12 @@ class ServiceDescription:
         )
 
     def _raise_rejection(self, what: str, answer: Answer, about: dict[str, Any]) -> None:
+        if answer.is_html:  # no vendor's refusal is a web page, that of a key included: they are JSON or plain text
+            raise UnexpectedReply(
+                f"{what} with {answer.code} and a web page; is there a proxy or login page in between, or is the host wrong?"
+                + (" If not, check the key (password) of the connection." if answer.code in (401, 403) else ""),
+                **about,
+            )
         text = self._text(answer)
         said = f"{what} with {answer.code}" + (f": {text}" if text else "")
         said = said.rstrip(".")

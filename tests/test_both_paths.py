@@ -355,11 +355,8 @@ REJECTIONS = {
         expected=RequestRejected,
         text="BAD: bad. Check the id and the connection",
     ),
-    "418-html": Situation(
-        service="aitronos",
-        set_up=a_fault("aitronos", 418, body="<html>teapot</html>", content_type="text/html"),
-        expected=RequestRejected,
-        text="with 418. Check",
+    "418": Situation(
+        service="aitronos", set_up=a_fault("aitronos", 418, body=b""), expected=RequestRejected, text="with 418. Check"
     ),
 }
 
@@ -470,6 +467,17 @@ UNEXPECTED = {
             text="not JSON (text/html; charset=utf-8); is there a proxy or login page",
         )
         for service in FIRST_ROUTE
+    },
+    **{
+        f"{service}-{code}-html": Situation(
+            service=service,
+            set_up=a_fault(service, code, body="<html><center>nginx</center></html>", content_type="text/html"),
+            expected=UnexpectedReply,
+            text=f"with {code} and a web page; is there a proxy or login page in between, or is the host wrong?",
+        )
+        for service in FIRST_ROUTE
+        for code in (400, 401, 402, 403, 404, 405, 410, 413, 418)
+        if code in (401, 404) or service == "aitronos"
     },
     "cut-json": Situation(
         service="aitronos",

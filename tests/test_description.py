@@ -311,7 +311,11 @@ def test_nothing_is_learned_from_a_question_below_another_prefix():
         (answer({"detail": "Gone"}, 410), NotFound, "with 410: Gone. Check the id"),
         (answer({"detail": "I am a teapot."}, 418), RequestRejected, "with 418: I am a teapot. Check the id and the connection"),
         (answer(text="x" * (LIMIT + 1), code=404), NotFound, "with 404. Check"),
-        (answer(text="<html>login</html>", code=401, headers={"content-type": "Text/HTML"}), KeyRejected, "with 401. Check"),
+        (
+            answer(text="<html>login</html>", code=401, headers={"content-type": "Text/HTML"}),
+            UnexpectedReply,
+            "with 401 and a web page; is there a proxy or login page in between, or is the host wrong? If not, check the key",
+        ),
         (answer(code=408), ServiceUnavailable, "with 408"),
         (answer(code=425), ServiceUnavailable, "with 425"),
         (answer({"detail": "x"}, 501), ServiceUnavailable, "with 501: x"),

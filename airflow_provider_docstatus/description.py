@@ -655,9 +655,11 @@ class ServiceDescription:
         if isinstance(body.get("data"), Mapping) and "status" not in body:
             body = body["data"]  # the Neurolinker SDK accepts it nested (helpers.py); harmless for the others
         word = body.get("status")
+        state = self.words.get(word.strip().lower()) if isinstance(word, str) else None
         # Vendors send false beside "failed" too, so it decides nothing there; beside a word of success it contradicts.
-        is_told = isinstance(word, str) and self.words.get(word.strip().lower()) is not State.SUCCEEDED
-        if body.get("success") is False and (not is_told or isinstance(body.get("error"), Mapping)):
+        is_told = isinstance(word, str) and state is not State.SUCCEEDED
+        is_refused = not is_told or (state not in _ENDED_BADLY and isinstance(body.get("error"), Mapping))
+        if body.get("success") is False and is_refused:
             text = self.error_text(body) or text_in(body) or "no text"
             raise UnexpectedReply(f"{self.title} answered {label} for {target.id} with success=false: {text}", **about)
         answered_id = first(body, route.ids)
@@ -667,7 +669,6 @@ class ServiceDescription:
             )
         if not isinstance(word, str) or not word.strip():
             raise UnexpectedReply(f"{self.title} answered {label} for {target.id} without a status word.", **about)
-        state = self.words.get(word.strip().lower())
         if state is None:
             shown = (one_line(word) or "")[:60]
             raise UnknownWord(
@@ -691,7 +692,7 @@ class ServiceDescription:
     ) -> DocumentStatus:
         counted = {name: count(body.get(name)) for name in route.counters}
         facts = {name: small_fact(first(body, paths)) for name, paths in route.details.items()}
-        text = first(body, route.errors) if state.is_final and state is not State.SUCCEEDED else None
+        text = first(body, (*route.errors, "error")) if state.is_final and state is not State.SUCCEEDED else None
         children = dig(body, route.children) if route.children else None
         return DocumentStatus(
             service=self.name,
@@ -734,7 +735,7 @@ class ServiceDescription:
                 "(DocStatusSensor, or wait_for_completion=True).",
                 **about,
             )
-        if status.state in (State.FAILED, State.CANCELLED, State.EXPIRED):
+        if status.state in _ENDED_BADLY:
             text = status.message or "the vendor gave no reason"
             raise DocumentFailed(f"{self.title} {status.kind} {status.id} {status.state}: {text}", **about)
 
@@ -864,6 +865,7 @@ class ServiceDescription:
         return others[0] if answer.code == 405 or answer.is_no_route else None
 
 
+_ENDED_BADLY = (State.FAILED, State.CANCELLED, State.EXPIRED)
 _TOO_MANY = 429
 _ASK_AGAIN_CODES = frozenset({408, 425, _TOO_MANY})
 _NO_ROUTE_CODES = frozenset({404, 405, 410, 501})

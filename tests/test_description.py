@@ -759,3 +759,25 @@ def test_success_false_contradicts_a_word_of_success_and_nothing_else(service):
         hold(service.ask_status(target, service.prefixes[0]), answer({"success": False, "status": "completed"}))
     status, _ = hold(service.ask_status(target, service.prefixes[0]), answer({"success": False, "status": "failed"}))
     assert status.state is State.FAILED
+
+
+@pytest.mark.parametrize("service", [NEUROLINKER, AITRONOS, UNSILOED], ids=lambda service: service.name)
+@pytest.mark.parametrize("error", [{"code": "X", "message": "torn page"}, "torn page"], ids=["object", "text"])
+def test_an_error_beside_a_word_of_failure_is_the_reason_of_the_failure(service, error):
+    """The job was refused, not the question: it is final, whatever success says."""
+    bad = [word for word, state in service.words.items() if state in (State.FAILED, State.CANCELLED, State.EXPIRED)]
+    target = Target(route=next(iter(service.routes)), id="j-1")
+    for word in bad:
+        body = {"success": False, "status": word.upper(), "error": error}
+        status, _ = hold(service.ask_status(target, service.prefixes[0]), answer(body))
+        assert status.state is service.words[word]
+        assert "torn page" in (status.message or "")
+
+
+@pytest.mark.parametrize("service", [NEUROLINKER, AITRONOS, UNSILOED], ids=lambda service: service.name)
+@pytest.mark.parametrize("word", ["processing", "completed", None])
+def test_an_error_beside_any_other_word_contradicts_it(service, word):
+    target = Target(route=next(iter(service.routes)), id="j-1")
+    body = {"success": False, "status": word, "error": {"code": "X", "message": "internal"}}
+    with pytest.raises(UnexpectedReply, match=r"success=false: .*internal"):
+        hold(service.ask_status(target, service.prefixes[0]), answer(body))

@@ -71,23 +71,25 @@ def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[s
 
     ``partial`` is nowhere defined; a 27-document request rested in it for weeks (docs/api/tasks.html), so it is final, but
     only once nothing is being processed. ``completed`` beside failed documents is partial, beside open ones not final;
-    where the counters say that all have ended they win over a document's word.
+    where the counters say that all have ended they win over a document's word. Where none is good it has failed.
     """
     if status.kind != "request" or state not in (State.SUCCEEDED, State.PARTIAL):
         return state
     total, completed, failed, processing = (status.counters.get(name) for name in _REQUEST.counters)
     states = [child.state for child in status.children]
     failed_documents = max(failed or 0, sum(child in (State.FAILED, State.CANCELLED, State.EXPIRED) for child in states))
+    none_good = not completed and State.SUCCEEDED not in states and (completed is not None or bool(states))
+    bad = State.FAILED if none_good and failed_documents else State.PARTIAL
     all_ended = total is not None and (completed or 0) + failed_documents >= total
     if state is State.PARTIAL:
         counted = processing is not None or total is not None
         nothing_open = processing == 0 or all_ended if counted else bool(states) and State.RUNNING not in states
-        return State.PARTIAL if nothing_open else State.RUNNING
+        return bad if nothing_open else State.RUNNING
     if processing or (total is not None and completed is not None and not all_ended):
         return State.RUNNING
     if (total is None or completed is None) and State.RUNNING in states:
         return State.RUNNING
-    return State.PARTIAL if failed_documents else State.SUCCEEDED
+    return bad if failed_documents else State.SUCCEEDED
 
 
 def _content_of_an_item(item: Mapping[str, Any], label: str) -> tuple[Any, str | None]:

@@ -51,7 +51,13 @@ def _believe_the_flag(state: State, status: DocumentStatus, body: Mapping[str, A
     still_open = is_counted and sum(number or 0 for number in ended) < (total or 0)
     if still_open or (not is_counted and State.RUNNING in states):
         return State.RUNNING
-    return State.PARTIAL if bad else state
+    if not bad:
+        return state
+    known_good = ended[0] is not None or bool(states)
+    if ended[0] or not known_good or any(child in good for child in states):
+        return State.PARTIAL
+    all_cancelled = not ended[1] and all(child is State.CANCELLED for child in states)
+    return State.CANCELLED if all_cancelled else State.FAILED
 
 
 def _is_used_up(body: Any, _answer: Answer) -> bool:

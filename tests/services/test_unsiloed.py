@@ -41,6 +41,17 @@ def counts(total: Any, completed: Any, failed: Any, cancelled: Any) -> dict[str,
         ("completed", None, counts(3, 2, 0, 0), State.RUNNING),
         ("completed", ["completed", "queued"], {}, State.RUNNING),
         ("completed", ["completed", "archived"], {}, State.RUNNING),
+        ("completed", None, counts(2, 0, 2, 0), State.FAILED),
+        ("completed", None, counts(2, 0, 1, 1), State.FAILED),
+        ("completed", None, counts(2, 0, 0, 2), State.CANCELLED),
+        ("completed", ["FAILED", "cancelled"], {}, State.FAILED),
+        ("completed", ["cancelled", "cancelled"], {}, State.CANCELLED),
+        ("completed", ["completed", "cancelled"], counts(2, None, None, 2), State.PARTIAL),
+        ("completed", None, counts(0, 0, 0, 0), State.SUCCEEDED),
+        ("COMPLETED_WITH_FAILURES", None, counts(2, 0, 2, 0), State.FAILED),
+        ("COMPLETED_WITH_FAILURES", ["FAILED"], {}, State.FAILED),
+        ("COMPLETED_WITH_FAILURES", None, counts(2, None, 2, 0), State.PARTIAL),
+        ("COMPLETED_WITH_FAILURES", None, {}, State.PARTIAL),
         ("COMPLETED_WITH_FAILURES", None, counts(2, 1, 1, 0), State.PARTIAL),
         ("COMPLETED_WITH_FAILURES", None, counts(3, 1, 1, 0), State.RUNNING),
         ("COMPLETED_WITH_FAILURES", ["completed"], {}, State.PARTIAL),
@@ -160,7 +171,7 @@ def test_the_generic_apis_details_are_read(body, text):
     "error", [{"error_details": {"error_type": "x", "message": "torn page"}}, {"error": "torn page"}], ids=str
 )
 def test_a_failed_job_of_a_batch_says_why(error):
-    body = {"batch_id": "x-1", "status": "completed", "jobs": [{"job_id": "j-1", "status": "failed", **error}]}
-    status = ask("batch", answer(body))
+    jobs = [{"job_id": "j-1", "status": "failed", **error}, {"job_id": "j-2", "status": "completed"}]
+    status = ask("batch", answer({"batch_id": "x-1", "status": "completed", "jobs": jobs}))
     assert status.state is State.PARTIAL
     assert status.to_dict()["errors"] == {"j-1": "torn page"}

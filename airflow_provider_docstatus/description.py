@@ -496,6 +496,10 @@ class ServiceDescription:
             status = self.read_body(target, body, question.label)
             self._refuse_unfinished(status)
         assert status is not None  # either known before or read just now  # noqa: S101
+        if not result.has_status and (body.get("success") is False or dig(body, "result.success") is False):
+            inside = body.get("result")
+            said = (text_in(inside) if isinstance(inside, Mapping) else None) or self.error_text(body) or text_in(body)
+            raise self.no_data(status, f"{question.label} says success=false: {said or 'the vendor gave no reason'}")
         data = _taken(body, result.take)
         if data is None or data in ({}, [], ""):
             raise self.no_data(status, f"{question.label} holds no {result.take or 'data'}")
@@ -642,11 +646,14 @@ class ServiceDescription:
         route = self.routes[target.route]
         body, word, state = self._checked(target, body, label)
         details = {"operation": target.route} if self.has_operations else {}
-        status = self._facts(route, body, id=target.id, state=state, word=word, details=details)
+        return self._settled(route, body, id=target.id, state=state, word=word, details=details)
+
+    def _settled(self, route: Route, body: Mapping[str, Any], *, state: State, **more: Any) -> DocumentStatus:
+        """Read a reply whose word means ``state``, and correct that by what else it says."""
+        status = self._facts(route, body, state=state, **more)
         settled = self.settle(state, status, body)
-        if settled is not state:  # once more, for the vendor's text about a failure
-            status = self._facts(route, body, id=target.id, state=settled, word=word, details=details)
-        return status
+        # once more, for the vendor's text about a failure
+        return status if settled is state else self._facts(route, body, state=settled, **more)
 
     def _checked(self, target: Target, body: Mapping[str, Any], label: str) -> tuple[Mapping[str, Any], str, State]:
         """Return a status reply with its word and what that means, if it is about the target and makes sense."""
@@ -725,7 +732,8 @@ class ServiceDescription:
         word = item.get("status")
         word = word if isinstance(word, str) else ""
         state = self.words.get(word.strip().lower(), State.RUNNING)
-        return self._facts(route, item, id=id, state=state, word=word, details=details)
+        read = self._settled if state is State.SUCCEEDED else self._facts  # a list has no counters to judge "partial" by
+        return read(route, item, id=id, state=state, word=word, details=details)
 
     def _refuse_unfinished(self, status: DocumentStatus) -> None:
         about: dict[str, Any] = {"service": self.name, "id": status.id, "state": status.state, "link": status.link}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_docstatus.description import Target
-from airflow_provider_docstatus.exceptions import QuotaExhausted, RateLimited, RequestRejected
+from airflow_provider_docstatus.exceptions import NoData, QuotaExhausted, RateLimited, RequestRejected
 from airflow_provider_docstatus.services import UNSILOED
 from airflow_provider_docstatus.status import DocumentStatus, State
 from tests.talks import answer, hold
@@ -175,3 +175,52 @@ def test_a_failed_job_of_a_batch_says_why(error):
     status = ask("batch", answer({"batch_id": "x-1", "status": "completed", "jobs": jobs}))
     assert status.state is State.PARTIAL
     assert status.to_dict()["errors"] == {"j-1": "torn page"}
+
+
+def test_a_job_of_a_batch_or_a_list_is_believed_no_more_than_one_asked_alone():
+    jobs = [
+        {"job_id": "j-1", "status": "completed", "result": {"success": False, "message": "No category fits"}},
+        {"job_id": "j-2", "status": "completed", "result": {"success": True}},
+    ]
+    status = ask("batch", answer({"batch_id": "x-1", "status": "completed", **counts(2, 2, 0, 0), "jobs": jobs}))
+    assert status.state is State.PARTIAL
+    assert [child.state for child in status.children] == [State.FAILED, State.SUCCEEDED]
+    listed, _ = hold(UNSILOED.ask_list("", filters={}, limit=2, offset=0), answer({"jobs": jobs}))
+    assert [one.state for one in listed] == [State.FAILED, State.SUCCEEDED]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": False, "status": "failed", "error": "nothing read"},
+        {"success": False, "message": "nothing read"},
+        {"status": "completed", "result": {"success": False, "error": "nothing read"}},
+        {"result": {"success": False, "message": "nothing read"}},
+    ],
+    ids=str,
+)
+def test_what_a_generic_job_says_instead_of_data_is_no_data(body):
+    job = Target(route="job", id="x-1")
+    finished = answer({"job_id": "x-1", "status": "COMPLETED"})
+    talk = UNSILOED.ask_result(job, "", status=None, content=None, options={})
+    with pytest.raises(NoData, match="nothing read"):
+        hold(talk, finished, answer(body))
+
+
+@pytest.mark.parametrize("body", [{"success": True, "result": {"a": 1}}, {"result": {"success": "no"}}, {"chunks": [1]}], ids=str)
+def test_the_data_of_a_generic_job_is_its_whole_reply(body):
+    job = Target(route="job", id="x-1")
+    talk = UNSILOED.ask_result(job, "", status=None, content=None, options={})
+    (_, found, _), _ = hold(talk, answer({"job_id": "x-1", "status": "COMPLETED"}), answer(body))
+    assert found == {"x-1": body}
+
+
+def test_a_job_of_a_batch_without_data_is_named_with_its_reason():
+    jobs = [{"job_id": "j-1", "status": "completed"}, {"job_id": "j-2", "status": "completed"}]
+    batch_of_two = answer({"batch_id": "x-1", "status": "completed", **counts(2, 2, 0, 0), "jobs": jobs})
+    talk = UNSILOED.ask_result(Target(route="batch", id="x-1"), "", status=None, content=None, options={})
+    bad = answer({"success": False, "error": "nothing read"})
+    (_, items, errors), _ = hold(talk, batch_of_two, answer({"a": 1}), bad)
+    assert items == {"j-1": {"a": 1}}
+    assert list(errors) == ["j-2"]
+    assert "nothing read" in errors["j-2"]

@@ -402,7 +402,12 @@ class ServiceDescription:
         """Return what a status belongs to and can be asked through: a document's request."""
         parent = self.routes[route_name].parent
         parent_id = status.details.get(parent[1]) if parent else None
-        return Target(route=parent[0], id=parent_id) if parent and isinstance(parent_id, str) and parent_id else None
+        if parent is None or not isinstance(parent_id, str):
+            return None
+        try:
+            return Target(route=parent[0], id=self.checked_id(parent[1], parent_id))
+        except RequestRejected:  # the vendor's text is no more to be trusted than the user's
+            return None
 
     def ask_through(
         self, parent: Target, route_name: str, prefix: str, wanted: Container[Target], known: Known | None = None

@@ -781,3 +781,12 @@ def test_an_error_beside_any_other_word_contradicts_it(service, word):
     body = {"success": False, "status": word, "error": {"code": "X", "message": "internal"}}
     with pytest.raises(UnexpectedReply, match=r"success=false: .*internal"):
         hold(service.ask_status(target, service.prefixes[0]), answer(body))
+
+
+@pytest.mark.parametrize("parent", ["..", ".", "a/b", "a?b", "%2e%2e", "a b", "", " ", None, 7, ["r-1"], {"a": "r-1"}])
+def test_what_can_be_no_id_is_nobodys_parent(parent):
+    """It would be put into a path; that the reply names one is no reason to ask for it."""
+    document = Target(route="document", id="d-1")
+    body = {"document_id": "d-1", "status": "processing", "request_id": parent}
+    status, _ = hold(NEUROLINKER.ask_status(document, "/v1"), answer(body))
+    assert NEUROLINKER.parent_of(status, "document") is None

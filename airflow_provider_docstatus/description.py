@@ -41,7 +41,7 @@ from airflow_provider_docstatus.reply import (
     utc_time,
     wait_hint,
 )
-from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 
 T = TypeVar("T")
 
@@ -448,6 +448,8 @@ class ServiceDescription:
         """
         route = self.routes[target.route]
         self._content_name(content)
+        if status is not None and LEFT_OUT in status.details:
+            status = None  # it came through an event that does not name all of its documents
         if status is None and not (route.result and route.result.has_status):
             status = yield from self.ask_status(target, prefix)
         if self.contents:

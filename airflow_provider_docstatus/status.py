@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 #: At most so many failed children are named with their error in a status dict: it travels in trigger events.
 MOST_ERRORS = 20
+#: Of more children only those that ended badly are named there, at most so many; this detail counts the others.
+MOST_CHILDREN = 1000
+LEFT_OUT = "children_left_out"
 
 
 class State(str, Enum):
@@ -71,6 +74,10 @@ class DocumentStatus:
         """Return the small JSON form that is pushed to XCom: children as id to state, the first errors by id."""
         children = {child.id: child for child in self.children}
         errors = {child.id: child.message or child.word for child in children.values() if _is_bad(child.state)}
+        named, details = list(children), dict(self.details)
+        if len(named) > MOST_CHILDREN:
+            named = list(errors)[:MOST_CHILDREN]
+            details[LEFT_OUT] = len(children) - len(named)
         return {
             "service": self.service,
             "kind": self.kind,
@@ -79,14 +86,14 @@ class DocumentStatus:
             "word": self.word,
             "message": self.message,
             "counters": dict(self.counters),
-            "children": {child.id: child.state.value for child in children.values()},
+            "children": {name: children[name].state.value for name in named},
             "errors": dict(list(errors.items())[:MOST_ERRORS]),
             "created_at": self.created_at,
             "started_at": self.started_at,
             "updated_at": self.updated_at,
             "completed_at": self.completed_at,
             "link": self.link,
-            "details": dict(self.details),
+            "details": details,
         }
 
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
-from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
+from airflow_provider_docstatus.status import MOST_CHILDREN, MOST_ERRORS, DocumentStatus, State
 
 BARE = DocumentStatus(service="neurolinker", kind="request", id="r", state=State.RUNNING, word="processing")
 
@@ -76,6 +76,29 @@ def test_at_most_so_many_errors_travel_but_every_childs_state_does():
     told = replace(BARE, children=tuple(child(str(n), State.FAILED) for n in range(MOST_ERRORS * 2))).to_dict()
     assert list(told["errors"]) == [str(n) for n in range(MOST_ERRORS)]
     assert len(told["children"]) == MOST_ERRORS * 2
+
+
+def test_a_thousand_children_are_named_with_their_states():
+    told = replace(BARE, children=tuple(child(str(n)) for n in range(MOST_CHILDREN))).to_dict()
+    assert (len(told["children"]), told["details"]) == (MOST_CHILDREN, {})
+
+
+def test_of_more_children_only_the_bad_ones_are_named_and_the_rest_is_counted():
+    bad = {7: State.FAILED, MOST_CHILDREN: State.CANCELLED}
+    some = tuple(child(str(n), bad.get(n, State.SUCCEEDED)) for n in range(MOST_CHILDREN + 1))
+    told = replace(BARE, children=some, details={"pages": 3}).to_dict()
+    assert told["children"] == {"7": "failed", str(MOST_CHILDREN): "cancelled"}
+    assert set(told["errors"]) == set(told["children"])
+    assert told["details"] == {"pages": 3, "children_left_out": MOST_CHILDREN - 1}
+    assert DocumentStatus.from_dict(told).to_dict() == told
+
+
+def test_an_event_about_any_number_of_documents_is_small():
+    ids = [f"{n:08d}-aaaa-4bbb-8ccc-dddddddddddd" for n in range(20_000)]
+    for state in (State.SUCCEEDED, State.FAILED):
+        told = replace(BARE, children=tuple(child(one, state) for one in ids)).to_dict()
+        assert len(json.dumps(told)) < 64 * 1024
+        assert told["details"]["children_left_out"] + len(told["children"]) == len(ids)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_docstatus.description import Target
 from airflow_provider_docstatus.services import NEUROLINKER
-from airflow_provider_docstatus.status import State
+from airflow_provider_docstatus.status import MOST_CHILDREN, DocumentStatus, State
 from tests.talks import answer, hold
 
 REQUEST = Target(route="request", id="r-1")
@@ -151,3 +151,16 @@ def test_every_content_is_a_question_of_its_own(content):
 def test_an_item_is_data_or_an_error(item, found):
     assert NEUROLINKER.read_item is not None
     assert NEUROLINKER.read_item({"document_id": "d-1", "filename": "a.pdf", **item}, "the label") == found
+
+
+def test_a_status_that_left_children_out_is_asked_for_again_before_the_data():
+    ids = [f"d-{n}" for n in range(MOST_CHILDREN + 1)]
+    documents = [{"document_id": one, "status": "completed"} for one in ids]
+    told = answer({"request_id": "r-1", "status": "completed", "documents": documents})
+    waited_for = hold(NEUROLINKER.ask_status(REQUEST, "/v1"), told)[0].to_dict()
+    assert waited_for["children"] == {}
+    talk = NEUROLINKER.ask_result(REQUEST, "/v1", status=DocumentStatus.from_dict(waited_for), content=None, options={})
+    tens = [ids[start : start + 10] for start in range(0, len(ids), 10)]
+    replies = [answer({"results": [{"document_id": one, "content": one} for one in ten]}) for ten in tens]
+    (_, items, errors), _ = hold(talk, told, *replies)
+    assert (items, errors) == ({one: one for one in ids}, {})

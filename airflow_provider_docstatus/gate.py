@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_docstatus._compat import DEFERRAL_TIMED_OUT, AirflowSkipException, conf, first_start, run_date
+from airflow_provider_docstatus.budget import MINUTE
 from airflow_provider_docstatus.description import ID_PARAMETERS
 from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited, RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.hooks import DocStatusHook
@@ -19,7 +20,7 @@ from airflow_provider_docstatus.reply import one_line
 from airflow_provider_docstatus.schedule import Rhythm
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.triggers import DocStatusTrigger
+from airflow_provider_docstatus.triggers import OVERTIME, DocStatusTrigger
 from airflow_provider_docstatus.verdict import (
     Ending,
     ExecutionTimedOut,
@@ -104,6 +105,7 @@ class Gate:
     :param is_list: whether the task named a list, even of one.
     :param rhythm: how often to ask.
     :param group: what is remembered of it.
+    :param queue: the ids in the order in which they are asked for: who was heard of longest ago comes first.
     """
 
     task: WaitingTask
@@ -112,6 +114,7 @@ class Gate:
     is_list: bool
     rhythm: Rhythm
     group: Group
+    queue: dict[str, None]
     started_at: float
     deadline: float
     asked_at: float = 0.0
@@ -142,6 +145,11 @@ class Gate:
             poke_interval = service.least_poll_interval
         started_at = first_start(context)
         deadline = started_at + limit_of(task)[0]
+        queue = list(targets)
+        # In reschedule mode each look is a process of its own. None that comes when a minute's limit is new may begin as the
+        # others did: then no id would ever be asked for that always comes behind a refusal.
+        if not task.remembers and time.time() >= started_at + MINUTE:
+            random.shuffle(queue)
         group = Group(
             waits={
                 one: Wait(
@@ -172,6 +180,7 @@ class Gate:
                 longest=None if max_wait is None else max(max_wait, service.least_poll_interval),
             ),
             group=group,
+            queue=dict.fromkeys(queue),
             started_at=started_at,
             deadline=deadline,
         )
@@ -181,37 +190,55 @@ class Gate:
         """The wait for the first id, which for a single one is the only."""
         return next(iter(self.group.waits.values()))
 
-    def look(self, questions: int | None = 1) -> bool:
+    def look(self, questions: int | None = 1, *, is_last: bool = False) -> bool:
         """
         Ask about what is still open; return whether the wait is over.
 
         :param questions: at most so many questions; None for a whole round.
+        :param is_last: whether there is no other look: then a refusal (429) is waited out, as it is from the deadline on.
         """
         self.turn += 1
-        doubtful = self._ask(self.group.open_ids(), questions)
-        pause = self.hook.service.least_poll_interval
-        if doubtful and not self.group.is_over and self.not_before <= time.time() + pause:
+        pause, until = self.hook.service.least_poll_interval, max(self.deadline, time.time()) + OVERTIME
+        ids, doubted = [one for one in self.queue if one not in self.group.endings], set[str]()
+        while True:
+            again = self._ask(ids, questions, doubted, until=until, is_last=is_last)
+            if not again or self.group.is_over or self.not_before > time.time() + pause:
+                return self.group.is_over
+            if len(again) == len(ids):  # no id was answered: the next refusal counts
+                until = 0.0
+            ids = again
             time.sleep(pause)  # here, since in reschedule mode the next look knows nothing of this one
-            self._ask(doubtful, questions, is_second_time=True)
-        return self.group.is_over
 
-    def _ask(self, ids: Iterable[str], questions: int | None, *, is_second_time: bool = False) -> list[str]:
-        """Ask about some ids; return those whose answer would end them, but must be given twice."""
-        doubtful: list[str] = []
+    def _ask(self, ids: Iterable[str], questions: int | None, doubted: set[str], *, until: float, is_last: bool) -> list[str]:
+        """Ask about some ids; return those to ask again: refused, or their answer would end them but must be given twice."""
+        again: list[str] = []
         for number, observations in enumerate(self.hook.observe([self.targets[one] for one in ids]), start=1):
             self.asked_at = time.time()
             self.calls += 1
-            for target, observation in observations.items():
-                if self._hear(target, observation, is_second_time=is_second_time):
-                    doubtful.append(target.id)
             refused = next((one for one in observations.values() if isinstance(one, RateLimited)), None)
-            if refused is not None:
-                self.not_before = self.asked_at + (refused.retry_after or 0.0)
-            if refused is not None and self.asked_at >= self.deadline:
-                self.time_out()  # there is no time to ask about the others
-            if self.group.is_over or refused is not None or number == questions:
+            is_waited_out = refused is not None and self._waits_out(refused, until=until, is_last=is_last)
+            for target, observation in observations.items():
+                del self.queue[target.id]
+                self.queue[target.id] = None
+                if is_waited_out or self._hear(target, observation, doubted):
+                    again.append(target.id)
+            if refused is not None and not is_waited_out:
+                if self.asked_at >= self.deadline:
+                    self.time_out()  # there is no time to ask about the others
                 break
-        return doubtful
+            if self.group.is_over or number == questions:
+                break
+        return again
+
+    def _waits_out(self, refused: RateLimited, *, until: float, is_last: bool) -> bool:
+        """Wait as long as a refusal says if that is short and no other look can make up for it; return whether it did."""
+        self.not_before = self.asked_at + (refused.retry_after or 0.0)
+        is_needed = is_last or self.asked_at >= self.deadline or (not self.task.remembers and bool(self.group.endings))
+        if not is_needed or self.not_before > min(until, self.asked_at + OVERTIME):
+            return False
+        self.task.log.warning("%s", refused)
+        time.sleep(max(self.not_before - self.asked_at, self.hook.service.least_poll_interval))
+        return True
 
     def watch(self, seconds: float) -> bool:
         """Go on asking for so long: short jobs end on the worker, without a second worker start."""
@@ -289,14 +316,15 @@ class Gate:
         seen = {one: self.group.waits[one].last_seen for one in self.group.open_ids()}
         return {"after": self.task.stalled_after, "seen": {one: list(last) for one, last in seen.items() if last}}
 
-    def _hear(self, target: Target, observation: DocumentStatus | DocStatusError, *, is_second_time: bool) -> bool:
+    def _hear(self, target: Target, observation: DocumentStatus | DocStatusError, doubted: set[str]) -> bool:
         """Take in what is said about an id, unless it must be said twice; return whether it must."""
         wait = self.group.waits[target.id]
         if isinstance(observation, DocStatusError):
             self.task.log.warning("%s", observation)
         elif not self.is_list and (wait.status is None or wait.status.word != observation.word):
             self.task.log.info("%s %s is %s", wait.title, target.id, observation.word)
-        if not is_second_time and wait.doubts(observation, self.asked_at):
+        if target.id not in doubted and wait.doubts(observation, self.asked_at):
+            doubted.add(target.id)
             return True
         self.group.hear(target.id, observation, self.asked_at)
         return False
@@ -395,7 +423,7 @@ def last_look(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any
     error = (next_kwargs or {}).get("error")
     task.log.warning("Airflow broke the wait off: %s", error)
     gate = Gate.open(task, context)
-    if not gate.look(questions=None):
+    if not gate.look(questions=None, is_last=True):
         if error not in DEFERRAL_TIMED_OUT:
             return None
         gate.time_out()  # Airflow's time-out comes after ours

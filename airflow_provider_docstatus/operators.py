@@ -201,7 +201,7 @@ class ExtractedDataOperator(BaseOperator):
     def _looked_at(self, context: Context) -> Mapping[str, Any]:
         """Return the manifest of a list that nobody waited for; all of it must have ended."""
         gate = Gate.open(self, context)
-        if not gate.look(questions=None):
+        if not gate.look(questions=None, is_last=True):
             trouble = next((wait.trouble for wait in gate.group.waits.values() if wait.trouble), None)
             raise trouble or NotFinished(
                 f"{len(gate.group.open_ids())} of {len(gate.targets)} ids are not finished; wait for them first "

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+from airflow_provider_docstatus._compat import (
+    DEFERRAL_TIMED_OUT,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
 from airflow_provider_docstatus.exceptions import DocumentFailed, KeyRejected, NotFound, RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.gate import Gate
 from airflow_provider_docstatus.links import XCOM_KEY
@@ -18,7 +23,7 @@ from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
-from tests.task_runs import MODES, FakeTaskInstance, deferral_of, hurry, run, sensor_of, wait
+from tests.task_runs import MODES, FakeTaskInstance, deferral_of, hurry, run, sensor_of, started, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,6 +214,62 @@ def test_a_thousand_ids_travel_small(vendors: StandInVendors) -> None:
     _, kwargs = deferral_of(sensor).trigger.serialize()
     assert len(vendors.requests) == asked + 1, "the worker looks once and leaves the rest to the triggerer"
     assert len(json.dumps(kwargs)) < 64 * 1024
+
+
+# -- a limit that is smaller than the list -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_id_is_starved_by_those_before_it(vendors: StandInVendors, mode: str) -> None:
+    ids = [vendors.add_job("aitronos", seconds=seconds) for seconds in [math.inf] * 6 + [0.0] * 6]
+    vendors.limit("aitronos", 4, window=0.2, retry_after="0")
+    assert wait(mode, started(61), job_id=ids, wait_for=3, timeout=66, poke_interval=0.01)["counts"]["succeeded"] >= 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_look_that_needs_more_calls_than_the_limit_has_at_once_is_made_up_for(vendors: StandInVendors, mode: str) -> None:
+    ids = [vendors.add_job("aitronos", seconds=0) for _ in range(12)]
+    vendors.limit("aitronos", 4, window=0.1, retry_after="0")
+    assert wait(mode, job_id=ids)["counts"] == {"succeeded": 12}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_id_that_is_refused_for_ever_keeps_no_other_from_its_end(vendors: StandInVendors, mode: str) -> None:
+    ids, ti = [vendors.add_job("aitronos", seconds=0) for _ in range(6)], started(61)
+    vendors.answer_next(429, path=ids[0], headers={"Retry-After": "0"}, times=math.inf)
+    with pytest.raises(AirflowSensorTimeout):
+        wait(mode, ti, job_id=ids, timeout=61.5, poke_interval=0.01)
+    assert ti.xcoms[XCOM_KEY]["ids"] == {"timed_out": ids[:1], "succeeded": ids[1:]}
+
+
+def refuse_once(vendors: StandInVendors, ids: list[str], seconds: str) -> None:
+    for one in ids:
+        vendors.answer_next(429, path=one, headers={"Retry-After": seconds})
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_at_the_deadline_a_refusal_is_waited_out(vendors: StandInVendors, mode: str) -> None:
+    ids = [vendors.add_job("aitronos", seconds=0) for _ in range(6)]
+    refuse_once(vendors, [ids[1], ids[4]], "0")
+    assert wait(mode, started(60), job_id=ids, timeout=30)["counts"] == {"succeeded": 6}
+
+
+def test_a_last_look_waits_a_refusal_out(vendors: StandInVendors) -> None:
+    ids, ti = [vendors.add_job("aitronos", seconds=0) for _ in range(6)], started(60)
+    refuse_once(vendors, [ids[1], ids[4], ids[4]], "0")
+    sensor = sensor_of("deferrable", job_id=ids)
+    sensor.resume_execution("__fail__", {"error": DEFERRAL_TIMED_OUT[0]}, {"ti": ti})
+    assert ti.xcoms[XCOM_KEY]["counts"] == {"succeeded": 6}
+
+
+def test_a_last_look_waits_for_no_long_refusal(vendors: StandInVendors) -> None:
+    ids, ti = [vendors.add_job("aitronos", seconds=0) for _ in range(6)], started(60)
+    refuse_once(vendors, [ids[4]], "120")
+    began = time.monotonic()
+    with pytest.raises(AirflowSensorTimeout):
+        sensor_of("deferrable", job_id=ids).resume_execution("__fail__", {"error": DEFERRAL_TIMED_OUT[0]}, {"ti": ti})
+    assert time.monotonic() - began < 5
+    assert ti.xcoms[XCOM_KEY]["ids"] == {"succeeded": ids[:4], "timed_out": ids[4:]}
 
 
 # -- the operator ----------------------------------------------------------------------------------------------

@@ -87,8 +87,15 @@ def limit_of(task: WaitingTask) -> tuple[float, Overdue]:
 
 
 def ids_of(task: WaitingTask) -> dict[str, Any]:
-    """Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list."""
+    """
+    Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list.
+
+    :raises RequestRejected: a set, whose order is another in each process (the DAG's author).
+    """
     given = {name: getattr(task, name) for name in ID_PARAMETERS}
+    for name, value in given.items():
+        if isinstance(value, (set, frozenset)):
+            raise RequestRejected(f"{name} is a set, which has no order to tell the ids by; give a list: sorted(ids).")
     return {
         name: list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) else value
         for name, value in given.items()

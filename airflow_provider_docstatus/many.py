@@ -7,9 +7,10 @@ makes the manifest of it.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,6 +160,7 @@ class Group:
             "service": first.service,
             "started_at": first.started_at,
             "states": letters,
+            "mark": _mark(self.waits),
             "errors": {one: (text or "")[:_LONGEST_ERROR] for one, text in errors.items()},
             "calls": calls,
             "ended_at": now,
@@ -188,6 +190,8 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
     letters = event.get("states")
     if not isinstance(letters, str) or len(letters) != len(ids) or set(letters) - set(_WORDS):
         raise UnexpectedReply(f"The trigger's event does not tell the states of these {len(ids)} ids.")
+    if event.get("mark", _mark(ids)) != _mark(ids):  # the first form had none
+        raise UnexpectedReply(f"The trigger's event is not about these {len(ids)} ids, or has them in another order.")
     if is_late:
         letters = letters.replace(_LETTERS["not_found"], _LETTERS[State.EXPIRED.value])
     errors = event.get("errors")
@@ -206,6 +210,11 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
         "ended_at": utc_time(event.get("ended_at")),
         "calls": event.get("calls"),
     }
+
+
+def _mark(ids: Iterable[str]) -> str:
+    """Return a few letters in the place of ids in their order."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
 
 
 def settle_many(

@@ -181,11 +181,13 @@ def test_states_that_are_accepted_count_as_well(vendors: StandInVendors, mode: s
         (["a", "None"], "pass the upstream task's .output"),
         (["a", "b/c"], "give the bare id"),
         ([["a"]], "a list"),
+        ({"a", "b"}, "job_id is a set"),
+        (frozenset("a"), "give a list: sorted(ids)"),
         ([f"job_{number}" for number in range(1001)], "at most 1,000. Cut the list into chunks"),
     ],
-    ids=["empty", "None", "path", "list in a list", "too many"],
+    ids=["empty", "None", "path", "list in a list", "set", "frozenset", "too many"],
 )
-def test_a_bad_id_in_a_list_says_what_to_do(vendors: StandInVendors, ids: list[Any], says: str) -> None:
+def test_a_bad_id_in_a_list_says_what_to_do(vendors: StandInVendors, ids: Any, says: str) -> None:
     asked = len(vendors.requests)
     with pytest.raises(RequestRejected) as raised:
         wait("deferrable", job_id=ids)

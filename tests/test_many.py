@@ -17,8 +17,8 @@ from airflow_provider_docstatus.exceptions import (
     Stalled,
     UnexpectedReply,
 )
-from airflow_provider_docstatus.many import manifest, needed_of, settle_many
-from airflow_provider_docstatus.verdict import ExecutionTimedOut
+from airflow_provider_docstatus.many import Group, manifest, needed_of, settle_many
+from airflow_provider_docstatus.verdict import ExecutionTimedOut, Wait
 
 LETTERS = {
     "r": "running",
@@ -121,6 +121,17 @@ def test_upgrade_the_triggerer_reaches_a_list_too():
 def test_a_foreign_event_is_refused(event):
     with pytest.raises(UnexpectedReply):
         manifest(["a"], event, parameter="job_id", operation=None)
+
+
+@pytest.mark.parametrize("ids", [["b", "a"], ["a", "c"], ["a\nb", "c"]], ids=["another order", "other ids", "other bounds"])
+def test_an_event_is_only_read_for_the_ids_it_is_about(ids):
+    waits = {
+        one: Wait(service="aitronos", title="Aitronos", id=one, started_at=0.0, deadline=1.0, grace=0.0) for one in ("a", "b")
+    }
+    event = Group(waits=waits, needed=2).to_event(calls=1, now=2.0)
+    assert manifest(["a", "b"], event, parameter="job_id", operation=None)["ids"] == {"running": ["a", "b"]}
+    with pytest.raises(UnexpectedReply, match="not about these 2 ids"):
+        manifest(ids, event, parameter="job_id", operation=None)
 
 
 @pytest.mark.parametrize(

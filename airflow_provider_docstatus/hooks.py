@@ -170,19 +170,30 @@ class DocStatusHook(BaseHook):
         """
         Ask about targets of one route; yield what each question told, an error in the place of a status.
 
-        Several are asked in one question where the service has a route for that, or where they belong to one request.
+        Several are asked in one question where the service has a route for that, or where they belong to one request. If
+        that question fails, each is asked alone, which tells whether it was the question or the service.
         """
         still_open = dict.fromkeys(targets)
-        service = self.service
-        if len(targets) > 1 and self._asks_together and service.answers_together(targets[0].route):
-            for chunk in service.chunks([target.id for target in targets]):
+        has_failed = False
+        if len(targets) > 1 and self._asks_together and self.service.answers_together(targets[0].route):
+            for chunk in self.service.chunks([target.id for target in targets]):
                 found = self._observe_together(targets[0].route, chunk)
                 if found is None:
-                    self._asks_together = False
+                    has_failed = True
                     break
                 for target in found:
                     still_open.pop(target, None)
                 yield found
+        yield from self._observe_each(still_open, is_in_doubt=has_failed)
+
+    def _observe_each(
+        self, still_open: dict[Target, None], *, is_in_doubt: bool
+    ) -> Iterator[dict[Target, DocumentStatus | DocStatusError]]:
+        """
+        Ask about targets one by one, or through what they belong to.
+
+        :param is_in_doubt: whether the service may be down: then the first that it does not answer speaks for all.
+        """
         parents: set[Target] = set()
         while still_open:
             target = next(iter(still_open))
@@ -190,10 +201,13 @@ class DocStatusHook(BaseHook):
             try:
                 status = self.get_target_status(target)
             except DocStatusError as error:
+                if is_in_doubt and isinstance(error, ServiceUnavailable):
+                    yield {**dict.fromkeys(still_open, error), target: error}
+                    return
                 yield {target: error}
                 continue
             yield {target: status}
-            parent = service.parent_of(status, target.route)
+            parent = self.service.parent_of(status, target.route)
             if parent is not None and parent not in parents and still_open:
                 parents.add(parent)
                 relatives = self._observe_through(parent, target.route, still_open)
@@ -205,11 +219,12 @@ class DocStatusHook(BaseHook):
     def _observe_together(self, route: str, ids: list[str]) -> dict[Target, DocumentStatus | DocStatusError] | None:
         try:
             found = self.talk(lambda: self.service.ask_together(route, ids, self.prefix))
-        except NoSuchRoute as missing:
-            self.log.info("%s Asking for each id alone.", missing)
-            return None
+        except RateLimited as error:
+            return {Target(route=route, id=one): error for one in ids}  # alone they would be refused as well
         except DocStatusError as error:
-            return {Target(route=route, id=one): error for one in ids}
+            self.log.info("%s Asking for each id alone.", error)
+            self._asks_together = not isinstance(error, NoSuchRoute)
+            return None
         return {Target(route=route, id=one): status for one, status in found.items()}
 
     def _observe_through(

@@ -379,11 +379,46 @@ def test_documents_of_one_request_are_asked_through_it(vendors: StandInVendors, 
     assert [record.path for record in vendors.requests] == [f"/v1/document-status/{ids[0]}", f"/v1/request-status/{request}"]
 
 
-def test_trouble_with_the_question_for_several_is_told(vendors: StandInVendors, make_hook: MakeHook) -> None:
+def test_a_key_that_the_question_for_several_and_each_alone_reject_is_told(vendors: StandInVendors, make_hook: MakeHook) -> None:
     ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(2)]
-    with pytest.raises(KeyRejected, match="GET /jobs/status with 401"):
+    with pytest.raises(KeyRejected, match="with 401"):
         make_hook("unsiloed", host=vendors.url, password="us_wrong_key").get_statuses(ids, operation="job")
-    assert len(vendors.requests) == 2, "a rejected key is believed the second time"
+    assert [record.path for record in vendors.requests] == ["/jobs/status"] * 2 + [f"/jobs/{ids[0]}"] * 2, (
+        "each is believed twice"
+    )
+
+
+MERGED_FAULTS: dict[str, dict[str, Any]] = {
+    **{str(code): {"status": code, "body": {"detail": "no"}} for code in (401, 402, 403, 409, 413, 414, 500, 503)},
+    "another shape": {"status": 200, "body": {"data": []}},
+    "HTML": {"status": 200, "body": "<html>", "content_type": "text/html"},
+}
+
+
+@pytest.mark.parametrize("fault", MERGED_FAULTS)
+def test_what_the_question_for_several_fails_with_ends_nobody_who_is_answered_alone(
+    fault: str, vendors: StandInVendors, make_hook: MakeHook
+) -> None:
+    ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(3)]
+    vendors.answer_next(**MERGED_FAULTS[fault], path="/jobs/status", times=2)
+    hook = make_hook("unsiloed", retries=0, **at(vendors, "unsiloed"))
+    statuses = [hook.get_statuses(ids, operation="job") for _ in range(3)]
+    assert [[status.state for status in told] for told in statuses] == [[State.SUCCEEDED] * 3] * 3
+    assert vendors.requests[-1].path == "/jobs/status", "the question for several is tried anew each time"
+
+
+def test_a_service_that_is_down_is_asked_once_for_several_and_once_for_one(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(9)]
+    vendors.answer_next(503, times=math.inf)
+    hook = make_hook("unsiloed", retries=0, **at(vendors, "unsiloed"))
+    told = {
+        target.id: error
+        for seen in hook.observe([hook.target(job_id=one, operation="job") for one in ids])
+        for target, error in seen.items()
+    }
+    assert [type(told[one]) for one in ids] == [ServiceUnavailable] * 9
+    assert [record.path for record in vendors.requests] == ["/jobs/status", f"/jobs/{ids[0]}"]
+    assert list(told)[-1] == ids[0], "who was asked is asked last the next time"
 
 
 def test_documents_whose_request_cannot_be_asked_are_asked_alone(vendors: StandInVendors, make_hook: MakeHook) -> None:

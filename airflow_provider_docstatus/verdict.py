@@ -36,7 +36,7 @@ from airflow_provider_docstatus.reply import one_line
 from airflow_provider_docstatus.status import DocumentStatus, State
 
 EVENT_VERSION = 1
-#: Seconds without one sound reply after which a wait ends: HTML, broken JSON, unknown words; one alone never does.
+#: Seconds of nothing but garbage after which a wait ends: HTML, broken JSON, unknown words; one reply alone never does.
 PATIENCE = 600.0
 
 TIMED_OUT = "timed_out"
@@ -188,7 +188,8 @@ class Wait:
     trouble: DocStatusError | None = None
     sound_at: float | None = None
     silent_since: float | None = None
-    garbled: int = 0
+    garbled_at: float | None = None
+    garbled_for: float = 0.0
     lost: int = 0
     changed_at: float | None = None
     unheard: float = 0.0
@@ -246,7 +247,7 @@ class Wait:
         elif _said(self.status) != _said(status):
             self.changed_at, self.unheard = now, 0.0
         self.status, self.trouble, self.sound_at = status, None, now
-        self.garbled = self.lost = 0
+        self.garbled_at, self.garbled_for, self.lost = None, 0.0, 0
 
     def _since(self, status: DocumentStatus, now: float) -> float:
         """Return since when a status stands that is the first this process hears."""
@@ -275,14 +276,14 @@ class Wait:
             # An id that was known, here or on the worker, is gone when that is said twice in a row.
             is_doubtful = (self.status is not None or self.is_resumed) and self.lost == 1
             return None if is_new or is_doubtful else self._end(State.EXPIRED.value if error.is_gone else "not_found", str(error))
-        if isinstance(error, ServiceUnavailable):
+        if isinstance(error, ServiceUnavailable):  # an outage is no garbage, and whoever speaks after it may be another
+            self.garbled_at, self.lost = None, 0
             return None
         if isinstance(error, UnexpectedReply):
-            # The clock starts with the first reply this process hears: what came before may have been sound.
-            self.sound_at = now if self.sound_at is None else self.sound_at
-            self.garbled += 1  # with long pauses the last sound reply may be ten minutes old
-            is_long = self.remembers and self.garbled > 1 and now >= self.sound_at + PATIENCE
-            return self._end("unexpected", f"{error} No sound reply for {now - self.sound_at:.0f} s.") if is_long else None
+            self.garbled_for += now - (now if self.garbled_at is None else self.garbled_at)
+            self.garbled_at = now
+            is_long = self.remembers and self.garbled_for >= PATIENCE
+            return self._end("unexpected", f"{error} No sound reply for {self.garbled_for:.0f} s.") if is_long else None
         for outcome in ("key_rejected", "quota", "rejected"):
             if isinstance(error, _ERRORS[outcome]):
                 return self._end(outcome, str(error))

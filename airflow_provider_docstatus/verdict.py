@@ -144,16 +144,33 @@ class Ending:
         if not isinstance(outcome, str) or (outcome not in _FINAL_STATES and outcome not in _ERRORS):
             raise UnexpectedReply(f"The trigger's event has an unknown outcome, {one_line(str(outcome))!r}.")
         try:
-            status = DocumentStatus.from_dict(event["status"]) if event["status"] is not None else None
-            ending = cls(
-                outcome=str(outcome), service=str(event["service"]), id=str(event["id"]), status=status, text=event["text"]
-            )
+            status = _checked(DocumentStatus.from_dict(event["status"])) if event["status"] is not None else None
+            ending = cls(outcome=outcome, service=event["service"], id=event["id"], status=status, text=event["text"])
+            _require_texts(ending.service, ending.id, *([] if ending.text is None else [ending.text]))
         except (KeyError, TypeError, ValueError) as error:
             raise UnexpectedReply(f"The trigger's event cannot be read ({type(error).__name__}).") from error
+        if status is not None and (status.service, status.id) != (ending.service, ending.id):
+            raise UnexpectedReply(f"The trigger's event is about {one_line(ending.id)} but holds the status of another id.")
         is_told = status is not None and status.state == outcome
         if outcome in _FINAL_STATES and not is_told and not (outcome in _ERRORS and ending.text):
             raise UnexpectedReply(f"The trigger's event says {outcome} but holds no such status.")
         return ending
+
+
+def _checked(status: DocumentStatus) -> DocumentStatus:
+    """Return a status that an event holds. Raises TypeError if something in it is not what it should be."""
+    times = (status.created_at, status.started_at, status.updated_at, status.completed_at)
+    errors = [text for child in status.children for text in (child.id, child.message or "")]
+    _require_texts(status.service, status.kind, status.id, status.word, *errors)
+    _require_texts(*[text for text in (status.message, status.link, *times) if text is not None])
+    if not isinstance(status.counters, Mapping) or not isinstance(status.details, Mapping):
+        raise TypeError("counters and details are dicts")
+    return status
+
+
+def _require_texts(*texts: object) -> None:
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is something else")
 
 
 @dataclass(kw_only=True)

@@ -379,6 +379,17 @@ GOOD = ENDINGS[0].to_event()
         ({**GOOD, "status": 7}, "cannot be read (TypeError)"),
         ({**GOOD, "status": {**GOOD["status"], "state": "archived"}}, "cannot be read (ValueError)"),
         ({**GOOD, "status": {**GOOD["status"], "children": []}}, "cannot be read (TypeError)"),
+        *[({**GOOD, name: wrong}, "cannot be read (TypeError)") for name in ("service", "id", "text") for wrong in (5, [])],
+        *[
+            ({**GOOD, "status": {**GOOD["status"], name: wrong}}, "cannot be read (TypeError)")
+            for name in sorted(GOOD["status"].keys() - {"state"})
+            for wrong in (5, ["a"])
+        ],
+        *[({**GOOD, "status": {**GOOD["status"], name: "x"}}, "cannot be read (TypeError)") for name in ("counters", "details")],
+        ({**GOOD, "status": {**GOOD["status"], "children": {"d": "failed"}, "errors": {"d": 5}}}, "cannot be read (TypeError)"),
+        ({**GOOD, "outcome": TIMED_OUT, "status": None, "text": 5}, "cannot be read (TypeError)"),
+        ({**GOOD, "service": "aitronos"}, "is about j-1 but holds the status of another id"),
+        ({**GOOD, "id": "j-2"}, "is about j-2 but holds the status of another id"),
         ({name: value for name, value in GOOD.items() if name != "text"}, "cannot be read (KeyError)"),
         ({name: value for name, value in GOOD.items() if name != "id"}, "cannot be read (KeyError)"),
     ],

@@ -15,10 +15,9 @@ from airflow_provider_docstatus.description import ID_PARAMETERS
 from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited, RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
-from airflow_provider_docstatus.many import Group, checked_ids, manifest, needed_of, settle_many
+from airflow_provider_docstatus.many import Group, checked_ids, is_past_retention, manifest, needed_of, settle_many
 from airflow_provider_docstatus.reply import one_line
 from airflow_provider_docstatus.schedule import Rhythm
-from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import OVERTIME, DocStatusTrigger
 from airflow_provider_docstatus.verdict import (
@@ -370,7 +369,7 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
     for name, values in ids_of(task).items():
         if isinstance(values, list):
             ids = [str(one) for one in checked_ids(name, values)]
-            is_late = isinstance(event, Mapping) and _is_past_retention(event.get("service"), date)
+            is_late = isinstance(event, Mapping) and is_past_retention(event.get("service"), date, time.time())
             made = manifest(ids, event, parameter=name, operation=task.operation, is_late=is_late)
             context["ti"].xcom_push(key=XCOM_KEY, value=made)
             needed = needed_of(task.wait_for, len(ids))
@@ -398,19 +397,13 @@ def _shown(context: Context) -> DocumentStatus | None:
         return None
 
 
-def _is_past_retention(service: object, since: float | None) -> bool:
-    """Whether a service documents that it no longer knows what it was given then (epoch seconds)."""
-    keeps_for = SERVICES[str(service)].keeps_for if str(service) in SERVICES else None
-    return keeps_for is not None and since is not None and time.time() > since + keeps_for
-
-
 def _explained(ending: Ending, date: float | None) -> Ending:
     """Return an unknown id as expired where the retention explains it, by the job's age or else the run's."""
     if ending.outcome != "not_found":
         return ending
     created_at = epoch(ending.status.created_at) if ending.status else None
     since = date if created_at is None else created_at
-    if since is None or not _is_past_retention(ending.service, since):
+    if since is None or not is_past_retention(ending.service, since, time.time()):
         return ending
     day = datetime.fromtimestamp(since, timezone.utc).date()
     about = f"this run is for {day}" if created_at is None else f"it was created on {day}"

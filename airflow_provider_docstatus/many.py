@@ -16,6 +16,7 @@ from typing import Any
 
 from airflow_provider_docstatus.exceptions import DocStatusError, RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.reply import one_line, utc_time
+from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
 from airflow_provider_docstatus.verdict import (
     EVENT_VERSION,
@@ -24,6 +25,7 @@ from airflow_provider_docstatus.verdict import (
     Overdue,
     Wait,
     WaitTimedOut,
+    epoch,
     error_of,
     for_airflow,
     too_late,
@@ -50,7 +52,9 @@ _LETTERS: Mapping[str, str] = {
     "quota": "q",
     TIMED_OUT: "t",
 }
-_WORDS = {letter: word for word, letter in _LETTERS.items()}
+#: Unknown, and by its own age not expired: the run's age does not matter then.
+_UNKNOWN_BUT_NEW = "N"
+_WORDS = {_UNKNOWN_BUT_NEW: "not_found"} | {letter: word for word, letter in _LETTERS.items()}
 #: Endings that are about the account, not about one id; a 403 may be about one, but no vendor's reply says which.
 _FATAL = ("key_rejected", "quota")
 _LONGEST_ERROR = 300
@@ -149,7 +153,7 @@ class Group:
 
     def to_event(self, *, calls: int, now: float) -> dict[str, Any]:
         """Return the trigger event: one letter an id, the first errors; no reply, no key."""
-        letters = "".join(_LETTERS[self.endings[one].outcome] if one in self.endings else "r" for one in self.waits)
+        letters = "".join(_letter(self.endings[one], now) if one in self.endings else "r" for one in self.waits)
         errors: dict[str, str | None] = {}
         for one, ending in self.endings.items():
             if not self._is_good(ending) and len(errors) < MOST_ERRORS:
@@ -176,7 +180,7 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
     Return what became of each id: counts and ids by state, the first errors, times, calls.
 
     :param event: :meth:`Group.to_event`.
-    :param is_late: whether the vendor's retention explains that an id is unknown.
+    :param is_late: whether the vendor's retention explains that an id is unknown whose own age is not known.
     :raises UnexpectedReply: the event is none of ours, or not about these ids.
     """
     if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
@@ -210,6 +214,20 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
         "ended_at": utc_time(event.get("ended_at")),
         "calls": event.get("calls"),
     }
+
+
+def is_past_retention(service: object, since: float | None, now: float) -> bool:
+    """Whether a service documents that it no longer knows what it was given then (epoch seconds)."""
+    keeps_for = SERVICES[str(service)].keeps_for if str(service) in SERVICES else None
+    return keeps_for is not None and since is not None and now > since + keeps_for
+
+
+def _letter(ending: Ending, now: float) -> str:
+    """Return the letter of an ending; of an unknown id whose age is known, that decides between expired and not found."""
+    created_at = epoch(ending.status.created_at) if ending.outcome == "not_found" and ending.status else None
+    if created_at is None:
+        return _LETTERS[ending.outcome]
+    return _LETTERS[State.EXPIRED.value] if is_past_retention(ending.service, created_at, now) else _UNKNOWN_BUT_NEW
 
 
 def _mark(ids: Iterable[str]) -> str:

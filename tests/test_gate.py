@@ -6,6 +6,8 @@ import json
 import math
 import os
 import time
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,7 @@ from airflow_provider_docstatus._compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
 )
-from airflow_provider_docstatus.exceptions import DocumentFailed, KeyRejected, NotFound, RequestRejected, UnexpectedReply
+from airflow_provider_docstatus.exceptions import DocumentFailed, Expired, KeyRejected, NotFound, RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.gate import Gate
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
@@ -216,6 +218,25 @@ def test_a_thousand_ids_travel_small(vendors: StandInVendors) -> None:
     _, kwargs = deferral_of(sensor).trigger.serialize()
     assert len(vendors.requests) == asked + 1, "the worker looks once and leaves the rest to the triggerer"
     assert len(json.dumps(kwargs)) < 64 * 1024
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+@pytest.mark.parametrize(
+    ("days", "error"), [((8, 0), NotFound), ((8, 8), Expired), ((0, 8), Expired), ((0, 0), NotFound)], ids=str
+)
+def test_a_list_and_one_id_agree_on_what_has_expired(
+    vendors: StandInVendors, mode: str, is_list: bool, days: tuple[int, int], error: type[Exception]
+) -> None:
+    """The job's age decides where it is known, the run's elsewhere."""
+    now, ti, (run_days, job_days) = datetime.now(timezone.utc), FakeTaskInstance(), days
+    job_id = vendors.add_job("unsiloed", seconds=math.inf)
+    created = (now - timedelta(days=job_days)).isoformat()
+    vendors.answer_next(200, path=job_id, body={"job_id": job_id, "status": "processing", "created_at": created}, times=2)
+    vendors.answer_next(404, body={"detail": "Job not found"}, path=job_id, times=math.inf)
+    where = {"conn_id": "unsiloed_default", "operation": "extract", "job_id": [job_id] if is_list else job_id}
+    with pytest.raises(error):
+        run(sensor_of(mode, **where), ti, dag_run=SimpleNamespace(run_after=now - timedelta(days=run_days)))
 
 
 # -- a limit that is smaller than the list -----------------------------------------------------------------------

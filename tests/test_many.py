@@ -29,6 +29,7 @@ LETTERS = {
     "c": "cancelled",
     "e": "expired",
     "n": "not_found",
+    "N": "not_found",
     "l": "stalled",
     "x": "rejected",
     "u": "unexpected",
@@ -95,9 +96,9 @@ def test_a_list_ends_as_its_ids_do(states, needed, accept, error):
 
 
 def test_unknown_ids_have_expired_where_the_retention_explains_it():
-    event = {"version": 1, "service": "unsiloed", "states": "snef", "errors": {}}
-    told = manifest(["a", "b", "c", "d"], event, parameter="job_id", operation=None, is_late=True)
-    assert told["ids"] == {"succeeded": ["a"], "expired": ["b", "c"], "failed": ["d"]}
+    event = {"version": 1, "service": "unsiloed", "states": "snefN", "errors": {}}
+    told = manifest(["a", "b", "c", "d", "e"], event, parameter="job_id", operation=None, is_late=True)
+    assert told["ids"] == {"succeeded": ["a"], "expired": ["b", "c"], "failed": ["d"], "not_found": ["e"]}
 
 
 def test_a_list_that_took_too_long_ends_with_the_error_of_its_limit():

@@ -325,6 +325,13 @@ class Gate:
     def _hear(self, target: Target, observation: DocumentStatus | DocStatusError, doubted: set[str]) -> bool:
         """Take in what is said about an id, unless it must be said twice; return whether it must."""
         wait = self.group.waits[target.id]
+        has_no_clock = self.task.stalled_after is not None and not self.task.remembers
+        if (
+            has_no_clock
+            and isinstance(observation, DocumentStatus)
+            and not (observation.state.is_final or observation.updated_at)
+        ):
+            observation = _no_clock(self.hook.service, target)
         if isinstance(observation, DocStatusError):
             self.task.log.warning("%s", observation)
         elif not self.is_list and (wait.status is None or wait.status.word != observation.word):
@@ -352,7 +359,11 @@ def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[dict[str, Target],
 def _check_stall(task: WaitingTask, service: ServiceDescription, target: Target) -> None:
     if task.stalled_after is None or task.remembers or "updated_at" in service.routes[target.route].times:
         return
-    raise RequestRejected(
+    raise _no_clock(service, target)
+
+
+def _no_clock(service: ServiceDescription, target: Target) -> RequestRejected:
+    return RequestRejected(
         f"{service.title} does not say when a {service.routes[target.route].kind} last changed, and in reschedule mode nothing "
         "is remembered from one look to the next: stalled_after needs deferrable=True or mode='poke' here.",
         service=service.name,

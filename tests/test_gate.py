@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -237,6 +238,22 @@ def test_a_list_and_one_id_agree_on_what_has_expired(
     where = {"conn_id": "unsiloed_default", "operation": "extract", "job_id": [job_id] if is_list else job_id}
     with pytest.raises(error):
         run(sensor_of(mode, **where), ti, dag_run=SimpleNamespace(run_after=now - timedelta(days=run_days)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+@pytest.mark.parametrize("flag", [{}, {"soft_fail": True}, {"silent_fail": True}], ids=str)
+def test_a_stall_that_could_never_be_noticed_is_refused(
+    vendors: StandInVendors, mode: str, is_list: bool, flag: dict[str, bool]
+) -> None:
+    """The vendor's pages promise the time of the last change; a reply without it tells a new process nothing."""
+    job_id = vendors.add_job("unsiloed", seconds=0)
+    asked = len(vendors.requests)
+    vendors.answer_next(200, path=job_id, body={"job_id": job_id, "status": "processing"}, times=3)
+    where = {"conn_id": "unsiloed_default", "operation": "extract", "job_id": [job_id] if is_list else job_id}
+    with pytest.raises(RequestRejected, match="does not say when") if mode == "reschedule" else nullcontext():
+        wait(mode, stalled_after=60, **where, **flag)
+    assert len(vendors.requests) - asked == (1 if mode == "reschedule" else 4)
 
 
 # -- a limit that is smaller than the list -----------------------------------------------------------------------

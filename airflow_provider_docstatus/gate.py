@@ -323,7 +323,7 @@ class Gate:
         return {"after": self.task.stalled_after, "seen": {one: list(last) for one, last in seen.items() if last}}
 
     def _hear(self, target: Target, observation: DocumentStatus | DocStatusError, doubted: set[str]) -> bool:
-        """Take in what is said about an id, unless it must be said twice; return whether it must."""
+        """Take in what is said about an id; return whether to ask again: it must be said twice, or is a fault at the last."""
         wait = self.group.waits[target.id]
         has_no_clock = self.task.stalled_after is not None and not self.task.remembers
         if (
@@ -339,8 +339,8 @@ class Gate:
         if target.id not in doubted and wait.doubts(observation, self.asked_at):
             doubted.add(target.id)
             return True
-        self.group.hear(target.id, observation, self.asked_at)
-        return False
+        ending = self.group.hear(target.id, observation, self.asked_at)
+        return ending is None and isinstance(observation, DocStatusError) and self.asked_at >= self.deadline
 
 
 def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[dict[str, Target], bool]:

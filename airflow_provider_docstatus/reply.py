@@ -20,7 +20,6 @@ LONGEST_WAIT = 3600.0
 #: One number of 64 bits or more ends the triggerer: Airflow 3 packs events with msgpack, and does not catch its error.
 _MOST = 2**63
 
-_MISSING = object()
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
 #: What a URL has besides its place: a user, also where its slashes are escaped; a query or fragment, also without a scheme.
 _URL_USER = re.compile(r"(:(?:\\{0,9}/){2})[^\s/?#\"'<>]*@")

@@ -210,10 +210,13 @@ class Wait:
     lost: int = 0
     changed_at: float | None = None
     unheard: float = 0.0
+    is_asked_again: bool = False
 
     def hear(self, observation: DocumentStatus | DocStatusError, now: float) -> Ending | None:
         """
         Take in a status, or the error in its place; return the ending, or None to go on.
+
+        An error in answer to the last question, which falls on the deadline, is no answer: it is asked once more.
 
         :param now: epoch seconds.
         """
@@ -230,6 +233,9 @@ class Wait:
             ending = self._end_by(observation, now)
             if ending is not None:
                 return ending
+            if now >= self.deadline and not self.is_asked_again:
+                self.is_asked_again = True
+                return None
         return self.time_out(now) if now >= self.deadline else None
 
     def doubts(self, observation: DocumentStatus | DocStatusError, now: float) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import certifi
 
-from airflow_provider_docstatus import budget
+from airflow_provider_docstatus import budget, schedule
 from airflow_provider_docstatus.services import SERVICES
 
 try:
@@ -75,6 +75,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
         monkeypatch.setitem(SERVICES, name, replace(service, **quick))
     monkeypatch.setenv("SSL_CERT_FILE", one_authority())
     monkeypatch.setattr(budget, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(schedule, "AGAIN", 0.01)
 
 
 @functools.cache

@@ -409,6 +409,25 @@ def test_a_job_without_times_stalls_where_the_wait_remembers(server, clock, mode
     assert "still running ('processing'), unchanged for" in str(error)
 
 
+@pytest.mark.parametrize("mode", [POKE, RESCHEDULE, DEFERRABLE])
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, HTML, {"reset": True}], ids=str)
+def test_a_job_that_finished_in_time_is_found_though_the_last_question_meets_a_fault(server, clock, mode, is_list, fault):
+    clock.start(TIMEOUT + 10.0)
+    job_id, ti = server.add_job("unsiloed"), FakeTaskInstance()
+    running = {"job_id": job_id, "status": "processing", "updated_at": datetime.now(timezone.utc).isoformat()}
+    server.answer_next(200, body=running, path=job_id)
+    server.answer_next(**fault, path=job_id)
+    asks = asked(mode, "", job_id=[job_id] if is_list else job_id)
+    if mode == DEFERRABLE:
+        way = left_by_airflow("", lambda: DocStatusSensor(**asks), ti)
+        error = end_of(lambda: DocStatusSensor(**asks).resume_execution(*way, {"ti": ti}))
+    else:
+        error = end_of(lambda: run_rescheduled(lambda: DocStatusSensor(**asks), ti))
+    assert error is None
+    assert ti.xcoms[XCOM_KEY]["counts" if is_list else "state"] == ({"succeeded": 1} if is_list else "succeeded")
+
+
 def test_an_outage_is_no_stall(server, clock):
     """A service that cannot be heard for longer than that, and the same word after it."""
     clock.start(STEP)

@@ -90,7 +90,10 @@ def test_a_final_state_ends_a_wait_whenever_it_is_heard(state, after):
     ("heard", "outcomes"),
     [
         ([(1, RUNNING), (TIMEOUT - 1, RUNNING), (TIMEOUT, RUNNING)], [None, None, TIMED_OUT]),
-        ([(1, DOWN), (TIMEOUT - 1, RateLimited("429", retry_after=9e9)), (TIMEOUT, DOWN)], [None, None, TIMED_OUT]),
+        (
+            [(1, DOWN), (TIMEOUT - 1, RateLimited("429", retry_after=9e9)), (TIMEOUT, DOWN), (TIMEOUT + 2, DOWN)],
+            [None] * 3 + [TIMED_OUT],
+        ),
         ([(0, UNKNOWN_ID), (GRACE - 1, UNKNOWN_ID), (GRACE, UNKNOWN_ID)], [None, None, "not_found"]),
         ([(5, RUNNING), (10, UNKNOWN_ID), (15, UNKNOWN_ID)], [None, None, "not_found"]),
         ([(5, RUNNING), (10, UNKNOWN_ID), (15, RUNNING), (20, UNKNOWN_ID)], [None, None, None, None]),
@@ -185,12 +188,17 @@ def test_an_unknown_id_is_doubted_where_it_would_end_a_wait_the_first_time_it_is
 
 
 def test_the_deadline_ends_a_wait_within_its_grace_too():
-    assert hear(wait(grace=9999), (TIMEOUT, UNKNOWN_ID)) == [TIMED_OUT]
+    assert hear(wait(grace=9999), (TIMEOUT, UNKNOWN_ID), (TIMEOUT + 2, UNKNOWN_ID)) == [None, TIMED_OUT]
 
 
 def test_who_does_not_remember_cannot_count_bad_replies_and_waits_for_the_deadline():
     one = wait(remembers=False)
-    assert hear(one, (PATIENCE * 2, GARBAGE), (TIMEOUT - 1, NEW_WORD), (TIMEOUT, GARBAGE)) == [None, None, TIMED_OUT]
+    heard = [(PATIENCE * 2, GARBAGE), (TIMEOUT - 1, NEW_WORD), (TIMEOUT, GARBAGE), (TIMEOUT + 2, GARBAGE)]
+    assert hear(one, *heard) == [None, None, None, TIMED_OUT]
+
+
+def test_a_fault_in_answer_to_the_last_question_is_no_answer():
+    assert hear(wait(), (5, RUNNING), (TIMEOUT, DOWN), (TIMEOUT + 2, status(State.SUCCEEDED))) == [None, None, "succeeded"]
 
 
 def test_garbage_for_too_long_says_for_how_long():

@@ -707,6 +707,8 @@ class ServiceDescription:
         counted = {name: count(body.get(name)) for name in route.counters}
         facts = {name: small_fact(first(body, paths)) for name, paths in route.details.items()}
         text = first(body, (*route.errors, "error")) if state.is_final and state is not State.SUCCEEDED else None
+        if text is None and state in _ENDED_BADLY and dig(body, "result.success") is False:
+            text = text_in(body["result"])
         children = dig(body, route.children) if route.children else None
         return DocumentStatus(
             service=self.name,

@@ -80,7 +80,13 @@ def test_completed_beside_a_flag_that_says_no_has_failed(route, word, result, se
     assert ask(route, answer({"job_id": "x-1", "status": word, "result": result})).state is settled
 
 
-@pytest.mark.parametrize("route", ["classify", "split"])
+@pytest.mark.parametrize("route", ["extract", "job"])
+def test_what_stands_in_a_result_is_no_message_without_a_flag_that_says_no(route):
+    body = {"job_id": "x-1", "status": "review", "result": {"success": True, "message": "SECRET", "error": "SECRET"}}
+    assert ask(route, answer(body)).message is None
+
+
+@pytest.mark.parametrize("route", ["extract", "classify", "split", "job"])
 def test_a_flag_that_says_no_brings_its_message(route):
     result = {"success": False, "message": "No category fits"}
     assert (
@@ -185,6 +191,7 @@ def test_a_job_of_a_batch_or_a_list_is_believed_no_more_than_one_asked_alone():
     status = ask("batch", answer({"batch_id": "x-1", "status": "completed", **counts(2, 2, 0, 0), "jobs": jobs}))
     assert status.state is State.PARTIAL
     assert [child.state for child in status.children] == [State.FAILED, State.SUCCEEDED]
+    assert status.to_dict()["errors"] == {"j-1": "No category fits"}
     listed, _ = hold(UNSILOED.ask_list("", filters={}, limit=2, offset=0), answer({"jobs": jobs}))
     assert [one.state for one in listed] == [State.FAILED, State.SUCCEEDED]
 

@@ -387,8 +387,8 @@ BROKEN = [
 async def test_documents_end_though_their_request_cannot_be_asked(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], is_known: bool
 ) -> None:
-    monkeypatch.setattr(verdict, "PATIENCE", 0.2)
-    request = vendors.jobs[vendors.add_job("neurolinker", seconds=0.4, documents=3)]
+    monkeypatch.setattr(verdict, "PATIENCE", 0.04)
+    request = vendors.jobs[vendors.add_job("neurolinker", seconds=0.1, documents=3)]
     vendors.answer_next(**fault, times=math.inf, path="request-status")
     parent = ["request", request.job_id] if is_known else None
     ended = await endings(*(trigger_for("neurolinker", "document", one.job_id, parent=parent) for one in request.documents))
@@ -399,15 +399,15 @@ async def test_documents_end_though_their_request_cannot_be_asked(
 async def test_jobs_end_though_the_question_about_several_fails(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(verdict, "PATIENCE", 0.2)
-    jobs = [vendors.add_job("unsiloed", "job", seconds=0.4) for _ in range(3)]
+    monkeypatch.setattr(verdict, "PATIENCE", 0.04)
+    jobs = [vendors.add_job("unsiloed", "job", seconds=0.1) for _ in range(3)]
     vendors.answer_next(**fault, times=math.inf, path="jobs/status")
     ended = await endings(*(trigger_for("unsiloed", "job", one) for one in jobs))
     assert {ending.outcome for ending in ended} == {"succeeded"}
 
 
 async def test_one_refused_id_does_not_end_those_that_it_is_asked_with(vendors: StandInVendors) -> None:
-    jobs = [vendors.add_job("unsiloed", "job", seconds=0.4) for _ in range(3)]
+    jobs = [vendors.add_job("unsiloed", "job", seconds=0.1) for _ in range(3)]
     vendors.answer_next(500, times=math.inf, path="jobs/status")
     vendors.answer_next(422, times=math.inf, path=jobs[0])
     ended = await endings(*(trigger_for("unsiloed", "job", one) for one in jobs))

@@ -49,7 +49,7 @@ help:  ## list the targets
 
 test:  ## everything: linters, unit tests on Airflow 3.3, 2.11 and 3.0, the vendors' SDKs, a real Airflow
 	$(MAKE) lint
-	$(MAKE) --keep-going --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(UNIT_LINES:%=unit-%) sdks
+	$(MAKE) --keep-going --jobs 3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(UNIT_LINES:%=unit-%) sdks
 	$(MAKE) e2e
 
 test-all: test  ## test, and the unit tests on Airflow 3.1 and 3.2 as well

@@ -295,7 +295,7 @@ def test_several_at_once_are_read_or_refused(service, data):
 
 
 @each_service
-@settings(some, max_examples=100)
+@settings(some, max_examples=40)
 @given(data=st.data())
 def test_airflow_can_carry_the_event_that_any_answer_makes(service, data):
     route = data.draw(st.sampled_from(list(service.routes)))

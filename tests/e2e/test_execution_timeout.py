@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -56,7 +57,8 @@ def test_the_log_says_what_was_last_known(real_airflow: RealAirflow, rough_run: 
     assert issubclass(ExecutionTimedOut, AirflowTaskTimeout)
     ((kind, text),) = end_in_log(real_airflow, rough_run, number, try_number)
     assert kind == (None if number == SOFT else ExecutionTimedOut.__name__)
-    assert f"{ids_of(rough_run.late[number])[0]} was not finished 15 s after the start: last state running ('processing')" in text
+    one = re.escape(ids_of(rough_run.late[number])[0])
+    assert re.search(rf"{one} was not finished 1[5-8] s after the start: last state running \('processing'\)", text), text
     assert "left alone" in text
 
 

@@ -11,6 +11,8 @@ UV_VERSION := 0.13.9
 LINES := 3.3 2.11 3.0 3.1 3.2
 UNIT_LINES := 3.3 2.11 3.0
 SLOW := tests/e2e tests/conformance tests/dags tests/ha
+# Unit tests that take twice as long when they are traced, of code that others run as well
+UNTRACED := $(patsubst %,tests/test_%.py,endings faults properties trigger_runner)
 COVERAGE_AT_LEAST := 95
 
 python_version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -42,14 +44,14 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 # Kept byte code spares every test run's processes two seconds each of compiling the tests
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: test test-all unit lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults simulation env-bench test-ha env-ha
+.PHONY: test test-all unit unit-3.3-untraced lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults simulation env-bench test-ha env-ha
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 test:  ## everything: linters, unit tests on Airflow 3.3, 2.11 and 3.0, the vendors' SDKs, a real Airflow
 	$(MAKE) lint
-	$(MAKE) --keep-going --jobs 3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(UNIT_LINES:%=unit-%) sdks
+	$(MAKE) --keep-going --jobs 3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(UNIT_LINES:%=unit-%) unit-3.3-untraced sdks
 	$(MAKE) e2e
 
 test-all: test  ## test, and the unit tests on Airflow 3.1 and 3.2 as well
@@ -63,8 +65,11 @@ unit: $(STAMP_3.3)  ## the unit tests on Airflow 3.3, quickly: T=tests/test_sens
 
 unit-3.3: $(STAMP_3.3)
 	@echo "== unit tests on Airflow 3.3, Python $(VERSION), with coverage"
-	.venvs/3.3/bin/python -m coverage run --branch -m pytest --quiet tests $(SLOW:%=--ignore=%)
+	.venvs/3.3/bin/python -m coverage run --branch -m pytest --quiet tests $(patsubst %,--ignore=%,$(SLOW) $(UNTRACED))
 	.venvs/3.3/bin/python -m coverage report --fail-under=$(COVERAGE_AT_LEAST)
+
+unit-3.3-untraced: $(STAMP_3.3)
+	.venvs/3.3/bin/python -m pytest --quiet $(UNTRACED)
 
 unit-2.11 unit-3.0 unit-3.1 unit-3.2: unit-%: env-%
 	@echo "== unit tests on Airflow $*"

@@ -155,7 +155,7 @@ def test_fail_fast_does_not_wait_for_the_rest(vendors: StandInVendors, mode: str
 def test_the_time_out_names_what_was_open(vendors: StandInVendors, mode: str) -> None:
     ids, ti = [vendors.add_job("aitronos"), vendors.add_job("aitronos", seconds=math.inf)], FakeTaskInstance()
     with pytest.raises(AirflowSensorTimeout, match="The jobs were left alone"):
-        wait(mode, ti, job_id=ids, timeout=0.1)
+        wait(mode, ti, job_id=ids, timeout=0.5)
     assert ti.xcoms[XCOM_KEY]["ids"] == {"succeeded": ids[:1], "timed_out": ids[1:]}
 
 

@@ -127,6 +127,8 @@ class Gate:
     turn: int = 0
     calls: int = 0
     not_before: float = 0.0
+    ends_by: float = 0.0
+    said: str = ""
 
     @classmethod
     def open(cls, task: WaitingTask, context: Context) -> Gate:
@@ -204,7 +206,8 @@ class Gate:
         :param is_last: whether there is no other look: then a refusal (429) is waited out, as it is from the deadline on.
         """
         self.turn += 1
-        pause, until = self.hook.service.least_poll_interval, max(self.deadline, time.time()) + OVERTIME
+        pause = self.hook.service.least_poll_interval
+        until = self.ends_by = max(self.deadline, time.time()) + OVERTIME
         ids, doubted = [one for one in self.queue if one not in self.group.endings], set[str]()
         while True:
             again = self._ask(ids, questions, doubted, until=until, is_last=is_last)
@@ -232,6 +235,9 @@ class Gate:
                 if self.asked_at >= self.deadline:
                     self.time_out()  # there is no time to ask about the others
                 break
+            is_told = any(isinstance(one, DocumentStatus) for one in observations.values())
+            if not is_told and time.time() >= self.ends_by:
+                self.time_out()  # a service that hangs would hold the slot for as long with each id
             if self.group.is_over or number == questions:
                 break
         return again
@@ -333,7 +339,9 @@ class Gate:
         ):
             observation = _no_clock(self.hook.service, target)
         if isinstance(observation, DocStatusError):
-            self.task.log.warning("%s", observation)
+            if str(observation) != self.said:  # one answer may be about many ids
+                self.task.log.warning("%s", observation)
+            self.said = str(observation)
         elif not self.is_list and (wait.status is None or wait.status.word != observation.word):
             self.task.log.info("%s %s is %s", wait.title, target.id, observation.word)
         if target.id not in doubted and wait.doubts(observation, self.asked_at):

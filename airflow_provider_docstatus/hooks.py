@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
@@ -344,7 +345,8 @@ class DocStatusHook(BaseHook):
         except KeyRejected as error:
             # The key may have been changed meanwhile, or the service may have erred: it is believed the second time.
             self.log.info("%s The connection is read again, and the question asked once more.", error)
-        self._read_connection_again()
+        with suppress(RequestRejected):  # a secrets backend that is away is no verdict on the key
+            self._read_connection_again()
         return self._hold(begin())
 
     def _hold(self, talk: Talk[T]) -> T:

@@ -66,6 +66,8 @@ DEADLINES_EVERY = 1.0
 FAILURE_HOLDS = 5.0
 #: Seconds in which a connection that cannot be found may still appear: a secrets backend that is away looks the same.
 MISSING_HOLDS = 60.0
+#: Ids that wait for what is about to be told are looked at no more often than that, all together.
+HELD_A_SECOND = 4000
 #: Parents in a row that told of no other id, after which an id's parent is no longer asked at once.
 MOST_BARREN = 3
 #: Questions for several in a row that leave an id out, after which it is asked alone.
@@ -99,7 +101,7 @@ class Listener(ABC):
     :param first_at: when to ask first (epoch seconds).
     :param started_at: when the wait began (epoch seconds).
     :param deadline: one question about each target is asked at this time (epoch seconds), whatever the rhythm.
-    :param overtime: seconds after the deadline at which the wait ends although that question is still under way.
+    :param overtime: seconds after the deadline at which the wait ends although that question is not answered.
     :param calls: how many questions have told this wait something.
     """
 
@@ -169,8 +171,12 @@ class _Asked:
 
     @property
     def is_alone(self) -> bool:
-        """Whether it must be asked by itself from now on."""
+        """Whether it must be asked by itself the next time."""
         return self.missed >= MOST_MISSED
+
+    def is_late(self, now: float) -> bool:
+        """Whether the time of one of its listeners is up."""
+        return any(now >= listener.deadline for listener in self.listeners)
 
     def next_due(self, now: float) -> float:
         """Return when the first of the listeners wants to hear again."""
@@ -333,8 +339,7 @@ class Poller:
         """Ask at ``due`` unless it is planned earlier already."""
         if due < asked.due:
             asked.due = due
-            is_last = any(due >= listener.deadline for listener in asked.listeners)
-            heapq.heappush(self._last if is_last else self._heap, (due, next(self._number), asked))
+            heapq.heappush(self._last if asked.is_late(due) else self._heap, (due, next(self._number), asked))
             self._news.set()
 
     def _mind_deadlines(self) -> None:
@@ -358,6 +363,9 @@ class Poller:
             asked.due -= seconds
         for heap in (self._last, self._heap):
             heap[:] = [(due - seconds, number, asked) for due, number, asked in heap]
+        self._no_line, self._apart_until = None, 0.0
+        if self._line is not None:
+            self._line.read_at -= seconds
         self._news.set()
 
     async def _run(self) -> None:
@@ -414,13 +422,20 @@ class Poller:
             if ready and at <= now:
                 self._warn_when_late(now - ready[0][0])
                 asked = heapq.heappop(ready)[2]
-                if asked.is_alone or asked.parent not in self._parents_asked:
+                if not self._is_about_to_be_told(asked, now):
                     return asked
-                asked.due = math.inf  # it joined after the question was sent; the reply will tell of it as well
-                self._plan(asked, now + GRID)
+                asked.due = math.inf
+                self._plan(asked, now + GRID + len(self._asked) / HELD_A_SECOND)
+                await asyncio.sleep(0)
                 continue
             if not await self._has_news(at - now) and not planned and not self._requests:
                 return None
+
+    def _is_about_to_be_told(self, asked: _Asked, now: float) -> bool:
+        """Whether a question that is under way may tell of this id as well, which joined after it was sent."""
+        if asked.parent is None:
+            return self._learning.locked() and not asked.is_late(now) and self._may_have_relatives(asked)
+        return asked.parent in self._parents_asked and not asked.is_alone
 
     def _first_of(self, heap: list[tuple[float, int, _Asked]]) -> float:
         """Return when the first question of a heap is due that is still planned so."""
@@ -473,7 +488,7 @@ class Poller:
     async def _ask(self, group: list[_Asked]) -> None:
         asked = group[0]
         try:
-            if len(group) > 1 or not self._may_have_relatives(asked):
+            if len(group) > 1 or asked.is_late(time.time()) or not self._may_have_relatives(asked):
                 await self._ask_now(group)
                 return
             # One at a time: its parent's reply, if there is one, answers for the others that wait here.
@@ -509,15 +524,14 @@ class Poller:
 
     def _miss(self, asked: _Asked, now: float) -> None:
         """Plan an id that a question for several left out: one answer may be broken, after some in a row it is asked alone."""
-        is_late = any(now >= listener.deadline for listener in asked.listeners)
-        asked.missed = MOST_MISSED if is_late else asked.missed + 1
+        asked.missed = MOST_MISSED if asked.is_late(now) else asked.missed + 1
         is_now = asked.is_alone or not self._can_ask_together(asked)
         if asked.listeners:
             self._plan(asked, now if is_now else asked.next_due(now))
 
     def _tell(self, asked: _Asked, observation: Observation, now: float) -> None:
         asked.turn += 1
-        asked.missed = asked.missed if asked.is_alone else 0
+        asked.missed = MOST_MISSED - 1 if asked.is_alone else 0  # the question for several may be sound again
         for listener in list(asked.listeners):
             if listener.tell(asked.target, observation, now):
                 self._leave(asked, listener)
@@ -525,6 +539,8 @@ class Poller:
             due = asked.next_due(now)
             if isinstance(observation, RateLimited):  # unanswered: it is asked again when the gate opens
                 due = min(due, now + (observation.retry_after or 0.0))
+            if self._missing_since is not None:
+                due = min(due, now + FAILURE_HOLDS)
             asked.due = math.inf
             self._plan(asked, due)
 

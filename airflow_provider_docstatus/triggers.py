@@ -168,7 +168,7 @@ class DocStatusTrigger(BaseTrigger):
             first_at=self.asked_at + rhythm.pause(age=self.asked_at - self.started_at, turn=1, dice=0.0),
             started_at=self.started_at,
             deadline=self.deadline,
-            overtime=OVERTIME,
+            overtime=OVERTIME + max(0.0, time.time() - self.deadline),  # it asks once, however late it starts
         )
 
     def _report(self, waiting: _Waiting) -> dict[str, Any]:

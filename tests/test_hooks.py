@@ -16,6 +16,7 @@ import pytest
 import requests
 import requests_mock as requests_mock_module
 
+from airflow_provider_docstatus._compat import AirflowNotFoundException
 from airflow_provider_docstatus.endpoint import Endpoint
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
@@ -900,6 +901,20 @@ def test_a_key_that_was_changed_is_found_when_the_old_one_is_rejected(make_hook:
         assert hook.get_status(job_id="j").state is State.SUCCEEDED
         assert requests_mock.call_count == calls
     assert hook.get_conn().get("/v1/anything").json() == DONE["json"], "the session for submitting has the new key"
+
+
+def test_a_secrets_backend_that_is_away_is_no_verdict_on_the_key(
+    make_hook: MakeHook, requests_mock: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = make_hook("aitronos", retries=0)
+    requests_mock.get(requests_mock_module.ANY, [{"status_code": 401}, DONE])
+    assert hook.endpoint
+
+    def away(_conn_id: str) -> Any:
+        raise AirflowNotFoundException
+
+    monkeypatch.setattr(hook, "get_connection", away)
+    assert hook.get_status(job_id="j").state is State.SUCCEEDED
 
 
 def test_a_changed_connection_is_read_with_all_that_it_says(make_hook: MakeHook, requests_mock: Requests) -> None:

@@ -497,6 +497,28 @@ async def test_a_clock_that_is_set_back_does_not_stop_the_questions(
     assert Ending.from_event(await one).outcome == "succeeded"
 
 
+@pytest.mark.parametrize("late", [0.0, 61.0, 4000.0])
+async def test_a_wait_that_starts_after_its_deadline_asks_once(vendors: StandInVendors, late: float) -> None:
+    """Its triggerer died; the job has finished in time."""
+    (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=-late))
+    assert ending.outcome == "succeeded"
+
+
+async def test_documents_are_asked_through_their_request_again_when_that_answers_again(vendors: StandInVendors) -> None:
+    request = vendors.jobs[vendors.add_job("neurolinker", seconds=0.6, documents=10)]
+    vendors.answer_next(500, times=6, path="request-status")
+    parent = ["request", request.job_id]
+    waits = [waiting(trigger_for("neurolinker", "document", one.job_id, parent=parent)) for one in request.documents]
+    await asyncio.sleep(0.4)
+    alone = [record for record in vendors.requests if "request-status" not in record.path]
+    await asyncio.sleep(0.15)
+    later = [record for record in vendors.requests if "request-status" not in record.path]
+    assert len(alone) > 10, "while it was broken"
+    assert len(later) == len(alone)
+    ended = [Ending.from_event(event) for event in await asyncio.gather(*waits)]
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+
+
 async def test_a_wait_keeps_no_reply(vendors: StandInVendors) -> None:
     """A reply may have megabytes, and an error's traceback holds the frames that read it."""
     vendors.answer_next(200, body="<html>", content_type="text/html", times=math.inf)

@@ -43,6 +43,7 @@ from airflow_provider_docstatus.exceptions import (
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
+    UnexpectedReply,
 )
 from airflow_provider_docstatus.reply import Answer, count, wait_hint
 from airflow_provider_docstatus.schedule import Rhythm
@@ -71,7 +72,7 @@ HELD_A_SECOND = 4000
 #: Parents in a row that told of no other id, after which an id's parent is no longer asked at once.
 MOST_BARREN = 3
 #: Questions for several in a row that leave an id out, after which it is asked alone.
-MOST_MISSED = 3
+MOST_MISSED = 4
 _PIECE = 64 * 1024
 
 Observation = DocumentStatus | DocStatusError
@@ -569,8 +570,9 @@ class Poller:
                 return await self._ask_at_once(line, group)
             except RateLimited:
                 raise
-            except DocStatusError:  # the service, the key or the proxy may answer for one id all the same
-                return await self._ask_instead(line, group[0])
+            except DocStatusError as error:  # the service, the key or the proxy may answer for one id all the same
+                may_pass = isinstance(error, (ServiceUnavailable, UnexpectedReply)) and not group[0].missed
+                return {} if may_pass else await self._ask_instead(line, group[0])
 
     async def _ask_at_once(self, line: _Line, group: list[_Asked]) -> Mapping[Target, Observation]:
         parent, route = group[0].parent, group[0].target.route

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_docstatus import gate
 from airflow_provider_docstatus._compat import (
     DEFERRAL_TIMED_OUT,
     AirflowFailException,
@@ -157,6 +158,17 @@ def test_the_time_out_names_what_was_open(vendors: StandInVendors, mode: str) ->
     with pytest.raises(AirflowSensorTimeout, match="The jobs were left alone"):
         wait(mode, ti, job_id=ids, timeout=0.5)
     assert ti.xcoms[XCOM_KEY]["ids"] == {"succeeded": ids[:1], "timed_out": ids[1:]}
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_list_does_not_hold_its_slot_for_as_long_as_a_service_hangs_with_each_id(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(gate, "OVERTIME", 0.2)
+    vendors.answer_next(503, delay=0.1, times=math.inf)
+    with pytest.raises(AirflowSensorTimeout):
+        wait(mode, job_id=[vendors.add_job("aitronos") for _ in range(20)], timeout=0.05)
+    assert len(vendors.requests) < 20
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from airflow_provider_docstatus import _compat, poller, verdict
+from airflow_provider_docstatus import _compat, poller, triggers, verdict
 from airflow_provider_docstatus._compat import BaseHook
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.triggers import DocStatusTrigger
@@ -297,8 +297,6 @@ async def test_a_bug_ends_the_waits_with_its_traceback(
 async def test_a_service_that_hangs_does_not_hold_a_wait_beyond_its_time(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_docstatus import triggers
-
     monkeypatch.setattr(triggers, "OVERTIME", 0.1)
     monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
     job_id = vendors.add_job("aitronos")
@@ -517,6 +515,60 @@ async def test_documents_are_asked_through_their_request_again_when_that_answers
     assert len(later) == len(alone)
     ended = [Ending.from_event(event) for event in await asyncio.gather(*waits)]
     assert {ending.outcome for ending in ended} == {"succeeded"}
+
+
+async def test_documents_are_not_held_up_behind_answers_that_hang(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows yet what they belong to, so the first ones are asked one at a time."""
+    monkeypatch.setattr(triggers, "OVERTIME", 0.6)
+    monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
+    hanging, sound = (
+        [document.job_id for document in vendors.jobs[vendors.add_job("neurolinker", documents=number)].documents]
+        for number in (20, 5)
+    )
+    for one in hanging:
+        vendors.answer_next(503, delay=0.5, path=one, times=math.inf)
+    ended = await endings(*(trigger_for("neurolinker", "document", one, seconds=0.3) for one in (*hanging, *sound)))
+    assert {ending.outcome for ending in ended[20:]} == {"succeeded"}
+
+
+async def test_a_connection_that_cannot_be_found_is_looked_for_all_the_time_that_it_may_still_appear(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two look-ups that happen to fail with a long pause between them prove little."""
+    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.05)
+    monkeypatch.setattr(poller, "MISSING_HOLDS", 0.4)
+    look, failures = poller.get_connection_in_trigger, iter([True, True])
+
+    async def stumbling(conn_id: str) -> Any:
+        if next(failures, False):
+            raise _compat.AirflowNotFoundException("vault")
+        return await look(conn_id)
+
+    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
+    (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos"), poke_interval=0.5, asked_at=0.0))
+    assert ending.outcome == "succeeded"
+
+
+async def test_a_clock_that_is_set_back_does_not_stop_the_look_up_of_the_connection(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, look, failures = SimpleNamespace(ahead=3600.0), poller.get_connection_in_trigger, iter([True])
+    clock.time = lambda: time.time() + clock.ahead
+
+    async def stumbling(conn_id: str) -> Any:
+        if next(failures, False):
+            raise _compat.AirflowNotFoundException("vault")
+        return await look(conn_id)
+
+    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
+    monkeypatch.setattr(poller, "time", clock)
+    monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
+    one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=7200, poke_interval=0.05))
+    await asyncio.sleep(0.15)
+    clock.ahead = 0.0
+    assert Ending.from_event(await asyncio.wait_for(one, 4)).outcome == "succeeded"
 
 
 async def test_a_wait_keeps_no_reply(vendors: StandInVendors) -> None:

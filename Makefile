@@ -44,14 +44,14 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 # Kept byte code spares every test run's processes two seconds each of compiling the tests
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: test test-all unit unit-3.3-untraced lint sdks e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults simulation env-bench test-ha env-ha
+.PHONY: test test-all unit unit-3.3-untraced lint sdks dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults simulation env-bench test-ha env-ha
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 test:  ## everything: linters, unit tests on Airflow 3.3, 2.11 and 3.0, the vendors' SDKs, a real Airflow
-	$(MAKE) lint
-	$(MAKE) --keep-going --jobs 3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(UNIT_LINES:%=unit-%) unit-3.3-untraced sdks
+	$(MAKE) --keep-going --jobs 4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		lint $(UNIT_LINES:%=unit-%) unit-3.3-untraced dags sdks
 	$(MAKE) e2e
 
 test-all: test  ## test, and the unit tests on Airflow 3.1 and 3.2 as well
@@ -83,8 +83,11 @@ lint: $(STAMP_3.3)  ## ruff and mypy
 sdks: $(STAMP_sdks)  ## the stand-in vendors, driven by the vendors' own SDKs
 	.venvs/sdks/bin/python -m pytest --quiet --confcutdir=tests/conformance tests/conformance
 
-e2e: $(STAMP_3.3)  ## every example through dag.test(), then a real Airflow 3.3: forty waits, two slots, triggerers killed
-	.venvs/3.3/bin/python -m pytest --quiet tests/dags tests/e2e
+dags: $(STAMP_3.3)  ## every example through dag.test()
+	.venvs/3.3/bin/python -m pytest --quiet tests/dags
+
+e2e: $(STAMP_3.3)  ## a real Airflow 3.3: forty waits, two slots, triggerers killed
+	.venvs/3.3/bin/python -m pytest --quiet tests/e2e
 
 demo: $(STAMP_3.3)  ## three services on a real Airflow, in a minute; KEEP=1 leaves its UI up
 	@KEEP=$(KEEP) .venvs/3.3/bin/python -m tests.e2e.demo
@@ -117,9 +120,11 @@ clean:  ## remove the environments and what tests leave behind
 use_pips_index = export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$(.venvs/uv/bin/python -m pip config list \
 	| sed -n "s/^[^=]*\.index-url='\(.*\)'$$/\1/p" | head -n 1)}"
 
-# $(1) the environment's folder, $(2) its pins. Byte code compiled now need not be compiled by each of Airflow's processes
+# Byte code compiled now need not be compiled by each of Airflow's processes, where one is started
+$(STAMP_3.3) $(STAMP_bench) $(STAMP_ha): compiled := --compile-bytecode
+# $(1) the environment's folder, $(2) its pins
 with_uv = { $(use_pips_index); \
-	$(UV) pip install --quiet --compile-bytecode --python $(1) --requirement $(2) && \
+	$(UV) pip install --quiet $(compiled) --python $(1) --requirement $(2) && \
 	$(UV) pip install --quiet --python $(1) --no-deps --editable .; }
 with_pip = { \
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(2) && \

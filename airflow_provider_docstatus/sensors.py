@@ -56,7 +56,7 @@ class DocStatusSensor(BaseSensorOperator):
     :param grace: seconds (float or timedelta) from this try's first start in which the vendor may answer that it does not know
         the id; default: the service's.
     :param stalled_after: seconds (float or timedelta) without a change of the vendor's word, counters or time of its last
-        change after which the wait ends; default None, for never. Only sound replies count.
+        change after which the wait ends; default None, for never. From a fault to the next sound reply it does not count.
     :raises DocumentFailed: it ended otherwise: the document's owner must look. Not retried; skipped under ``soft_fail``.
     :raises Expired: the vendor no longer has it: it says so (its word, or 410), or it answers 404 and the run's date, or the
         job's, is further back than its documented retention. Likewise.

@@ -203,7 +203,6 @@ class Wait:
     seen: tuple[str, float] | None = None
     status: DocumentStatus | None = None
     trouble: DocStatusError | None = None
-    sound_at: float | None = None
     silent_since: float | None = None
     garbled_at: float | None = None
     garbled_for: float = 0.0
@@ -229,7 +228,7 @@ class Wait:
         else:
             self.trouble = observation
             if self.silent_since is None:
-                self.silent_since = now if self.status is None else self.sound_at
+                self.silent_since = now
             ending = self._end_by(observation, now)
             if ending is not None:
                 return ending
@@ -269,7 +268,7 @@ class Wait:
             self.changed_at = self._since(status, now)
         elif _said(self.status) != _said(status):
             self.changed_at, self.unheard = now, 0.0
-        self.status, self.trouble, self.sound_at = status, None, now
+        self.status, self.trouble = status, None
         self.garbled_at, self.garbled_for, self.lost = None, 0.0, 0
 
     def _since(self, status: DocumentStatus, now: float) -> float:

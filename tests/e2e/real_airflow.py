@@ -33,9 +33,9 @@ HEALTHY_WITHIN = 180.0
 """Seconds the four processes get to become healthy; 16 s on two idle cores."""
 PARSED_WITHIN = 120.0
 """Seconds the DAG processor gets to parse a file."""
-SECOND_SIGTERM_AFTER = 4.0
+SECOND_SIGTERM_AFTER = 2.0
 """Seconds after the first SIGTERM; an idle triggerer takes 11 s over one SIGTERM and 2 s over a second."""
-SIGKILL_AFTER = 10.0
+SIGKILL_AFTER = 6.0
 """Seconds after the first SIGTERM; a LocalExecutor scheduler sometimes hangs in its shutdown."""
 FINAL_RUN_STATES = frozenset({"success", "failed"})
 TRIGGERER_DEAD_AFTER = 8

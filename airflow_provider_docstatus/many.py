@@ -28,6 +28,7 @@ from airflow_provider_docstatus.verdict import (
     epoch,
     error_of,
     for_airflow,
+    readable,
     too_late,
     why_closed,
 )
@@ -183,12 +184,7 @@ def manifest(ids: Sequence[str], event: Any, *, parameter: str, operation: str |
     :param is_late: whether the vendor's retention explains that an id is unknown whose own age is not known.
     :raises UnexpectedReply: the event is none of ours, or not about these ids.
     """
-    if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
-        version = event.get("version") if isinstance(event, Mapping) else type(event).__name__
-        raise UnexpectedReply(
-            f"The trigger's event has version {version!r}, this worker reads {EVENT_VERSION}: install the same "
-            "airflow-provider-docstatus on workers and triggerers."
-        )
+    event = readable(event)
     if event.get("outcome") == "unexpected":
         raise UnexpectedReply(str(event.get("text")))
     letters = event.get("states")

@@ -147,7 +147,7 @@ class DocStatusTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then send one small event (:meth:`.verdict.Ending.to_event`, for a list :meth:`.many.Group.to_event`)."""
         began = time.monotonic()
-        if not isinstance(self.version, int) or self.version > KWARGS_VERSION or self.newer or str(self.service) not in SERVICES:
+        if type(self.version) is not int or self.version > KWARGS_VERSION or self.newer or str(self.service) not in SERVICES:
             event = self._unreadable()
         else:
             waiting = self._begin()

@@ -133,13 +133,7 @@ class Ending:
         :raises UnexpectedReply: it is none of ours, or of a version this worker does not know; an unknown event never
             opens a gate.
         """
-        if not isinstance(event, Mapping):
-            raise UnexpectedReply(f"The trigger sent no event of this package but a {type(event).__name__}.")
-        if event.get("version") != EVENT_VERSION:
-            raise UnexpectedReply(
-                f"The trigger's event has version {event.get('version')!r}, this worker reads {EVENT_VERSION}: install the same "
-                "airflow-provider-docstatus on workers and triggerers."
-            )
+        event = readable(event)
         outcome = event.get("outcome")
         if not isinstance(outcome, str) or (outcome not in _FINAL_STATES and outcome not in _ERRORS):
             raise UnexpectedReply(f"The trigger's event has an unknown outcome, {one_line(str(outcome))!r}.")
@@ -155,6 +149,23 @@ class Ending:
         if outcome in _FINAL_STATES and not is_told and not (outcome in _ERRORS and ending.text):
             raise UnexpectedReply(f"The trigger's event says {outcome} but holds no such status.")
         return ending
+
+
+def readable(event: Any) -> Mapping[str, Any]:
+    """
+    Return a trigger's event if this worker reads its version.
+
+    :raises UnexpectedReply: it does not, or it is none of ours.
+    """
+    if not isinstance(event, Mapping):
+        raise UnexpectedReply(f"The trigger sent no event of this package but a {type(event).__name__}.")
+    version = event.get("version")
+    if type(version) is not int or version != EVENT_VERSION:
+        raise UnexpectedReply(
+            f"The trigger's event has version {version!r}, this worker reads {EVENT_VERSION}: install the same "
+            "airflow-provider-docstatus on workers and triggerers."
+        )
+    return event
 
 
 def _checked(status: DocumentStatus) -> DocumentStatus:

@@ -116,6 +116,7 @@ def test_no_arguments_of_any_type_or_name_make_the_constructor_raise(kwargs: dic
     [
         {"version": 999},
         {"version": "2"},
+        {"version": True},
         {"version": None},
         {"cunning": True},
         {"service": "tomorrows"},

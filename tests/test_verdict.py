@@ -378,6 +378,7 @@ GOOD = ENDINGS[0].to_event()
         ({}, "has version None"),
         ({"status": "success", "message": "of another provider"}, "has version None"),
         ({**GOOD, "version": EVENT_VERSION + 1}, f"has version {EVENT_VERSION + 1}, this worker reads {EVENT_VERSION}"),
+        ({**GOOD, "version": True}, "has version True"),
         ({**GOOD, "version": "1"}, "install the same airflow-provider-docstatus on workers and triggerers"),
         ({**GOOD, "outcome": "archived"}, "unknown outcome, 'archived'"),
         ({**GOOD, "outcome": "running"}, "unknown outcome, 'running'"),

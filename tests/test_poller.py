@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
 import time
@@ -410,6 +411,20 @@ async def test_one_refused_id_does_not_end_those_that_it_is_asked_with(vendors: 
     vendors.answer_next(422, times=math.inf, path=jobs[0])
     ended = await endings(*(trigger_for("unsiloed", "job", one) for one in jobs))
     assert [ending.outcome for ending in ended] == ["rejected", "succeeded", "succeeded"]
+
+
+async def test_garbage_is_not_looked_for_in_what_was_there_before_the_first_wait(vendors: StandInVendors) -> None:
+    gc.unfreeze()
+    poller._spare_what_is_loaded.cache_clear()
+    poller._pollers.clear()
+    before = [[]]
+    first = await waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
+    after = [[]]
+    second = await waiting(trigger_for("unsiloed", "extract", vendors.add_job("unsiloed", "extract")))
+    assert [first["outcome"], second["outcome"]] == ["succeeded", "succeeded"]
+    looked_through = {id(one) for one in gc.get_objects()}
+    assert id(before) not in looked_through, "an Airflow's worth of objects is looked through with each full collection"
+    assert id(after) in looked_through, "what comes later must be collected"
 
 
 async def test_nobody_is_asked_about_once_all_waits_were_killed(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:

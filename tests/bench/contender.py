@@ -243,7 +243,8 @@ async def hold(run: Run, wait: Wait) -> dict[str, Any]:
     for number in range(len(run.seconds)):  # one in a turn, as the triggerer starts them
         tasks.append(asyncio.create_task(one(number)))
         await asyncio.sleep(0)
-    await asyncio.gather(*tasks)
+    for task in tasks:  # gather() would hold another context for each
+        await task
     seconds = time.perf_counter() - clock
     cpu = time.process_time() - cpu - per_tick * watchdog.ticks
     most_memory = max(watchdog.most_memory, watchdog.memory())

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +76,18 @@ async def ending_of(run: Run, conn_id: str, route: str, number: int, *, parent: 
         grace=60.0,
         shortest=0.0,
     )
-    return str((await contender._event(trigger))["outcome"])
+    outcome = str((await contender._event(trigger))["outcome"])
+    is_failed = route == "request" and outcome == "partial" and fails(number)  # of its only document
+    return "failed" if is_failed else outcome
 
 
 def alone(run: Run) -> Wait:
     """Wait for documents and requests, each asked for by itself."""
     conn_id = connect("neurolinker", run)
 
-    async def wait(number: int) -> str:
-        if number % A_REQUEST_EVERY != A_REQUEST_EVERY - 1:
-            return await ending_of(run, conn_id, "document", number)
-        ending = await ending_of(run, conn_id, "request", number)
-        return "failed" if ending == "partial" and fails(number) else ending  # of one document
+    def wait(number: int) -> Awaitable[str]:
+        route = "request" if number % A_REQUEST_EVERY == A_REQUEST_EVERY - 1 else "document"
+        return ending_of(run, conn_id, route, number)
 
     return wait
 
@@ -95,8 +96,8 @@ def requests(run: Run) -> Wait:
     """Wait for documents that are asked for through their request."""
     conn_id = connect("neurolinker", run)
 
-    async def wait(number: int) -> str:
-        return await ending_of(run, conn_id, "document", number, parent=number // run.per_request)
+    def wait(number: int) -> Awaitable[str]:
+        return ending_of(run, conn_id, "document", number, parent=number // run.per_request)
 
     return wait
 
@@ -105,8 +106,8 @@ def jobs(run: Run) -> Wait:
     """Wait for jobs of which one question names many."""
     conn_id = connect("unsiloed", run)
 
-    async def wait(number: int) -> str:
-        return await ending_of(run, conn_id, "job", number)
+    def wait(number: int) -> Awaitable[str]:
+        return ending_of(run, conn_id, "job", number)
 
     return wait
 

@@ -74,8 +74,14 @@ DEFERRAL_TIMED_OUT = ("Trigger timeout", "Trigger/execution timeout")
 def first_start(context: Context) -> float:
     """Return when this try first started (epoch seconds), reschedules included."""
     ti = context["ti"]
-    rescheduled = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else None
-    started = rescheduled or ti.start_date  # 2.11 keeps the first start of a rescheduled task in start_date
+    if hasattr(ti, "get_first_reschedule_date"):
+        rescheduled = ti.get_first_reschedule_date(context)
+    else:  # 2.11, where start_date is that of the look, and only a resumed task keeps it
+        from airflow.sensors.base import _orig_start_date  # noqa: PLC0415 -- there it is needed, and only there it is
+
+        which = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index", "try_number")}
+        rescheduled = _orig_start_date(**which)
+    started = rescheduled or ti.start_date
     return started.timestamp() if started else time.time()
 
 

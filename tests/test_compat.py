@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 import time
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -20,7 +21,6 @@ LATER = datetime(2026, 11, 1, 12, 30, tzinfo=timezone.utc)
 TRIES: dict[str, tuple[Any, datetime]] = {
     "3.x, poke or deferred": (SimpleNamespace(start_date=FIRST, get_first_reschedule_date=lambda _context: None), FIRST),
     "3.x, rescheduled": (SimpleNamespace(start_date=LATER, get_first_reschedule_date=lambda _context: FIRST), FIRST),
-    "2.11, which keeps the start itself": (SimpleNamespace(start_date=FIRST), FIRST),
 }
 
 
@@ -29,9 +29,28 @@ def test_a_try_first_started(ti: Any, start: datetime) -> None:
     assert first_start({"ti": ti}) == start.timestamp()
 
 
+@pytest.mark.parametrize(
+    ("rescheduled", "start"), [(None, LATER), (FIRST, FIRST)], ids=["poke, deferred or the first look", "rescheduled"]
+)
+def test_a_try_first_started_on_2_11(monkeypatch: pytest.MonkeyPatch, rescheduled: datetime | None, start: datetime) -> None:
+    """There each look has a start of its own (TaskInstance._check_and_change_state_before_execution)."""
+    which = {"dag_id": "dag", "task_id": "gate", "run_id": "run", "map_index": 3, "try_number": 2}
+    asked: list[Any] = []
+
+    def first_reschedule(**about: Any) -> datetime | None:
+        asked.append(about)
+        return rescheduled
+
+    base = SimpleNamespace(_orig_start_date=first_reschedule)
+    monkeypatch.setitem(sys.modules, "airflow.sensors.base", base)  # type: ignore[arg-type]  # it is 2.11's alone
+    assert first_start({"ti": SimpleNamespace(start_date=LATER, **which)}) == start.timestamp()
+    assert asked == [which]
+
+
 def test_a_try_without_a_start_starts_now() -> None:
     before = time.time()
-    assert before <= first_start({"ti": SimpleNamespace(start_date=None)}) <= time.time()
+    ti = SimpleNamespace(start_date=None, get_first_reschedule_date=lambda _context: None)
+    assert before <= first_start({"ti": ti}) <= time.time()
 
 
 def test_the_reschedule_date_is_asked_for_with_the_context() -> None:

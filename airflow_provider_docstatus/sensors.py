@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import (
+    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
@@ -164,12 +166,18 @@ class DocStatusSensor(BaseSensorOperator):
         try:
             super().execute(context)
         except AirflowSensorTimeout:
-            gate.time_out()
+            self._time_out(gate)
         except AirflowSkipException as skip:  # what the base class makes of a time-out under soft_fail
             cause = skip.__cause__
             if cause is not None and not (isinstance(cause, AirflowTaskTimeout) and self.remembers):
                 raise
-            gate.time_out()
+            self._time_out(gate)
+
+    def _time_out(self, gate: Gate) -> None:
+        """End the wait, unless it was 2.11 that counted a rescheduled task's time from its first try on."""
+        if not self.remembers and time.time() < gate.deadline:
+            raise AirflowRescheduleException(datetime.now(timezone.utc) + timedelta(seconds=gate.next_pause()))
+        gate.time_out()
 
     def _end(self, context: Context, event: Any) -> dict[str, Any]:
         try:

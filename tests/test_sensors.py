@@ -218,6 +218,33 @@ def test_the_time_out_counts_from_the_first_start(vendors: StandInVendors, mode:
         wait(mode, started(seconds_ago=60), job_id=vendors.add_job("aitronos", seconds=math.inf), timeout=timedelta(seconds=60))
 
 
+class _SecondTry(FakeTaskInstance):
+    """A task instance that began an hour ago for whoever asks second: on 3.x that is Airflow's sensor, and we ask first."""
+
+    asked = 0
+
+    def get_first_reschedule_date(self, context: Any) -> datetime:
+        self.asked += 1
+        return super().get_first_reschedule_date(context) - timedelta(hours=0 if self.asked % 2 else 1)
+
+
+@pytest.mark.parametrize("flag", [{}, {"soft_fail": True}, {"never_fail": True}], ids="".join)
+def test_a_second_try_has_all_of_its_time(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, flag: dict[str, bool]
+) -> None:
+    """Airflow 2.11 counts a rescheduled sensor's time from the first try on (BaseSensorOperator.execute)."""
+    base, instance = sys.modules[DocStatusSensor.__mro__[1].__module__], _SecondTry
+    if hasattr(base, "_orig_start_date"):
+        monkeypatch.setattr(base, "_orig_start_date", lambda **_: datetime.now(timezone.utc) - timedelta(hours=1))
+        instance = FakeTaskInstance
+    job_id = vendors.add_job("aitronos", seconds=0.1)
+    assert wait("reschedule", instance(), job_id=job_id, timeout=60, **flag)["state"] == "succeeded"
+    endless, began = vendors.add_job("aitronos", seconds=math.inf), time.time()
+    with pytest.raises(AirflowSkipException if flag else AirflowSensorTimeout, match="was not finished 0 s"):
+        wait("reschedule", instance(), job_id=endless, timeout=0.2, **flag)
+    assert time.time() - began >= 0.2
+
+
 @pytest.mark.parametrize("mode", ["poke", "deferrable"])
 @pytest.mark.parametrize(
     ("fault", "says"),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 import tenacity
+import urllib3
 
 from airflow_provider_docstatus._compat import AirflowNotFoundException, BaseHook
 from airflow_provider_docstatus.description import ID_PARAMETERS, Question, ServiceDescription, Talk, Target
@@ -498,17 +499,18 @@ class HostSession(requests.Session):
         """
         endpoint, limit = self._endpoint, self._endpoint.max_reply_bytes
         headers = endpoint.headers(question)
+        until = time.monotonic() + endpoint.request_timeout
         try:
             with self.request(
                 question.method, endpoint.url(question), headers=headers, json=question.json, stream=True
             ) as response:
                 body = bytearray()
-                for piece in response.iter_content(_PIECE):
+                while len(body) <= limit and (piece := _read_some(response.raw)):
                     body += piece
-                    if len(body) > limit:
-                        break
+                    if time.monotonic() > until:
+                        raise TimeoutError
                 return endpoint.answer(response.status_code, response.headers, bytes(body[: limit + 1]), time.time())
-        except (requests.exceptions.RequestException, OSError) as error:
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise ServiceUnavailable(endpoint.no_answer(question, error), service=endpoint.service.name) from None
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -543,6 +545,12 @@ def missing_connection(conn_id: str) -> str:
         f"Connection '{conn_id}' is not defined. Make it in the UI (Admin, Connections; type Neurolinker, Aitronos or Unsiloed; "
         f"the API key is the password), or: airflow connections add {conn_id} --conn-type neurolinker --conn-password <API key>"
     )
+
+
+def _read_some(raw: Any) -> bytes:
+    """Return what has come of a body; ``iter_content`` fills its piece, and a socket's time-out counts anew for each byte."""
+    read = getattr(raw, "read1", raw.read)  # urllib3 1.26 has none: there a body that drips takes as long as it likes
+    return bytes(read(_PIECE, decode_content=True))
 
 
 def _is_worth_a_wait(error: BaseException) -> bool:

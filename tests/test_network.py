@@ -10,6 +10,7 @@ import socketserver
 import ssl
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -214,6 +215,58 @@ def the_one_error(observations: list[Observation]) -> DocStatusError:
     assert isinstance(other, DocStatusError), other
     assert (type(one), str(one)) == (type(other), str(other))
     return one
+
+
+# -- an answer that does not come to an end ---------------------------------------------------------------------------
+
+
+class Dripping(socketserver.ThreadingTCPServer):
+    """A server on loopback whose answers do not come to an end."""
+
+    daemon_threads = True
+
+    def __init__(self, head: bytes, piece: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Drip)
+        self.head, self.piece = head, piece
+
+
+class _Drip(socketserver.BaseRequestHandler):
+    """Send the body of an answer byte by byte for two seconds, each of them well before a socket's time-out."""
+
+    server: Dripping
+    request: socket.socket
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+        with suppress(OSError):
+            self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + self.server.head + b"\r\n")
+            until = time.monotonic() + 2
+            while time.monotonic() < until:
+                self.request.sendall(self.server.piece)
+                time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [(b"Content-Length: 9999\r\n", b" "), (b"Transfer-Encoding: chunked\r\n", b"1\r\n \r\n"), (b"", b" ")],
+    ids=["of known length", "in chunks", "until it hangs up"],
+)
+def test_an_answer_that_drips_takes_no_longer_than_the_time_out(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, head: bytes, piece: bytes
+) -> None:
+    with Dripping(head, piece) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        fields = {"host": f"http://127.0.0.1:{server.server_address[1]}", "extra": {"request_timeout": 0.2}}
+        connect(monkeypatch, vendors, "aitronos", fields)
+        began, target = time.monotonic(), Target(route="job", id="job")
+        told = ask_on_the_worker(target)
+        assert time.monotonic() - began < 1.5
+        error = the_one_error([told, ask_in_the_triggerer("aitronos", target)])
+        server.shutdown()
+        thread.join()
+    assert isinstance(error, ServiceUnavailable)
+    assert "(timed out)" in str(error)
 
 
 # -- proxies ---------------------------------------------------------------------------------------------------------

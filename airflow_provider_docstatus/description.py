@@ -456,9 +456,9 @@ class ServiceDescription:
             assert status is not None  # no such service has has_status  # noqa: S101
             self._refuse_unfinished(status)
             documents = status.children if status.kind == "request" else (status,)
-            wanted = [one.id for one in documents if one.state is State.SUCCEEDED]
+            failed = {one.id: one.message or one.word for one in documents if one.state in (State.RUNNING, *_ENDED_BADLY)}
+            wanted = [one.id for one in documents if one.id not in failed]
             items, errors = yield from self.ask_contents(wanted, prefix, content=content, options=options)
-            failed = {one.id: one.message or one.word for one in documents if one.state is not State.SUCCEEDED}
             if not documents:
                 raise self.no_data(status, "it lists no documents")
             return status, items, {**failed, **errors}

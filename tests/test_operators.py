@@ -183,6 +183,16 @@ def test_a_bad_end_is_the_documents_owners(vendors: StandInVendors, way: str, jo
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_the_data_of_an_accepted_document_is_fetched(vendors: StandInVendors, way: str, is_list: bool) -> None:
+    document_id = vendors.add_job("neurolinker", "document")
+    vendors.answer_next(200, body={"document_id": document_id, "status": "partial"}, path="document-status", times=math.inf)
+    ids = neurolinker(document_id=[document_id] if is_list else document_id)
+    data = run(operator_of(**ids, accept=("partial",), **WAYS[way]))
+    assert data == ({"items": {document_id: INVOICE}, "errors": {}} if is_list else INVOICE)
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_completed_without_data_is_an_error_of_its_own(vendors: StandInVendors, way: str) -> None:
     job_id = vendors.add_job("aitronos", reply={"extracted_data": None})
     with pytest.raises(NoData, match="but gives no data") as raised:

@@ -256,7 +256,7 @@ class Gate:
         """Go on asking for so long: short jobs end on the worker, without a second worker start."""
         if self.is_list:
             return False
-        until = time.time() + seconds
+        until = min(time.time() + seconds, self.deadline)  # the last question needs no worker
         pause = self.hook.service.least_poll_interval
         while max(time.time() + pause, self.not_before) <= until:
             time.sleep(max(pause, self.not_before - time.time()))
@@ -359,6 +359,7 @@ def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[dict[str, Target],
         return {target.id: target}, False
     ((name, values), *_) = lists.items()
     if not values:
+        hook.target(**{**ids, name: "any"}, operation=task.operation)  # that nothing is waited for excuses no other mistake
         raise AirflowSkipException(f"{name} is an empty list: there is nothing to wait for.")
     targets = [hook.target(**{**ids, name: one}, operation=task.operation) for one in checked_ids(name, values)]
     return {target.id: target for target in targets}, True
@@ -452,8 +453,8 @@ def last_look(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any
 def checked_seconds(name: str, span: timedelta | float, *, least: float = 0.0) -> float:
     """Return a span of time in seconds. Raises ValueError if it is none, or too short; the DAG's author must change it."""
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= least:
-        raise ValueError(f"{name} must be a timedelta or a number of seconds, at least {least:g}; not {span!r}")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds < float("inf"):
+        raise ValueError(f"{name} must be a timedelta or a finite number of seconds, at least {least:g}; not {span!r}")
     return float(seconds)
 
 

@@ -101,7 +101,7 @@ class ExtractedDataOperator(BaseOperator):
         fail_fast: bool = False,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        watch_on_worker: float = DEFAULT_WATCH,
+        watch_on_worker: timedelta | float = DEFAULT_WATCH,
         poke_interval: timedelta | float | None = None,
         timeout: timedelta | float = DEFAULT_TIMEOUT,
         grace: timedelta | float | None = None,
@@ -123,7 +123,7 @@ class ExtractedDataOperator(BaseOperator):
         self.fail_fast = fail_fast
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.watch_on_worker = watch_on_worker
+        self.watch_on_worker = checked_seconds("watch_on_worker", watch_on_worker)
         self.poke_interval = None if poke_interval is None else checked_seconds("poke_interval", poke_interval)
         self.timeout = checked_seconds("timeout", timeout)
         self.grace = None if grace is None else checked_seconds("grace", grace)

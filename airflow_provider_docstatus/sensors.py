@@ -52,7 +52,7 @@ class DocStatusSensor(BaseSensorOperator):
     :param wait_for: for a list, how many must end well: ``all`` (default), ``any``, a whole number, or a share (float below 1).
     :param fail_fast: for a list, whether the first id that ends otherwise ends the wait (bool, default False).
     :param deferrable: wait in the triggerer (bool); default ``[operators] default_deferrable``.
-    :param watch_on_worker: seconds (float) the worker watches on before it defers, default 3; 0 switches it off.
+    :param watch_on_worker: seconds (float or timedelta) the worker watches on before it defers, default 3; 0 switches it off.
     :param poke_interval: seconds between two questions (float or timedelta); default: the service's own timing.
     :param timeout: seconds (float or timedelta) from this try's first start, default one hour.
     :param grace: seconds (float or timedelta) from this try's first start in which the vendor may answer that it does not know
@@ -85,7 +85,7 @@ class DocStatusSensor(BaseSensorOperator):
         wait_for: float | str = "all",
         fail_fast: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        watch_on_worker: float = DEFAULT_WATCH,
+        watch_on_worker: timedelta | float = DEFAULT_WATCH,
         poke_interval: timedelta | float | None = None,
         timeout: timedelta | float = DEFAULT_TIMEOUT,
         grace: timedelta | float | None = None,
@@ -103,7 +103,7 @@ class DocStatusSensor(BaseSensorOperator):
         self.wait_for = wait_for
         self.fail_fast = fail_fast
         self.deferrable = deferrable
-        self.watch_on_worker = watch_on_worker
+        self.watch_on_worker = checked_seconds("watch_on_worker", watch_on_worker)
         self.has_poke_interval = poke_interval is not None
         self.grace = None if grace is None else checked_seconds("grace", grace)
         self.stalled_after = None if stalled_after is None else checked_seconds("stalled_after", stalled_after, least=1.0)

@@ -441,10 +441,19 @@ def test_an_outage_is_no_stall(server, clock):
 
 @pytest.mark.parametrize("kind", [DocStatusSensor, ExtractedDataOperator])
 @pytest.mark.parametrize(
-    "asks", [{"grace": -1}, {"grace": "long"}, {"grace": True}, {"stalled_after": 0}, {"stalled_after": math.nan}]
+    "asks",
+    [
+        {"grace": -1},
+        {"grace": "long"},
+        {"grace": True},
+        {"grace": math.inf},
+        {"stalled_after": 0},
+        {"stalled_after": math.nan},
+        {"watch_on_worker": "3"},
+    ],
 )
 def test_a_span_that_is_none_is_refused_when_the_dag_is_read(kind, asks):
-    with pytest.raises(ValueError, match=f"{next(iter(asks))} must be a timedelta or a number of seconds"):
+    with pytest.raises(ValueError, match=f"{next(iter(asks))} must be a timedelta or a finite number of seconds"):
         kind(task_id="gate", conn_id="aitronos_default", job_id="x", **asks)
 
 

@@ -408,6 +408,15 @@ def test_the_watch_ends_in_time(vendors: StandInVendors) -> None:
     assert time.monotonic() - began < 1
 
 
+def test_the_watch_ends_at_the_deadline(vendors: StandInVendors) -> None:
+    """A wait of a minute that the vendor asks for would hold the slot; a deferred one is over in time."""
+    job_id, began = vendors.add_job("aitronos"), time.monotonic()
+    vendors.answer_next(429, headers={"Retry-After": "3"}, path=job_id)
+    deferred = deferral_of(sensor_of("deferrable", job_id=job_id, watch_on_worker=timedelta(minutes=1), timeout=0.2))
+    assert deferred.trigger.deadline < time.time() + 0.2
+    assert time.monotonic() - began < 1
+
+
 def test_what_is_known_is_pushed_before_deferring(vendors: StandInVendors) -> None:
     ids, ti = _ids_of(vendors, service="neurolinker", seconds=math.inf), FakeTaskInstance()
     deferral_of(sensor_of("deferrable", **ids), ti)
@@ -540,6 +549,9 @@ AITRONOS, NEUROLINKER, UNSILOED = "aitronos_default", "neurolinker_default", "un
         ({"document_id": "x"}, "Aitronos has no document_id; use job_id"),
         ({"conn_id": NEUROLINKER, "job_id": "x"}, "Neurolinker has no job_id; use request_id or document_id"),
         ({"conn_id": NEUROLINKER, "request_id": "x", "document_id": "y"}, "exactly one of request_id, document_id"),
+        ({"conn_id": NEUROLINKER, "request_id": [], "document_id": "y"}, "exactly one of request_id, document_id"),
+        ({"document_id": []}, "Aitronos has no document_id; use job_id"),
+        ({"conn_id": UNSILOED, "job_id": []}, "say operation= (one of extract, parse"),
         ({}, "give exactly one of job_id"),
         ({"conn_id": UNSILOED, "job_id": "x"}, "say operation= (one of extract, parse"),
         ({"conn_id": UNSILOED, "job_id": "x", "operation": "shred"}, "no operation 'shred'; use one of extract, parse"),

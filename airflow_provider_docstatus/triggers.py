@@ -147,7 +147,7 @@ class DocStatusTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then send one small event (:meth:`.verdict.Ending.to_event`, for a list :meth:`.many.Group.to_event`)."""
         began = time.monotonic()
-        if type(self.version) is not int or self.version > KWARGS_VERSION or self.newer or str(self.service) not in SERVICES:
+        if not self._is_readable():
             event = self._unreadable()
         else:
             waiting = self._begin()
@@ -199,13 +199,18 @@ class DocStatusTrigger(BaseTrigger):
         }
         return Group(waits=waits, needed=self.needed, accept=self.accept or (), fail_fast=self.fail_fast)
 
+    def _is_readable(self) -> bool:
+        service = SERVICES.get(str(self.service))
+        is_known = service is not None and str(self.route) in service.routes
+        return type(self.version) is int and self.version <= KWARGS_VERSION and not self.newer and is_known
+
     def _unreadable(self) -> dict[str, Any]:
         return Ending(
             outcome="unexpected",
             service=str(self.service),
             id=str(self.id),
-            text="This wait was written by a newer airflow-provider-docstatus than the triggerer has, or for a service it does "
-            "not know: upgrade the triggerer.",
+            text="This wait was written by a newer airflow-provider-docstatus than the triggerer has, or for a service "
+            "or route it does not know: upgrade the triggerer.",
         ).to_event()
 
 

@@ -484,6 +484,17 @@ async def test_an_id_that_is_no_text_hurts_no_other_wait(vendors: StandInVendors
     assert Ending.from_event(await sound).outcome == "succeeded"
 
 
+async def test_a_wait_on_a_route_that_the_triggerer_does_not_know_hurts_no_other_wait(vendors: StandInVendors) -> None:
+    """A newer worker wrote it."""
+    await endings(trigger_for("neurolinker", "document", vendors.jobs[vendors.add_job("neurolinker")].documents[0].job_id))
+    vendors.latency = 0.1
+    documents = [vendors.jobs[vendors.add_job("neurolinker")].documents[0].job_id for _ in range(5)]
+    waits = [waiting(trigger_for("neurolinker", "document", one)) for one in documents]
+    await asyncio.sleep(0.05)  # one of them is asked about, to learn what it belongs to
+    await asyncio.gather(waiting(trigger_for("neurolinker", "tomorrows", "x")), return_exceptions=True)
+    assert {Ending.from_event(event).outcome for event in await asyncio.gather(*waits)} == {"succeeded"}
+
+
 async def test_a_connection_that_is_edited_wrongly_for_a_while_ends_no_wait(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -121,6 +121,8 @@ def test_no_arguments_of_any_type_or_name_make_the_constructor_raise(kwargs: dic
         {"cunning": True},
         {"service": "tomorrows"},
         {"service": ["aitronos"]},
+        {"route": "tomorrows"},
+        {"route": ["job"]},
         {"self": 1},
     ],
     ids=str,

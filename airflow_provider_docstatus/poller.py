@@ -545,6 +545,8 @@ class Poller:
 
     def _tell(self, asked: _Asked, observation: Observation, now: float) -> None:
         asked.turn += 1
+        if isinstance(observation, DocumentStatus):
+            self._missing_since = None  # what was read of the connection before is sound after all
         asked.missed = MOST_MISSED - 1 if asked.is_alone else 0  # the question for several may be sound again
         for listener in list(asked.listeners):
             if listener.tell(asked.target, observation, now):

@@ -577,6 +577,27 @@ async def test_a_connection_that_cannot_be_found_is_looked_for_all_the_time_that
     assert ending.outcome == "succeeded"
 
 
+async def test_a_look_up_that_fails_beside_a_401_does_not_hurry_the_questions_that_follow(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.02)
+    look, failures = poller.get_connection_in_trigger, iter([False, True])
+
+    async def stumbling(conn_id: str) -> Any:
+        if next(failures, False):
+            raise _compat.AirflowNotFoundException("vault")
+        return await look(conn_id)
+
+    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
+    one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=math.inf), poke_interval=0.3, asked_at=0.0))
+    await asyncio.sleep(0.05)
+    vendors.answer_next(401)
+    await asyncio.sleep(1.2)
+    assert 401 in {record.status for record in vendors.requests}
+    assert len(vendors.requests) <= 7, "one in a third of a second, one more for the 401"
+    one.cancel()
+
+
 async def test_a_clock_that_is_set_back_does_not_stop_the_look_up_of_the_connection(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,8 @@ LINGER = 30.0
 STALE = 600.0
 #: Seconds between two searches for waits whose time is up.
 DEADLINES_EVERY = 1.0
+#: So many times longer between them, and this process has stood still: no time in which a question could be answered.
+STANDSTILL = 10
 #: Seconds for which a failed look-up of the connection answers all who ask.
 FAILURE_HOLDS = 5.0
 #: Seconds in which a connection that cannot be found may still appear: a secrets backend that is away looks the same.
@@ -358,10 +360,13 @@ class Poller:
 
     def _mind_deadlines(self) -> None:
         """Let what is still queued at a wait's deadline go first, end the waits that are long over it, and look again soon."""
-        now = time.time()
-        if now < self._minded_at:
-            self._set_back(self._minded_at - now)
+        now, before = time.time(), self._minded_at
+        if now < before:
+            self._set_back(before - now)
         self._minded_at = now
+        if before and now > before + STANDSTILL * DEADLINES_EVERY:
+            for listener in {listener for asked in self._asked.values() for listener in asked.listeners}:
+                listener.overtime += max(0.0, now - max(listener.deadline, before))
         for asked in self._asked.values():
             for listener in asked.listeners:
                 if asked.due < listener.deadline <= now:

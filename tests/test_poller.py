@@ -521,6 +521,38 @@ async def test_a_clock_that_is_set_back_does_not_stop_the_questions(
     assert Ending.from_event(await one).outcome == "succeeded"
 
 
+@pytest.mark.parametrize("deadline", [1.0, 100.0])
+async def test_a_triggerer_that_stood_still_beyond_a_deadline_asks_before_it_ends_a_wait(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, deadline: float
+) -> None:
+    """A machine that slept, or SIGSTOP: the job has finished in time."""
+    clock = SimpleNamespace(ahead=0.0)
+    clock.time = lambda: time.time() + clock.ahead
+    monkeypatch.setattr(poller, "time", clock)
+    monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
+    vendors.latency = 0.1
+    one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=deadline, poke_interval=50.0))
+    await asyncio.sleep(0.1)
+    clock.ahead = 4000.0
+    assert Ending.from_event(await one).outcome == "succeeded"
+
+
+async def test_a_triggerer_that_stood_still_ends_a_wait_soon_though_nobody_answers(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(ahead=0.0)
+    clock.time = lambda: time.time() + clock.ahead
+    monkeypatch.setattr(poller, "time", clock)
+    monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
+    monkeypatch.setattr(triggers, "OVERTIME", 0.3)
+    vendors.answer_next(None, delay=5.0, times=math.inf)
+    one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=50.0))
+    await asyncio.sleep(0.1)
+    clock.ahead, began = 4000.0, time.monotonic()
+    assert Ending.from_event(await one).outcome == "timed_out"
+    assert 0.2 < time.monotonic() - began < 2.0
+
+
 @pytest.mark.parametrize("late", [0.0, 61.0, 4000.0])
 async def test_a_wait_that_starts_after_its_deadline_asks_once(vendors: StandInVendors, late: float) -> None:
     """Its triggerer died; the job has finished in time."""

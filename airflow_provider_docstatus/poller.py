@@ -650,6 +650,7 @@ class Poller:
                 raise self._no_line[1]  # the answer to all who queued for this look-up
             try:
                 endpoint = await _read_endpoint(self.conn_id)
+                opened = await _Line.open(endpoint, line) if endpoint.service.name == self.service else None
             except RequestRejected as error:
                 if line is not None and doubted_at is None:
                     log.warning("%s What was read before is used on.", error)
@@ -658,10 +659,10 @@ class Poller:
                 self._no_line = time.time(), self._or_wait(error, now)
                 raise self._no_line[1] from None
             self._missing_since = None
-            if endpoint.service.name != self.service:
+            if opened is None:
                 self._no_line = time.time(), self._of_another_type(endpoint.service.name)
                 raise self._no_line[1]
-            self._line = await _Line.open(endpoint, line)
+            self._line = opened
             if line is not self._line and self._prefix in self._line.endpoint.service.prefixes:
                 self._line.prefix = self._prefix
             return self._line

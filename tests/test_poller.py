@@ -495,14 +495,15 @@ async def test_a_wait_on_a_route_that_the_triggerer_does_not_know_hurts_no_other
     assert {Ending.from_event(event).outcome for event in await asyncio.gather(*waits)} == {"succeeded"}
 
 
+@pytest.mark.parametrize("edit", [{"extra": {"share": "abc"}}, {"host": "https://x", "extra": {"ca_bundle": "/no.pem"}}], ids=str)
 async def test_a_connection_that_is_edited_wrongly_for_a_while_ends_no_wait(
-    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, edit: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(poller, "STALE", 0.05)
     right = vendors.connections()["aitronos_default"]
     one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=0.4)))
     await asyncio.sleep(0.1)
-    monkeypatch.setenv("AIRFLOW_CONN_AITRONOS_DEFAULT", json.dumps(right | {"extra": {"share": "abc"}}))
+    monkeypatch.setenv("AIRFLOW_CONN_AITRONOS_DEFAULT", json.dumps(right | edit))
     assert Ending.from_event(await one).outcome == "succeeded"
     assert "What was read before is used on." in caplog.text
 

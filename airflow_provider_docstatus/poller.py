@@ -762,11 +762,12 @@ class _Line:
 
     async def _ask(self, question: Question) -> Answer:
         """Send one question, and below the other prefix if the deployment shows that."""
-        service, prefix = self.endpoint.service, self.prefix
+        service, prefix, base_url = self.endpoint.service, self.prefix, self.endpoint.base_url
         answer = await self._send(question)
-        if self.prefix != prefix:  # another question has found the right one meanwhile
+        if self.prefix != prefix and service.other_prefix(question, answer, prefix, base_url) is not None:
+            # another question has found the right one meanwhile
             return await self._send(question.below(self.prefix, instead_of=prefix))
-        talk = service.ask_other_prefix(question, answer, prefix, self.endpoint.base_url)
+        talk = service.ask_other_prefix(question, answer, prefix, base_url)
         try:
             question = next(talk)
             while True:

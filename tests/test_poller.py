@@ -495,6 +495,22 @@ async def test_a_wait_on_a_route_that_the_triggerer_does_not_know_hurts_no_other
     assert {Ending.from_event(event).outcome for event in await asyncio.gather(*waits)} == {"succeeded"}
 
 
+async def test_a_good_answer_is_taken_though_the_prefix_has_changed_meanwhile(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where both prefixes answer, each slip of a gateway would double all that is under way."""
+    monkeypatch.setattr(vendors, "neurolinker_prefix", "both")
+    odd, good = (vendors.add_job("neurolinker", "request") for _ in range(2))
+    vendors.answer_next(405, path=odd)
+    reply = {"request_id": good, "status": "completed", "total": 1, "completed": 1, "failed": 0, "processing": 0}
+    vendors.answer_next(200, body=reply, path=good, delay=0.2)
+    ended = await endings(*(trigger_for("neurolinker", "request", one) for one in (odd, good)))
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+    paths = [record.path for record in vendors.requests]
+    assert [path for path in paths if good in path] == [f"/v1/request-status/{good}"]
+    assert f"/api/v1/request-status/{odd}" in paths
+
+
 @pytest.mark.parametrize("edit", [{"extra": {"share": "abc"}}, {"host": "https://x", "extra": {"ca_bundle": "/no.pem"}}], ids=str)
 async def test_a_connection_that_is_edited_wrongly_for_a_while_ends_no_wait(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, edit: dict[str, Any]

@@ -11,7 +11,6 @@ import asyncio
 import json
 import random
 import socket
-import ssl
 import struct
 import sys
 import time
@@ -22,8 +21,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.bench.raise_limits import raise_open_files
-from tests.bench.vendors import LONGEST_RUN, Desk, answer, fails, neurolinker_id, number_of
+from tests.bench.vendors import Desk, answer, fails, neurolinker_id, number_of, open_ports, serve_on
 
 #: Seconds after which a server that gives no answer hangs up; no client waits that long.
 SILENCE = 60.0
@@ -293,7 +291,6 @@ async def trouble(request: web.BaseRequest, desk: BadDay) -> web.StreamResponse:
 
 async def serve(certificate: str, key: str) -> None:
     """Serve until standard input ends."""
-    raise_open_files()
     loop, desk = asyncio.get_running_loop(), BadDay()
     settings: dict[str, Any] = {}
 
@@ -314,23 +311,9 @@ async def serve(certificate: str, key: str) -> None:
             return web.json_response({"began_at": now})
         return web.json_response(desk.counted())
 
-    vendors, controls = web.Server(vendor, access_log=None), web.Server(control, access_log=None)
-
-    def opened() -> asyncio.Protocol:
-        desk.connections += 1
-        return vendors()
-
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate, key)
-    listeners = [
-        await loop.create_server(opened, "127.0.0.1", 0, ssl=tls, backlog=4096),
-        await loop.create_server(controls, "127.0.0.1", 0),
-        await loop.create_server(lambda: Visit(desk.elsewhere), "127.0.0.1", 0),
-    ]
-    ports = [listener.sockets[0].getsockname()[1] for listener in listeners]
-    desk.port_elsewhere = ports.pop()
-    print(*ports, flush=True)
-    await asyncio.wait_for(loop.run_in_executor(None, sys.stdin.read), LONGEST_RUN)
+    elsewhere = await loop.create_server(lambda: Visit(desk.elsewhere), "127.0.0.1", 0)
+    desk.port_elsewhere = elsewhere.sockets[0].getsockname()[1]
+    await serve_on(await open_ports(vendor, control, desk, certificate, key))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,14 @@ import ssl
 import sys
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from tests.bench.raise_limits import raise_open_files
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 FAILS_EVERY = 10
 LONGEST_RUN = 1800.0
@@ -250,21 +253,10 @@ async def answer(request: web.BaseRequest, desk: Desk) -> web.Response:
     return _json(b'{"detail": "Not Found"}', 404)
 
 
-async def serve(certificate: str, key: str) -> None:
-    """Serve until standard input ends."""
+async def open_ports(vendor: Handler, control: Handler, desk: Desk, certificate: str, key: str) -> list[int]:
+    """Open the port of the vendors, with TLS, and the one where runs begin and are counted; return both."""
     raise_open_files()
-    loop, desk = asyncio.get_running_loop(), Desk()
-
-    async def vendor(request: web.BaseRequest) -> web.Response:
-        return await answer(request, desk)
-
-    async def control(request: web.BaseRequest) -> web.Response:
-        if request.method == "POST":  # begin a run
-            now = time.time()
-            vars(desk).update(vars(Desk(**await request.json(), began_at=now)))
-            return web.json_response({"began_at": now})
-        return web.json_response(desk.counted())
-
+    loop = asyncio.get_running_loop()
     vendors, controls = web.Server(vendor, access_log=None), web.Server(control, access_log=None)
 
     def opened() -> asyncio.Protocol:
@@ -277,8 +269,30 @@ async def serve(certificate: str, key: str) -> None:
         await loop.create_server(opened, "127.0.0.1", 0, ssl=tls, backlog=4096),
         await loop.create_server(controls, "127.0.0.1", 0),
     ]
-    print(*(listener.sockets[0].getsockname()[1] for listener in listeners), flush=True)
-    await asyncio.wait_for(loop.run_in_executor(None, sys.stdin.read), LONGEST_RUN)
+    return [listener.sockets[0].getsockname()[1] for listener in listeners]
+
+
+async def serve_on(ports: Iterable[int]) -> None:
+    """Tell the ports, and serve until standard input ends."""
+    print(*ports, flush=True)
+    await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, sys.stdin.read), LONGEST_RUN)
+
+
+async def serve(certificate: str, key: str) -> None:
+    """Serve until standard input ends."""
+    desk = Desk()
+
+    async def vendor(request: web.BaseRequest) -> web.Response:
+        return await answer(request, desk)
+
+    async def control(request: web.BaseRequest) -> web.Response:
+        if request.method == "POST":  # begin a run
+            now = time.time()
+            vars(desk).update(vars(Desk(**await request.json(), began_at=now)))
+            return web.json_response({"began_at": now})
+        return web.json_response(desk.counted())
+
+    await serve_on(await open_ports(vendor, control, desk, certificate, key))
 
 
 if __name__ == "__main__":

@@ -259,7 +259,9 @@ class Wait:
         if self.status is None:
             state = NO_STATUS
         else:
-            state = f"last state {self.status.state} ({self.status.word!r}), unchanged for {self._unchanged(now):.0f} s"
+            unchanged = self._unchanged(now)  # nothing is known of the time before where this was all that was heard
+            state = f"last state {self.status.state} ({self.status.word!r})"
+            state += f", unchanged for {unchanged:.0f} s" if unchanged >= 1 else ""
         trouble = f"; last trouble: {str(self.trouble).rstrip('.')}" if self.trouble else ""
         return self._end(TIMED_OUT, f"{waited}: {state}{trouble}.")
 

@@ -321,8 +321,13 @@ def test_what_the_vendor_says_is_gone_has_expired_at_once():
             "last state running ('PROCESSING'), unchanged for 3590 s; last trouble: Unsiloed answered with 503",
         ),
         ([(10, DOWN), (600, RUNNING)], "last state running ('PROCESSING'), unchanged for 3000 s"),
+        ([(3600, RUNNING)], "last state running ('PROCESSING')"),
+        (
+            [(3600, replace(RUNNING, updated_at="1970-01-12T13:56:40+00:00"))],
+            "last state running ('PROCESSING'), unchanged for 3000 s",
+        ),
     ],
-    ids=["silence", "no change", "trouble at the end", "trouble that passed"],
+    ids=["silence", "no change", "trouble at the end", "trouble that passed", "one look", "one look, and the vendor's time"],
 )
 def test_a_time_out_tells_what_was_last_known(heard, known):
     one = wait()

@@ -5,11 +5,19 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_docstatus._compat import DEFERRAL_TIMED_OUT, AirflowSkipException, conf, first_start, run_date
+from airflow_provider_docstatus._compat import (
+    DEFERRAL_TIMED_OUT,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    conf,
+    first_start,
+    run_date,
+)
 from airflow_provider_docstatus.budget import MINUTE
 from airflow_provider_docstatus.description import ID_PARAMETERS
 from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited, RequestRejected, UnexpectedReply
@@ -443,7 +451,9 @@ def last_look(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any
     error = (next_kwargs or {}).get("error")
     task.log.warning("Airflow broke the wait off: %s", error)
     gate = Gate.open(task, context)
-    if not gate.look(questions=None, is_last=True):
+    with suppress(AirflowTaskTimeout):  # 3.x gives a resumed task its execution_timeout anew: the look may take longer
+        gate.look(questions=None, is_last=True)
+    if not gate.group.is_over:
         if error not in DEFERRAL_TIMED_OUT:
             return None
         gate.time_out()  # Airflow's time-out comes after ours

@@ -346,7 +346,7 @@ class DocStatusHook(BaseHook):
         except KeyRejected as error:
             # The key may have been changed meanwhile, or the service may have erred: it is believed the second time.
             self.log.info("%s The connection is read again, and the question asked once more.", error)
-        with suppress(RequestRejected):  # a secrets backend that is away is no verdict on the key
+        with suppress(Exception):  # a secrets backend that is away, in whatever words, is no verdict on the key
             self._read_connection_again()
         return self._hold(begin())
 

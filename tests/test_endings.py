@@ -50,6 +50,7 @@ from tests.task_runs import (
     no_reschedules_in_the_database,
     run_rescheduled,
     started,
+    task_deferral_error,
     travelled,
 )
 
@@ -588,6 +589,28 @@ def test_airflows_alarm_in_a_look_ends_the_wait_but_in_reschedule_mode_that_look
     asks = job_asked(mode, job_id=job_id, execution_timeout=timedelta(seconds=60))
     with airflows_alarm(server, at_question=1):
         assert type(end_of(lambda: DocStatusSensor(**asks).execute({"ti": FakeTaskInstance()}))) is error
+    server.answer_truly()
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "kind"),
+    [
+        ("no triggerer", None, ExecutionTimedOut),
+        ("no triggerer", "soft_fail", AirflowSkipException),
+        ("trigger crash", "soft_fail", task_deferral_error()),
+    ],
+)
+def test_airflows_alarm_in_a_last_look_leaves_what_the_wait_ends_with(server, monkeypatch, name, flag, kind):
+    """From 3.0 on a resumed task has its execution_timeout anew, and a last look may wait a refusal out."""
+    job_id, limit = server.add_job("aitronos", seconds=math.inf), timedelta(seconds=60)
+    server.answer_next(429, headers={"Retry-After": "50"}, path=job_id)
+    flags = {flag: True} if flag else {}
+    sensor = DocStatusSensor(**job_asked(DEFERRABLE, job_id=job_id, execution_timeout=limit, **flags))
+    error = "Trigger/execution timeout" if name == "no triggerer" else "Trigger failure"
+    monkeypatch.setattr(time, "sleep", lambda _: ring())
+    with airflows_alarm(server):
+        ended = end_of(lambda: sensor.resume_execution("__fail__", {"error": error}, {"ti": started(seconds_ago=400)}))
+    assert isinstance(ended, kind), repr(ended)
     server.answer_truly()
 
 

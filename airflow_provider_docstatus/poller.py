@@ -21,8 +21,8 @@ import ssl
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, partial
@@ -72,6 +72,8 @@ FAILURE_HOLDS = 5.0
 MISSING_HOLDS = 60.0
 #: Ids that wait for what is about to be told are looked at no more often than that, all together.
 HELD_A_SECOND = 4000
+#: Seconds for which ids wait for what one of them belongs to: by far the most answers come sooner, and one may hang.
+LONGEST_LESSON = 3.0
 #: Parents in a row that told of no other id, after which an id's parent is no longer asked at once.
 MOST_BARREN = 3
 #: Questions for several in a row that leave an id out, after which it is asked alone.
@@ -511,11 +513,20 @@ class Poller:
                 await self._ask_now(group)
                 return
             # One at a time: its parent's reply, if there is one, answers for the others that wait here.
-            async with self._learning:
+            async with self._lesson():
                 if asked.due == math.inf and asked.listeners:
                     await self._ask_now(group)
         except Exception as error:  # noqa: BLE001 -- a bug, as in _run
             self._fail(group, error)
+
+    @asynccontextmanager
+    async def _lesson(self) -> AsyncIterator[None]:
+        """Hold up those who wait for the same until the end of the block, but not for long."""
+        await self._learning.acquire()
+        with ExitStack() as lesson:
+            lesson.callback(self._learning.release)
+            lesson.callback(asyncio.get_running_loop().call_later(LONGEST_LESSON, lesson.close).cancel)
+            yield
 
     def _may_have_relatives(self, asked: _Asked) -> bool:
         """Whether this id may belong to something that can be asked about others as well, and nobody knows yet."""

@@ -608,6 +608,25 @@ async def test_documents_are_not_held_up_behind_answers_that_hang(
     assert {ending.outcome for ending in ended[20:]} == {"succeeded"}
 
 
+async def test_answers_that_hang_hold_up_those_who_want_to_learn_the_same_for_a_moment_only(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have hours to go, but their documents are finished."""
+    monkeypatch.setattr(poller, "LONGEST_LESSON", 0.02)
+    first, *hanging = (vendors.jobs[vendors.add_job("neurolinker")].documents[0].job_id for _ in range(11))
+    sound = [document.job_id for document in vendors.jobs[vendors.add_job("neurolinker", documents=5)].documents]
+    await endings(trigger_for("neurolinker", "document", first))  # the session is open
+    for one in hanging:
+        vendors.answer_next(503, delay=0.5, path=one, times=math.inf)
+    others = [waiting(trigger_for("neurolinker", "document", one)) for one in hanging]
+    began = time.monotonic()
+    ended = await endings(*(trigger_for("neurolinker", "document", one) for one in sound))
+    assert {ending.outcome for ending in ended} == {"succeeded"}
+    assert time.monotonic() - began < 1.5, "not after one another: that takes five seconds"
+    for one in others:
+        one.cancel()
+
+
 async def test_a_connection_that_cannot_be_found_is_looked_for_all_the_time_that_it_may_still_appear(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -674,7 +674,8 @@ class Poller:
                 self._no_line = time.time(), self._of_another_type(endpoint.service.name)
                 raise self._no_line[1]
             self._line = opened
-            if line is not self._line and self._prefix in self._line.endpoint.service.prefixes:
+            prefixes = endpoint.service.prefixes  # a prefix of the user's own holds, whatever was found before
+            if line is not self._line and self._prefix in prefixes and endpoint.prefix in prefixes:
                 self._line.prefix = self._prefix
             return self._line
 

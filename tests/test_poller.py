@@ -511,6 +511,20 @@ async def test_a_good_answer_is_taken_though_the_prefix_has_changed_meanwhile(
     assert f"/api/v1/request-status/{odd}" in paths
 
 
+async def test_a_prefix_that_is_put_into_the_connection_holds_for_waits_that_have_found_another(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "STALE", 0.05)
+    monkeypatch.setattr(vendors, "neurolinker_prefix", "/api/v1")
+    request_id = vendors.add_job("neurolinker", "request", seconds=math.inf)
+    one = waiting(trigger_for("neurolinker", "request", request_id, prefix="/api/v1"))
+    await asyncio.sleep(0.1)
+    vendors.answer_next(200, body={"request_id": request_id, "status": "failed"}, path="/gateway/v1/request-status")
+    edited = vendors.connections()["neurolinker_default"] | {"extra": {"prefix": "/gateway/v1"}}
+    monkeypatch.setenv("AIRFLOW_CONN_NEUROLINKER_DEFAULT", json.dumps(edited))
+    assert Ending.from_event(await one).outcome == "failed"
+
+
 @pytest.mark.parametrize("edit", [{"extra": {"share": "abc"}}, {"host": "https://x", "extra": {"ca_bundle": "/no.pem"}}], ids=str)
 async def test_a_connection_that_is_edited_wrongly_for_a_while_ends_no_wait(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, edit: dict[str, Any]

@@ -449,7 +449,8 @@ class Poller:
                 self._plan(asked, now + GRID + len(self._asked) / HELD_A_SECOND)
                 await asyncio.sleep(0)
                 continue
-            if not await self._has_news(at - now) and not planned and not self._requests:
+            is_idle = not await self._has_news(at - now) and not planned and not self._requests
+            if is_idle and not self._asked:  # somebody may have joined while the pause ended
                 return None
 
     def _is_about_to_be_told(self, asked: _Asked, now: float) -> bool:

@@ -259,6 +259,27 @@ async def test_an_idle_poller_closes_its_session_and_a_later_wait_opens_another(
         assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing runs for nobody"
 
 
+async def test_a_wait_that_joins_while_an_idle_poller_goes_is_not_lost(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few turns of the loop pass between the end of the pause and its being noticed."""
+    monkeypatch.setattr(poller, "LINGER", 0.02)
+    pause, waits = poller.Poller._has_news, list[Any]()
+
+    async def join_at_the_end(self: poller.Poller, seconds: float) -> bool:
+        has_news = await pause(self, seconds)
+        if not has_news and not waits and not self._asked and not self._requests:
+            waits.append(waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=2)))
+            await asyncio.sleep(0.005)
+        return has_news
+
+    monkeypatch.setattr(poller.Poller, "_has_news", join_at_the_end)
+    await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
+    await asyncio.sleep(0.1)
+    (late,) = waits
+    assert Ending.from_event(await asyncio.wait_for(late, 5)).outcome == "succeeded"
+
+
 async def test_a_poller_that_was_idle_for_less_keeps_its_session(
     vendors: StandInVendors, sessions: list[aiohttp.ClientSession], look_ups: Counter[str]
 ) -> None:

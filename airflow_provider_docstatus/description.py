@@ -318,11 +318,15 @@ class ServiceDescription:
                 "the connection's extra. A wrong route answers 404 like an unknown id.",
                 service=self.name,
             )
-        name = str(operation).strip().lower()
-        name = self.operations.get(name, name)
+        name = self.operation_name(operation)
         if name not in self.routes:
             raise RequestRejected(f"{self.title} has no operation {operation!r}; use one of {choices}.", service=self.name)
         return name
+
+    def operation_name(self, operation: object) -> str:
+        """Return our name of an operation, which may be given by another that the vendor's pages use."""
+        name = str(operation).strip().lower()
+        return self.operations.get(name, name)
 
     def checked_id(self, parameter: str, value: object) -> str:
         """Return an id as text. Raises RequestRejected when it cannot be one; the DAG's author must change it."""
@@ -447,7 +451,7 @@ class ServiceDescription:
         :return: the status, the data by id, and the vendor's error text by id for what could not be fetched.
         """
         route = self.routes[target.route]
-        self._content_name(content)
+        self.checked_content(content)
         if status is not None and LEFT_OUT in status.details:
             status = None  # it came through an event that does not name all of its documents
         if status is None and not (route.result and route.result.has_status):
@@ -548,7 +552,7 @@ class ServiceDescription:
         :param options: more keys for the request's body.
         :return: the data by id, and the vendor's error text by id.
         """
-        choice = self.contents[self._content_name(content) or next(iter(self.contents))]
+        choice = self.contents[self.checked_content(content) or next(iter(self.contents))]
         assert self.read_item is not None  # the contract test: contents need it  # noqa: S101
         items: dict[str, Any] = {}
         errors: dict[str, str] = {}
@@ -573,7 +577,8 @@ class ServiceDescription:
                     errors[document_id] = error
         return items, errors
 
-    def _content_name(self, content: str | None) -> str | None:
+    def checked_content(self, content: str | None) -> str | None:
+        """Return a choice of ``content=``. Raises RequestRejected for what is none; the DAG's author must change it."""
         if content is not None and content not in self.contents:
             known = f"use one of {', '.join(self.contents)}" if self.contents else "leave it out"
             raise RequestRejected(f"{self.title} has no content={content!r}; {known}.", service=self.name)

@@ -135,6 +135,7 @@ class ExtractedDataOperator(BaseOperator):
             if not self.wait_for_completion or any(isinstance(value, Mapping) for value in ids_of(self).values()):
                 return self._fetch(context, None)  # a manifest has been waited for
             gate = Gate.open(self, context)
+            gate.hook.service.checked_content(self.content)  # before the wait, not after it
             try:
                 is_over = gate.look()
                 if not is_over and self.deferrable and not gate.watch(self.watch_on_worker):
@@ -220,8 +221,10 @@ class ExtractedDataOperator(BaseOperator):
             )
         hook = DocStatusHook(self.conn_id)
         operation = self.operation or hook.endpoint.operation
-        made_for = (manifest.get("service"), manifest.get("parameter"), manifest.get("operation") or operation)
-        if made_for != (hook.service.name, parameter, operation):
+        waited_for = manifest.get("operation") or hook.endpoint.operation or operation
+        made_for = (manifest.get("service"), manifest.get("parameter"), waited_for)
+        known_as = hook.service.operation_name
+        if (*made_for[:2], known_as(made_for[2])) != (hook.service.name, parameter, known_as(operation)):
             raise RequestRejected(
                 f"{parameter} is the manifest of a wait for {made_for[1]} at {made_for[0]} (operation {made_for[2]}); give "
                 f"this task the same connection type, parameter and operation, not {hook.service.name} and {operation}.",

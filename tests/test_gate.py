@@ -351,6 +351,26 @@ def test_the_data_of_a_manifest_is_that_of_its_good_ids(vendors: StandInVendors)
     assert list(data["errors"]) == [ids[1]]
 
 
+@pytest.mark.parametrize(
+    ("waited", "fetched", "is_same"),
+    [("extraction", "extract", True), (" Extract", "extraction", True), ("extract", "classify", False), (None, "extract", False)],
+)
+def test_a_manifest_is_for_the_operation_it_was_made_for(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, waited: str | None, fetched: str, is_same: bool
+) -> None:
+    """By whichever of its names."""
+    connection = json.loads(os.environ["AIRFLOW_CONN_UNSILOED_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps({**connection, "extra": {"operation": "parse"}}))
+    job_id = vendors.add_job("unsiloed", kind="extract" if waited else "parse", seconds=0)
+    manifest = run(sensor_of("poke", conn_id="mine", operation=waited, job_id=[job_id]))
+    operator = ExtractedDataOperator(task_id="extract", conn_id="mine", operation=fetched, job_id=manifest)
+    if is_same:
+        assert list(run(operator)["items"]) == [job_id]
+    else:
+        with pytest.raises(RequestRejected, match="is the manifest of a wait for job_id at unsiloed"):
+            run(operator)
+
+
 def test_a_dict_that_is_no_manifest_is_refused(vendors: StandInVendors) -> None:
     with pytest.raises(RequestRejected, match="not the manifest"):
         run(ExtractedDataOperator(task_id="extract", conn_id="aitronos_default", job_id={"id": "x"}))

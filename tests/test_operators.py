@@ -193,6 +193,15 @@ def test_the_data_of_an_accepted_document_is_fetched(vendors: StandInVendors, wa
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_content_that_is_none_is_refused_before_the_wait(vendors: StandInVendors, way: str) -> None:
+    asked, document_id = len(vendors.requests), vendors.add_job("neurolinker", "document", seconds=math.inf)
+    with pytest.raises(RequestRejected, match="no content='jsn'; use one of json, markdown") as raised:
+        run(operator_of(**neurolinker(document_id=document_id), content="jsn", **WAYS[way]))
+    assert isinstance(raised.value, AirflowFailException)
+    assert len(vendors.requests) <= asked + (way == "finished")
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_completed_without_data_is_an_error_of_its_own(vendors: StandInVendors, way: str) -> None:
     job_id = vendors.add_job("aitronos", reply={"extracted_data": None})
     with pytest.raises(NoData, match="but gives no data") as raised:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -191,8 +192,14 @@ class ExtractedDataOperator(BaseOperator):
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
     def _status(self, context: Context, hook: DocStatusHook, target: Target) -> DocumentStatus:
-        """Ask for the status of an id that nobody waited for; what is unknown ends as in a wait."""
+        """Ask for the status of an id that nobody waited for; what is unknown, said twice in a row, ends as in a wait."""
         try:
+            try:
+                return hook.get_target_status(target)
+            except NotFound as error:
+                if error.is_gone:
+                    raise
+            time.sleep(hook.service.least_poll_interval)  # a deploy or a proxy answers 404 as well
             return hook.get_target_status(target)
         except NotFound as error:
             outcome = State.EXPIRED.value if error.is_gone else "not_found"

@@ -193,6 +193,15 @@ def test_the_data_of_an_accepted_document_is_fetched(vendors: StandInVendors, wa
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_one_404_of_a_known_job_fails_nothing(vendors: StandInVendors, way: str, is_list: bool) -> None:
+    job_id = vendors.add_job("aitronos")
+    vendors.answer_next(404, body={"detail": "no healthy upstream"}, path=job_id)
+    data = run(operator_of(job_id=[job_id] if is_list else job_id, grace=0, **WAYS[way]))
+    assert (data["items"][job_id] if is_list else data) == INVOICE
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_content_that_is_none_is_refused_before_the_wait(vendors: StandInVendors, way: str) -> None:
     asked, document_id = len(vendors.requests), vendors.add_job("neurolinker", "document", seconds=math.inf)
     with pytest.raises(RequestRejected, match="no content='jsn'; use one of json, markdown") as raised:

@@ -124,7 +124,7 @@ class UnknownWord(UnexpectedReply):
     :param word: the word (str).
     """
 
-    def __init__(self, message: str, *, word: str, **about: object) -> None:
+    def __init__(self, message: str, *, word: str = "", **about: object) -> None:  # pickle makes it without, and adds it
         super().__init__(message, **about)  # type: ignore[arg-type]  # the keywords of DocStatusError
         self.word = word
 

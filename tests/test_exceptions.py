@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 
 import pytest
@@ -50,6 +51,14 @@ def test_every_error_says_what_it_is_about(error_class):
     assert error_class.__doc__
     bare = error_class("what happened", **NEEDS.get(error_class, {}))
     assert (bare.service, bare.id, bare.state, bare.link) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("error_class", CLASSES, ids=lambda one: one.__name__)
+def test_every_error_comes_through_a_pool_of_processes(error_class):
+    """One that cannot be unpickled breaks a ProcessPoolExecutor, and leaves a multiprocessing.Pool waiting for ever."""
+    error = error_class("what happened", service="unsiloed", id="j", **NEEDS.get(error_class, {}))
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (error_class, str(error), vars(error))
 
 
 def test_who_is_told_to_wait_is_told_how_long():

@@ -82,7 +82,8 @@ class Question:
 
 
 Talk = Generator[Question, Answer, T]
-#: The status last read about each id, beside what it was read from: what says the same again need not be read again.
+#: The status last read about each id, beside what it was read from (a list's item) or the hash of that (a reply, which may be
+#: large): what says the same again need not be read again.
 Known = dict["Target", tuple[object, DocumentStatus]]
 _NO_DETAILS: Mapping[str, Any] = {}
 
@@ -359,11 +360,11 @@ class ServiceDescription:
         question = self.status_question(target, prefix)
         answer = yield question
         before = known.get(target) if known else None
-        if before is not None and answer.code == 200 and answer.body == before[0]:
+        if before is not None and answer.code == 200 and hash(answer.body) == before[0]:
             return before[1]
         status = self.read_status(target, question, answer)
         if known is not None:
-            known[target] = (answer.body, status)
+            known[target] = (hash(answer.body), status)
         return status
 
     def answers_together(self, route_name: str) -> bool:

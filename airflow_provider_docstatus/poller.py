@@ -245,7 +245,7 @@ class Poller:
         self._opening = asyncio.Lock()
         self._apart_until = 0.0
         self._prefix: str | None = None
-        self._no_line: tuple[float, DocStatusError] | None = None
+        self._no_line: tuple[float, Exception] | None = None
         self._missing_since: float | None = None
         self._learning = asyncio.Lock()
         self._barren = 0
@@ -686,13 +686,14 @@ class Poller:
             return None
         return line
 
-    def _or_wait(self, error: RequestRejected, now: float) -> DocStatusError:
+    def _or_wait(self, error: RequestRejected, now: float) -> Exception:
         """Return what a look-up's error is to the waits: nothing that ends them if the connection may still appear."""
-        if not isinstance(error.__cause__, AirflowNotFoundException):
+        cause = error.__cause__
+        if not isinstance(cause, Exception):  # what was read is wrong
             return error
         self._missing_since = now if self._missing_since is None else self._missing_since
         if now >= self._missing_since + MISSING_HOLDS:
-            return error
+            return error if isinstance(cause, AirflowNotFoundException) else cause  # a retry may mend that
         return ServiceUnavailable(f"{error} It is looked up again for a while.", service=self.service)
 
     def _of_another_type(self, service: str) -> RequestRejected:
@@ -710,6 +711,8 @@ async def _read_endpoint(conn_id: str) -> Endpoint:
             f"Connection '{conn_id}' is not defined for the triggerer: environment variables and secrets backends must be set "
             "there as on the workers."
         ) from error
+    except Exception as error:  # a secrets backend's own, or of Airflow's database
+        raise RequestRejected(f"Connection '{conn_id}' cannot be read in the triggerer ({type(error).__name__}).") from error
     return Endpoint.from_connection(conn, extra)
 
 

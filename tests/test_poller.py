@@ -192,19 +192,54 @@ async def test_a_connection_that_is_not_defined_ends_all_waits_with_one_look_up(
     assert look_ups["nowhere"] <= 6
 
 
-async def test_a_look_up_that_fails_at_first_is_repeated(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On 3.x any failure of the supervisor's channel, or of a secrets backend, looks like an undefined connection."""
+@pytest.mark.parametrize("error", [_compat.AirflowNotFoundException, ConnectionError], ids=lambda error: error.__name__)
+async def test_a_look_up_that_fails_at_first_is_repeated(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """On 3.x any failure of the supervisor's channel, or of most secrets backends, looks like an undefined connection."""
     monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.02)
     look, failures = poller.get_connection_in_trigger, iter([True, True])
 
     async def stumbling(conn_id: str) -> Any:
         if next(failures, False):
-            raise _compat.AirflowNotFoundException("channel")
+            raise error("channel")
         return await look(conn_id)
 
     monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
     (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
     assert ending.outcome == "succeeded"
+
+
+async def test_a_look_up_that_breaks_for_good_ends_the_waits_as_it_broke(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's database may be away: unlike a connection that is not defined, a retry may mend that."""
+    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.02)
+    monkeypatch.setattr(poller, "MISSING_HOLDS", 0.1)
+
+    async def broken(conn_id: str) -> Any:
+        raise ConnectionError(conn_id)
+
+    monkeypatch.setattr(poller, "get_connection_in_trigger", broken)
+    waits = [waiting(trigger_for("aitronos", "job", f"job_{number}")) for number in range(5)]
+    ended = await asyncio.gather(*waits, return_exceptions=True)
+    assert [type(end) for end in ended] == [ConnectionError] * 5
+
+
+async def test_a_look_up_that_breaks_does_not_hurt_waits_that_know_the_connection(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(poller, "STALE", 0.05)
+    one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=0.4)))
+    await asyncio.sleep(0.1)
+
+    async def broken(conn_id: str) -> Any:
+        raise ConnectionError(f"{conn_id}: password=secret")
+
+    monkeypatch.setattr(poller, "get_connection_in_trigger", broken)
+    assert Ending.from_event(await one).outcome == "succeeded"
+    assert "cannot be read in the triggerer (ConnectionError). What was read before is used on." in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_a_key_that_is_rotated_while_waiting_is_read_anew(

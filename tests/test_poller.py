@@ -90,6 +90,20 @@ def waiting(trigger: DocStatusTrigger) -> asyncio.Future[Any]:
     return asyncio.ensure_future(event_of(trigger))
 
 
+def stumble(
+    monkeypatch: pytest.MonkeyPatch, failures: list[bool], error: type[Exception] = _compat.AirflowNotFoundException
+) -> None:
+    """Let some of the first look-ups of connections fail."""
+    look, is_next_one_bad = poller.get_connection_in_trigger, iter(failures)
+
+    async def stumbling(conn_id: str) -> Any:
+        if next(is_next_one_bad, False):
+            raise error("vault")
+        return await look(conn_id)
+
+    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
+
+
 async def test_two_hundred_waits_share_a_session_a_look_up_and_sixteen_connections(
     vendors: StandInVendors, sessions: list[aiohttp.ClientSession], look_ups: Counter[str]
 ) -> None:
@@ -198,14 +212,7 @@ async def test_a_look_up_that_fails_at_first_is_repeated(
 ) -> None:
     """On 3.x any failure of the supervisor's channel, or of most secrets backends, looks like an undefined connection."""
     monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.02)
-    look, failures = poller.get_connection_in_trigger, iter([True, True])
-
-    async def stumbling(conn_id: str) -> Any:
-        if next(failures, False):
-            raise error("channel")
-        return await look(conn_id)
-
-    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
+    stumble(monkeypatch, [True, True], error)
     (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
     assert ending.outcome == "succeeded"
 
@@ -703,14 +710,7 @@ async def test_a_connection_that_cannot_be_found_is_looked_for_all_the_time_that
     """Two look-ups that happen to fail with a long pause between them prove little."""
     monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.05)
     monkeypatch.setattr(poller, "MISSING_HOLDS", 0.4)
-    look, failures = poller.get_connection_in_trigger, iter([True, True])
-
-    async def stumbling(conn_id: str) -> Any:
-        if next(failures, False):
-            raise _compat.AirflowNotFoundException("vault")
-        return await look(conn_id)
-
-    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
+    stumble(monkeypatch, [True, True])
     (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos"), poke_interval=0.5, asked_at=0.0))
     assert ending.outcome == "succeeded"
 
@@ -719,14 +719,7 @@ async def test_a_look_up_that_fails_beside_a_401_does_not_hurry_the_questions_th
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.02)
-    look, failures = poller.get_connection_in_trigger, iter([False, True])
-
-    async def stumbling(conn_id: str) -> Any:
-        if next(failures, False):
-            raise _compat.AirflowNotFoundException("vault")
-        return await look(conn_id)
-
-    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
+    stumble(monkeypatch, [False, True])
     one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=math.inf), poke_interval=0.3, asked_at=0.0))
     await asyncio.sleep(0.05)
     vendors.answer_next(401)

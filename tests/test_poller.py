@@ -22,7 +22,7 @@ from airflow_provider_docstatus.verdict import Ending
 from tests.task_runs import event_of, hurry, trigger_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,15 @@ async def endings(*triggers: DocStatusTrigger) -> list[Ending]:
 
 def waiting(trigger: DocStatusTrigger) -> asyncio.Future[Any]:
     return asyncio.ensure_future(event_of(trigger))
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    """Wait until something is true, five seconds at most."""
+    for _ in range(500):
+        if is_true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came true")
 
 
 def stumble(
@@ -237,13 +246,16 @@ async def test_a_look_up_that_breaks_does_not_hurt_waits_that_know_the_connectio
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(poller, "STALE", 0.05)
-    one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=0.4)))
-    await asyncio.sleep(0.1)
+    job_id = vendors.add_job("aitronos", seconds=math.inf)
+    one = waiting(trigger_for("aitronos", "job", job_id))
+    await until(lambda: bool(vendors.requests))
 
     async def broken(conn_id: str) -> Any:
         raise ConnectionError(f"{conn_id}: password=secret")
 
     monkeypatch.setattr(poller, "get_connection_in_trigger", broken)
+    await until(lambda: "used on" in caplog.text)
+    vendors.finish(job_id)
     assert Ending.from_event(await one).outcome == "succeeded"
     assert "cannot be read in the triggerer (ConnectionError). What was read before is used on." in caplog.text
     assert "secret" not in caplog.text
@@ -594,9 +606,12 @@ async def test_a_connection_that_is_edited_wrongly_for_a_while_ends_no_wait(
 ) -> None:
     monkeypatch.setattr(poller, "STALE", 0.05)
     right = vendors.connections()["aitronos_default"]
-    one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=0.4)))
-    await asyncio.sleep(0.1)
+    job_id = vendors.add_job("aitronos", seconds=math.inf)
+    one = waiting(trigger_for("aitronos", "job", job_id))
+    await until(lambda: bool(vendors.requests))
     monkeypatch.setenv("AIRFLOW_CONN_AITRONOS_DEFAULT", json.dumps(right | edit))
+    await until(lambda: "used on" in caplog.text)
+    vendors.finish(job_id)
     assert Ending.from_event(await one).outcome == "succeeded"
     assert "What was read before is used on." in caplog.text
 

@@ -282,7 +282,7 @@ def test_no_id_is_starved_by_those_before_it(vendors: StandInVendors, mode: str)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_look_that_needs_more_calls_than_the_limit_has_at_once_is_made_up_for(vendors: StandInVendors, mode: str) -> None:
     ids = [vendors.add_job("aitronos", seconds=0) for _ in range(12)]
-    vendors.limit("aitronos", 4, window=0.1, retry_after="0")
+    vendors.limit("aitronos", 4, window=0.1, retry_after="0.1")
     assert wait(mode, job_id=ids)["counts"] == {"succeeded": 12}
 
 

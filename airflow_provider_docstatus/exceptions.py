@@ -5,7 +5,8 @@ What can go wrong, named for who must act.
 
     DocStatusError
     ├── ServiceUnavailable      nobody: ask again later (network, time-out, 408, 425, 5xx)
-    │   └── RateLimited         nobody: ask again after ``retry_after`` (429)
+    │   ├── RateLimited         nobody: ask again after ``retry_after`` (429)
+    │   └── ConnectionUnavailable   nobody: the Airflow connection cannot be read just now
     ├── RequestRejected         the DAG's author: an id, an operation or the connection is wrong
     │   ├── KeyRejected         the key is wrong, or may not read this id (401, 403)
     │   ├── QuotaExhausted      the account is used up; waiting does not help (402, some 429)
@@ -15,15 +16,15 @@ What can go wrong, named for who must act.
     │   └── ResultTooLarge      the data does not fit an XCom
     ├── UnexpectedReply         this package, or a proxy on the way: the answer makes no sense
     │   └── UnknownWord         the vendor has a status word that nobody has taught us
-    └── DocumentFailed          the document's owner: the vendor could not extract it
-        ├── NoData              the vendor says it is finished, but there is no data
-        ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
-        └── Stalled             nothing about it has changed for ``stalled_after``
+    ├── DocumentFailed          the document's owner: the vendor could not extract it
+    │   ├── NoData              the vendor says it is finished, but there is no data
+    │   ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
+    │   └── Stalled             nothing about it has changed for ``stalled_after``
+    ├── WaitTimedOut            ``timeout`` passed before the document was finished
+    └── ExecutionTimedOut       ``execution_timeout`` passed before the document was finished
 
-``verdict.WaitTimedOut``, a DocStatusError and an AirflowSensorTimeout, is raised when ``timeout`` passes, and
-``verdict.ExecutionTimedOut``, a DocStatusError and an AirflowTaskTimeout, when ``execution_timeout`` does.
-
-These classes know nothing of Airflow; ``verdict`` joins them with the exceptions that make Airflow retry or not.
+Catch these classes. What a task raises is a subclass of one of them and of the Airflow exception that makes Airflow retry or
+not (``airflow_errors``): ``WaitTimedOut`` is also an ``AirflowSensorTimeout``, ``ExecutionTimedOut`` an ``AirflowTaskTimeout``.
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ class ServiceUnavailable(DocStatusError):
     :param retry_after: seconds (float) the service asked us to wait, or None if it named none.
     """
 
+    #: Whether the service has dealt with the request; if not, nothing is known of the id, and it is polled as soon as possible.
+    was_polled = True
+
     def __init__(self, message: str, *, retry_after: float | None = None, **about: object) -> None:
         super().__init__(message, **about)  # type: ignore[arg-type]  # the keywords of DocStatusError
         self.retry_after = retry_after
@@ -76,9 +80,25 @@ class ServiceUnavailable(DocStatusError):
 class RateLimited(ServiceUnavailable):
     """Too many calls (429); ask again after ``retry_after``."""
 
+    was_polled = False
+
+
+class ConnectionUnavailable(ServiceUnavailable):
+    """The Airflow connection cannot be read at the moment (a secrets backend, the database); it is read again."""
+
+    was_polled = False
+
 
 class RequestRejected(DocStatusError):
-    """What was asked is wrong; the DAG's author must change an id, an operation or the connection."""
+    """
+    What was asked is wrong; the DAG's author must change an id, an operation or the connection.
+
+    :param code: the HTTP code (int) with which the service refused; None if nothing was sent.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None, **about: object) -> None:
+        super().__init__(message, **about)  # type: ignore[arg-type]  # the keywords of DocStatusError
+        self.code = code
 
 
 class KeyRejected(RequestRejected):
@@ -143,3 +163,15 @@ class Expired(DocumentFailed):
 
 class Stalled(DocumentFailed):
     """Nothing the vendor says about the document has changed for too long; its owner must ask the vendor."""
+
+
+class WaitTimedOut(DocStatusError):
+    """``timeout`` passed before the document was finished; Airflow does not retry it. The remote job was left alone."""
+
+    limit = "timeout"
+
+
+class ExecutionTimedOut(DocStatusError):
+    """``execution_timeout`` passed before the document was finished; retried as the task says. The remote job was left alone."""
+
+    limit = "execution_timeout"

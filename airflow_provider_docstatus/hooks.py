@@ -1,44 +1,47 @@
-"""The worker's way to a service: requests, tenacity for what is worth asking again, one pooled session."""
+"""The hook: what can be asked of an extraction service from a worker or from a user's own task."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, TypeVar
 
-import requests
 import tenacity
-import urllib3
 
 from airflow_provider_docstatus._compat import AirflowNotFoundException, BaseHook
-from airflow_provider_docstatus.description import ID_PARAMETERS, Question, ServiceDescription, Talk, Target
-from airflow_provider_docstatus.endpoint import Endpoint
+from airflow_provider_docstatus.blocking import BlockingPoller
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
     KeyRejected,
-    NoSuchRoute,
     NotFound,
     QuotaExhausted,
-    RateLimited,
     RequestRejected,
     ServiceUnavailable,
     UnexpectedReply,
 )
+from airflow_provider_docstatus.protocol.flows import Flow, PathPrefix, list_jobs, poll_one, run, status_request, with_prefix
+from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.responses import raise_if_unavailable, rate_limit_signal
+from airflow_provider_docstatus.protocol.results import fetch_contents, fetch_result, no_data
+from airflow_provider_docstatus.protocol.statuses import read_status
+from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, target_of
 from airflow_provider_docstatus.provider_info import field_behaviour, form_settings
-from airflow_provider_docstatus.reply import Answer
-from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED
-
-if TYPE_CHECKING:
-    from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED, ServiceDescription
+from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.transport.connection import Endpoint
+from airflow_provider_docstatus.transport.settings import SETTINGS
+from airflow_provider_docstatus.transport.sync import HostSession
+from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
+from airflow_provider_docstatus.waiting.wait import PollAgain
 
 T = TypeVar("T")
 
 _LONGEST_PAUSE = 60.0
-_PIECE = 64 * 1024
 _MADE_UP_ID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -46,29 +49,41 @@ class DocStatusHook(BaseHook):
     """
     Ask an extraction service how far a document is, and for its data.
 
-    The connection's type says which service. Every question is asked again on its own where that is worth it (network,
-    time-outs, 408, 425, 429, 5xx), heeding ``Retry-After``; what is sent through :meth:`get_conn` never is. When the key is
-    rejected, the connection is read again, and the second answer believed.
+    The connection's type says which service. Every request is repeated where that is worth it (network, time-outs, 408, 425,
+    429, 5xx), after ``Retry-After`` if the service names one; what is sent through :meth:`get_conn` never is. A refusal is
+    raised at once.
 
     :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
-    :param retries: how often an unavailable service is asked again (int, default 3).
+    :param retries: how often a request to an unavailable service is repeated (int, default 3).
+    :param clock: gives epoch seconds.
+    :param sleep: waits for so many seconds.
     """
 
     conn_name_attr = "conn_id"
     default_conn_name = "docstatus_default"
     conn_type = "docstatus"
     hook_name = "Document extraction status"
+    #: How often a request to an unavailable service is repeated.
+    default_retries = 3
 
-    def __init__(self, conn_id: str | None = None, *, retries: int = 3) -> None:
+    def __init__(
+        self,
+        conn_id: str | None = None,
+        *,
+        retries: int = default_retries,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         super().__init__()
         self.conn_id = conn_id or self.default_conn_name
         self.retries = retries
         self._endpoint: Endpoint | None = None
         self._session: HostSession | None = None
-        #: The path prefix that the deployment has shown (str); None while it answers below the connection's.
-        self.learned_prefix: str | None = None
-        self._asks_together = True
-        self._sleep: Callable[[float], None] = time.sleep
+        self._prefix: PathPrefix | None = None
+        self.clock = clock
+        self.sleep = sleep
+        #: The pause after a 429, for those who poll through this hook.
+        self.limiter = RateLimiter(per_minute=None)
 
     # -- the connection ----------------------------------------------------------------------------------------
 
@@ -90,12 +105,14 @@ class DocStatusHook(BaseHook):
             raise RequestRejected(missing_connection(self.conn_id)) from error
         return Endpoint.from_connection(conn, conn.extra_dejson)
 
-    def _read_connection_again(self) -> None:
-        """Take over what has been edited; a session that was handed out keeps the old key."""
-        before, now = self.endpoint, self._read_connection()
-        if now != before and now.service.name == before.service.name:
-            self.get_conn().close()
-            self._endpoint, self._session, self.learned_prefix = now, None, None
+    def reload(self) -> None:
+        """Read the connection again, and open a new TCP connection; a session that was handed out keeps the old key."""
+        if self._session is not None:
+            self._session.close()  # its pool; it can still be used
+        with suppress(Exception):  # a secrets backend that is away, in whatever words, is no verdict on the connection
+            before, now = self.endpoint, self._read_connection()
+            if now != before and now.service.name == before.service.name:
+                self._endpoint, self._session, self._prefix = now, None, None
 
     @property
     def service(self) -> ServiceDescription:
@@ -103,9 +120,20 @@ class DocStatusHook(BaseHook):
         return self.endpoint.service
 
     @property
-    def prefix(self) -> str:
+    def prefix(self) -> PathPrefix:
         """The path prefix in use: the connection's, or the one that the deployment has shown."""
-        return self.endpoint.prefix if self.learned_prefix is None else self.learned_prefix
+        if self._prefix is None:
+            self._prefix = PathPrefix(self.service, self.endpoint.base_url, self.endpoint.prefix)
+        return self._prefix
+
+    @cached_property
+    def _poller(self) -> BlockingPoller:
+        return BlockingPoller(self)
+
+    @property
+    def found_prefix(self) -> str | None:
+        """The path prefix that the deployment has shown (str); None while it answers below the connection's."""
+        return None if self.prefix.current == self.endpoint.prefix else self.prefix.current
 
     def get_conn(self) -> HostSession:
         """
@@ -115,7 +143,7 @@ class DocStatusHook(BaseHook):
         nothing is repeated, since a submit that is sent twice may be billed twice.
         """
         if self._session is None:
-            self._session = HostSession(self.endpoint)
+            self._session = HostSession(self.endpoint, self.clock)
         return self._session
 
     # -- what can be asked -------------------------------------------------------------------------------------
@@ -130,7 +158,7 @@ class DocStatusHook(BaseHook):
     ) -> Target:
         """Return what an id stands for at this service. Raises RequestRejected for what cannot be one (the DAG's author)."""
         ids = dict(zip(ID_PARAMETERS, (request_id, document_id, job_id), strict=True))
-        return self.service.target(ids, operation or self.endpoint.operation)
+        return target_of(self.service, ids, operation or self.endpoint.operation)
 
     def get_status(self, **which: Any) -> DocumentStatus:
         """
@@ -145,7 +173,7 @@ class DocStatusHook(BaseHook):
 
     def get_target_status(self, target: Target) -> DocumentStatus:
         """Return the status of a target; see :meth:`get_status`."""
-        return self.talk(lambda: self.service.ask_status(target, self.prefix))
+        return self.run(poll_one(self.service, target))
 
     def get_statuses(
         self, ids: Sequence[object], *, parameter: str = "job_id", operation: str | None = None
@@ -153,91 +181,26 @@ class DocStatusHook(BaseHook):
         """
         Return the status of several ids, in their order.
 
-        Unsiloed's route for several jobs is used where the deployment has it; else each id is asked alone.
+        Several are polled by one request where the service has a route for that or where they belong to one request, else one
+        after another.
 
         :param ids: the ids (str).
         :param parameter: what they are: ``request_id``, ``document_id`` or ``job_id``.
         :param operation: see :meth:`get_status`.
+        :raises DocStatusError: the first error about any of them; see :meth:`get_status`.
         """
         targets = [self.target(**{parameter: one}, operation=operation) for one in ids]
-        found: dict[Target, DocumentStatus] = {}
-        for observations in self.observe(targets):
-            for target, observation in observations.items():
-                if isinstance(observation, DocStatusError):
-                    raise observation
-                found[target] = observation
-        return [found[target] for target in targets]
-
-    def observe(self, targets: Sequence[Target]) -> Iterator[dict[Target, DocumentStatus | DocStatusError]]:
-        """
-        Ask about targets of one route; yield what each question told, an error in the place of a status.
-
-        Several are asked in one question where the service has a route for that, or where they belong to one request. If
-        that question fails, each is asked alone, which tells whether it was the question or the service.
-        """
-        still_open = dict.fromkeys(targets)
-        has_failed = False
-        if len(targets) > 1 and self._asks_together and self.service.answers_together(targets[0].route):
-            for chunk in self.service.chunks([target.id for target in targets]):
-                found = self._observe_together(targets[0].route, chunk)
-                if found is None:
-                    has_failed = True
-                    break
-                for target in found:
-                    still_open.pop(target, None)
-                yield found
-        yield from self._observe_each(still_open, is_in_doubt=has_failed)
-
-    def _observe_each(
-        self, still_open: dict[Target, None], *, is_in_doubt: bool
-    ) -> Iterator[dict[Target, DocumentStatus | DocStatusError]]:
-        """
-        Ask about targets one by one, or through what they belong to.
-
-        :param is_in_doubt: whether the service may be down: then the first that it does not answer speaks for all.
-        """
-        parents: set[Target] = set()
-        while still_open:
-            target = next(iter(still_open))
-            del still_open[target]
-            try:
-                status = self.get_target_status(target)
-            except DocStatusError as error:
-                if is_in_doubt and isinstance(error, ServiceUnavailable):
-                    yield {**dict.fromkeys(still_open, error), target: error}
-                    return
-                yield {target: error}
-                continue
-            yield {target: status}
-            parent = self.service.parent_of(status, target.route)
-            if parent is not None and parent not in parents and still_open:
-                parents.add(parent)
-                relatives = self._observe_through(parent, target.route, still_open)
-                for relative in relatives:
-                    del still_open[relative]
-                if relatives:
-                    yield relatives
-
-    def _observe_together(self, route: str, ids: list[str]) -> dict[Target, DocumentStatus | DocStatusError] | None:
+        once, schedule = _Once(), self._poller.schedule
+        for target in targets:
+            schedule.subscribe(once, target, 0.0)
         try:
-            found = self.talk(lambda: self.service.ask_together(route, ids, self.prefix))
-        except RateLimited as error:
-            return {Target(route=route, id=one): error for one in ids}  # alone they would be refused as well
-        except DocStatusError as error:
-            self.log.info("%s Asking for each id alone.", error)
-            self._asks_together = not isinstance(error, NoSuchRoute)
-            return None
-        return {Target(route=route, id=one): status for one, status in found.items()}
-
-    def _observe_through(
-        self, parent: Target, route: str, wanted: Collection[Target]
-    ) -> dict[Target, DocumentStatus | DocStatusError]:
-        try:
-            return dict(self._hold(self.service.ask_through(parent, route, self.prefix, wanted)))
-        except RateLimited as error:
-            return dict.fromkeys(wanted, error)  # they would be refused as well
-        except DocStatusError:
-            return {}  # each is asked alone then
+            self._poller.poll(is_over=lambda: once.error is not None, waits_until=lambda now: now + _LONGEST_PAUSE)
+        finally:
+            for target in targets:
+                schedule.unsubscribe(once, target)
+        if once.error is not None:
+            raise once.error
+        return [once.found[target] for target in targets]
 
     def get_result(self, *, content: str | None = None, content_options: Mapping[str, Any] | None = None, **which: Any) -> Any:
         """
@@ -262,16 +225,16 @@ class DocStatusHook(BaseHook):
         content_options: Mapping[str, Any] | None = None,
     ) -> tuple[DocumentStatus, Any]:
         """Return the status and the data of a target; a status that is known already saves a call."""
-        status, items, errors = self.talk(
-            lambda: self.service.ask_result(target, self.prefix, status=status, content=content, options=content_options or {})
+        status, items, errors = self.run(
+            fetch_result(self.service, target, status=status, content=content, options=content_options or {})
         )
         if status.kind in ("request", "batch"):
             if errors and not items:
                 reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
-                raise self.service.no_data(status, f"none of its {len(errors)} parts has any ({reasons})")
+                raise no_data(self.service, status, f"none of its {len(errors)} parts has any ({reasons})")
             return status, {"items": items, "errors": errors}
         if target.id not in items:
-            raise self.service.no_data(status, errors.get(target.id, "no reason"))
+            raise no_data(self.service, status, errors.get(target.id, "no reason"))
         return status, items[target.id]
 
     def get_target_results(
@@ -285,13 +248,13 @@ class DocStatusHook(BaseHook):
         service = self.service
         if service.contents and service.routes[targets[0].route].kind == "document":
             ids = [target.id for target in targets]
-            return self.talk(lambda: service.ask_contents(ids, self.prefix, content=content, options=content_options or {}))
+            return self.run(fetch_contents(service, ids, content=content, options=content_options or {}))
         items: dict[str, Any] = {}
         errors: dict[str, str] = {}
         for target in targets:
             try:
                 items[target.id] = self.get_target_result(target, content=content, content_options=content_options)[1]
-            except (KeyRejected, QuotaExhausted):  # noqa: PERF203 -- a request each turn
+            except (KeyRejected, QuotaExhausted):
                 raise
             except (DocumentFailed, RequestRejected, UnexpectedReply) as error:
                 errors[target.id] = str(error)
@@ -307,27 +270,26 @@ class DocStatusHook(BaseHook):
             (comma-separated). Neurolinker has none.
         :raises RequestRejected: the service or this deployment cannot list, or not by that filter.
         """
-        return self.talk(lambda: self.service.ask_list(self.prefix, filters=filters, limit=limit, offset=offset))
+        return self.run(list_jobs(self.service, filters=filters, limit=limit, offset=offset))
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Ask one cheap, read-only question and say honestly what the answer proves.
+        Send one cheap, read-only request and say honestly what the response proves.
 
         :return: whether the key works as far as can be seen, and a sentence for the person who pressed the button.
         """
         try:
             if self.service.name == NEUROLINKER.name:
-                # not by list_jobs: a key that is rejected now and then is not a good one
-                self._hold(self.service.ask_list(self.prefix, filters={}, limit=1, offset=0))
+                self.run(list_jobs(self.service, filters={}, limit=1, offset=0))
                 return True, f"{self.service.title} accepted the key and listed the account's requests."
-            parameter = next(iter(self.service.routes.values())).parameter
+            parameter = self.service.parameters[0]
             operation = (self.endpoint.operation or next(iter(self.service.routes))) if self.service.has_operations else None
             target = self.target(**{parameter: _MADE_UP_ID}, operation=operation)
-            question = self.service.status_question(target, self.prefix)
-            answer = self._ask(question)
-            if answer.is_no_route or (answer.code == HTTPStatus.NOT_FOUND and answer.is_html):
-                return False, f"{self.endpoint.base_url} has no {question.label} (404); is that {self.service.title}'s host?"
-            self.service.read_status(target, question, answer)
+            response = self.run(_single(status_request(self.service, target)))
+            label = response.request.label
+            if response.is_no_route or (response.code == HTTPStatus.NOT_FOUND and response.is_html):
+                return False, f"{self.endpoint.base_url} has no {label} (404); is that {self.service.title}'s host?"
+            read_status(self.service, target, response)
         except NotFound:
             return True, (
                 f"{self.service.title} answered that a made-up id does not exist, and did not refuse the key. It has no route "
@@ -337,57 +299,30 @@ class DocStatusHook(BaseHook):
             return False, str(error)
         return True, f"{self.service.title} answered."
 
-    # -- the line that sends -----------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------------------
 
-    def talk(self, begin: Callable[[], Talk[T]]) -> T:
-        """Hold a talk; once more if the key is rejected."""
-        try:
-            return self._hold(begin())
-        except KeyRejected as error:
-            # The key may have been changed meanwhile, or the service may have erred: it is believed the second time.
-            self.log.info("%s The connection is read again, and the question asked once more.", error)
-        with suppress(Exception):  # a secrets backend that is away, in whatever words, is no verdict on the key
-            self._read_connection_again()
-        return self._hold(begin())
+    def run(self, flow: Flow[T]) -> T:
+        """Drive a flow and return what it learned."""
+        before = self.prefix.current
+        found = run(with_prefix(flow, self.prefix), self.send)
+        if self.prefix.current != before:
+            self.log.info("%s answers below %s here.", self.service.title, self.prefix.current)
+        return found
 
-    def _hold(self, talk: Talk[T]) -> T:
-        """Drive a talk: send each of its questions, hand back the answers, return what it learned."""
-        try:
-            question = next(talk)
-            while True:
-                question = talk.send(self._ask(question))
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
+    def send(self, request: Request) -> Response:
+        """Send a request, and repeat it while the service is unavailable."""
 
-    def _ask(self, question: Question) -> Answer:
-        """Send one question, again while the service is unavailable, and below the other prefix if it shows that."""
-        if not question.path.startswith(f"{self.prefix}/"):  # of a talk that began before
-            question = question.below(self.prefix, instead_of=self.endpoint.prefix)
-        answer = self._ask_patiently(question)
-        talk = self.service.ask_other_prefix(question, answer, self.prefix, self.endpoint.base_url)
-        try:
-            question = next(talk)
-            while True:
-                question = talk.send(self._ask_patiently(question))
-        except StopIteration as end:
-            told: tuple[Answer, str] = end.value
-        answer, prefix = told
-        if prefix != self.prefix:
-            self.log.info("%s answers below %s here.", self.service.title, prefix)
-            self.learned_prefix = prefix
-        return answer
-
-    def _ask_patiently(self, question: Question) -> Answer:
-        def once() -> Answer:
-            answer = self.get_conn().ask(question)
-            self.service.refuse_unavailable(question, answer)
-            return answer
+        def once() -> Response:
+            response = self.get_conn().ask(request)
+            self.limiter.update(rate_limit_signal(self.service, response), response.received_at)
+            raise_if_unavailable(self.service, response)
+            return response
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_worth_a_wait),
             stop=tenacity.stop_after_attempt(self.retries + 1),
             wait=_pause,
-            sleep=self._sleep,
+            sleep=self.sleep,
             reraise=True,
         )(once)
 
@@ -414,8 +349,6 @@ class DocStatusHook(BaseHook):
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 -- only the web server has it
         from flask_babel import lazy_gettext  # noqa: PLC0415
         from wtforms import StringField  # noqa: PLC0415
-
-        from airflow_provider_docstatus.endpoint import SETTINGS  # noqa: PLC0415
 
         names = form_settings(cls._described) if cls._described else []
         return {
@@ -451,92 +384,30 @@ class UnsiloedHook(DocStatusHook):
     _described = UNSILOED
 
 
-class HostSession(requests.Session):
-    """
-    A session bound to one host: paths are taken below it, and the key goes nowhere else.
+class _Once:
+    """A subscriber that wants to hear once about each id, and nothing more after an error."""
 
-    :param endpoint: the connection.
-    """
+    deadline = math.inf
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self.auth = self._add_key  # also keeps a .netrc from replacing the key
-        self._trusted_ca = endpoint.trusted_ca if endpoint.base_url.startswith("https:") else None
-        if self._trusted_ca:
-            endpoint.tls_context(self._trusted_ca)  # a bad file is named here; requests would only fail to connect
+    def __init__(self) -> None:
+        self.calls = 0
+        self.found: dict[Target, DocumentStatus] = {}
+        self.error: DocStatusError | None = None
 
-    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # the stub names each option
-        """
-        Send a request; the arguments are those of requests.
+    def observe(self, target: Target, observation: DocumentStatus | DocStatusError, _now: float) -> PollAgain | bool:
+        if isinstance(observation, DocumentStatus):
+            self.found[target] = observation
+        else:
+            self.error = self.error or observation
+        return True
 
-        A ``url`` without a host is a path below the connection's host. Redirects are not followed unless asked for.
-        """
-        if not urlsplit(url).netloc:
-            url = f"{self._endpoint.base_url}/{url.lstrip('/')}"
-        options.setdefault("allow_redirects", False)
-        options["timeout"] = options.get("timeout") or self._endpoint.request_timeout
-        if options.get("verify") is None and self._trusted_ca:
-            options["verify"] = self._trusted_ca
-        if self._endpoint.proxy and not options.get("proxies"):
-            options["proxies"] = {"http": self._endpoint.proxy, "https": self._endpoint.proxy}
-        return super().request(method, url, **options)
+    def next_poll(self, now: float, _polls: int) -> float:
+        return now
 
-    def get(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # the stub names each option
-        """Send a GET; requests' own would follow redirects."""
-        return self.request("GET", url, **options)
 
-    def options(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # the stub names each option
-        """Send an OPTIONS, likewise."""
-        return self.request("OPTIONS", url, **options)
-
-    def ask(self, question: Question) -> Answer:
-        """
-        Send a question and return its answer; reading stops at the connection's size limit.
-
-        :raises ServiceUnavailable: the service could not be reached or stopped answering.
-        :raises RequestRejected: the connection has no key and the route needs one.
-        """
-        endpoint, limit = self._endpoint, self._endpoint.max_reply_bytes
-        headers = endpoint.headers(question)
-        until = time.monotonic() + endpoint.request_timeout
-        try:
-            with self.request(
-                question.method, endpoint.url(question), headers=headers, json=question.json, stream=True
-            ) as response:
-                body = bytearray()
-                while len(body) <= limit and (piece := _read_some(response.raw)):
-                    body += piece
-                    if time.monotonic() > until:
-                        raise TimeoutError
-                return endpoint.answer(response.status_code, response.headers, bytes(body[: limit + 1]), time.time())
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise ServiceUnavailable(endpoint.no_answer(question, error), service=endpoint.service.name) from None
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where a redirect leads; None if that is no URL. requests looks even where it is not to follow."""
-        try:
-            place = super().get_redirect_target(resp)
-            _ = urlsplit(place or "").port
-        except ValueError:
-            return None
-        return place
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Take the key off a request that a redirect sends to another host; on ours, keep .netrc from replacing it."""
-        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # has no stub
-        for name in self._endpoint.key_header():
-            prepared_request.headers.pop(name, None)
-        self._add_key(prepared_request)
-
-    def _add_key(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._is_ours(prepared.url or ""):
-            prepared.headers.update(self._endpoint.key_header())
-        return prepared
-
-    def _is_ours(self, url: str) -> bool:
-        theirs, ours = urlsplit(url), urlsplit(self._endpoint.base_url)
-        return (theirs.scheme, theirs.hostname, theirs.port) == (ours.scheme, ours.hostname, ours.port)
+def _single(request: Request) -> Flow[Response]:
+    """Return a flow of one request."""
+    return (yield request)
 
 
 def missing_connection(conn_id: str) -> str:
@@ -545,12 +416,6 @@ def missing_connection(conn_id: str) -> str:
         f"Connection '{conn_id}' is not defined. Make it in the UI (Admin, Connections; type Neurolinker, Aitronos or Unsiloed; "
         f"the API key is the password), or: airflow connections add {conn_id} --conn-type neurolinker --conn-password <API key>"
     )
-
-
-def _read_some(raw: Any) -> bytes:
-    """Return what has come of a body; ``iter_content`` fills its piece, and a socket's time-out counts anew for each byte."""
-    read = getattr(raw, "read1", raw.read)  # urllib3 1.26 has none: there a body that drips takes as long as it likes
-    return bytes(read(_PIECE, decode_content=True))
 
 
 def _is_worth_a_wait(error: BaseException) -> bool:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout, BaseOperator, conf
-from airflow_provider_docstatus.exceptions import NoData, NotFinished, NotFound, RequestRejected
-from airflow_provider_docstatus.gate import (
+from airflow_provider_docstatus.airflow_errors import errors_for_airflow
+from airflow_provider_docstatus.blocking import confirmed
+from airflow_provider_docstatus.exceptions import NoData, NotFinished, RequestRejected, ResultTooLarge
+from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
+from airflow_provider_docstatus.protocol.results import checked_content
+from airflow_provider_docstatus.protocol.targets import operation_name
+from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.task import (
     DEFAULT_TIMEOUT,
     DEFAULT_WATCH,
-    Gate,
+    TaskWait,
     checked_accept,
     checked_seconds,
     conclude,
     ids_of,
-    last_look,
+    last_poke,
 )
-from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
-from airflow_provider_docstatus.many import needed_of
-from airflow_provider_docstatus.results import MOST_BYTES, checked_size
-from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.verdict import Ending, errors_for_airflow
+from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
-    from airflow_provider_docstatus.description import Target
+
+#: Bytes of JSON that go into one XCom by default.
+MOST_BYTES = 1024 * 1024
 
 
 class ExtractedDataOperator(BaseOperator):
@@ -125,28 +129,28 @@ class ExtractedDataOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.watch_on_worker = checked_seconds("watch_on_worker", watch_on_worker)
-        self.poke_interval = None if poke_interval is None else checked_seconds("poke_interval", poke_interval)
+        self.poke_interval = checked_seconds("poke_interval", poke_interval)
         self.timeout = checked_seconds("timeout", timeout)
-        self.grace = None if grace is None else checked_seconds("grace", grace)
-        self.stalled_after = None if stalled_after is None else checked_seconds("stalled_after", stalled_after, least=1.0)
+        self.grace = checked_seconds("grace", grace)
+        self.stalled_after = checked_seconds("stalled_after", stalled_after)
 
     def execute(self, context: Context) -> Any:
         """Wait if asked to, then fetch; return the data."""
         with errors_for_airflow():
             if not self.wait_for_completion or any(isinstance(value, Mapping) for value in ids_of(self).values()):
                 return self._fetch(context, None)  # a manifest has been waited for
-            gate = Gate.open(self, context)
-            gate.hook.service.checked_content(self.content)  # before the wait, not after it
+            wait = TaskWait(self, context)
+            checked_content(wait.hook.service, self.content)  # before the wait, not after it
             try:
-                is_over = gate.look()
-                if not is_over and self.deferrable and not gate.watch(self.watch_on_worker):
-                    gate.show(context)
-                    self.defer(method_name="execute_complete", **gate.deferral())
-                gate.show(context)
-                gate.watch_to_the_end()
+                is_over = wait.poke(requests=1 if wait.group.is_list else None)
+                if not is_over and self.deferrable and not wait.watch(self.watch_on_worker):
+                    wait.push_status(context)
+                    self.defer(method_name="execute_complete", **wait.deferral())
+                wait.push_status(context)
+                wait.poke_to_the_end()
             except AirflowTaskTimeout:
-                gate.time_out()
-            return self.execute_complete(context, gate.event())
+                wait.time_out()
+            return self.execute_complete(context, wait.event())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Judge the trigger's event on the worker, then fetch."""
@@ -154,21 +158,21 @@ class ExtractedDataOperator(BaseOperator):
             return self._fetch(context, conclude(self, context, event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral; a wait that Airflow broke off gets one last look, as the sensor's does."""
+        """Resume after a deferral; a wait that Airflow broke off gets one last poke, as the sensor's does."""
         if next_method == "__fail__":
             with errors_for_airflow():
-                event = last_look(self, context, next_kwargs)
+                event = last_poke(self, context, next_kwargs)
             if event is not None:
                 return self.execute_complete(context, event)
         return super().resume_execution(next_method, next_kwargs, context)
 
     @property
-    def remembers(self) -> bool:
-        """An operator is not rescheduled: one process hears all of the wait."""
+    def keeps_state(self) -> bool:
+        """An operator is not rescheduled: one process observes all of the wait."""
         return True
 
     @property
-    def rhythm_settings(self) -> tuple[float | None, bool, float | None, float]:
+    def interval_settings(self) -> tuple[float | None, bool, float | None, float]:
         """What the user said about time, in seconds."""
         return self.poke_interval, False, None, self.timeout
 
@@ -178,45 +182,44 @@ class ExtractedDataOperator(BaseOperator):
         several = next(((name, value) for name, value in ids.items() if isinstance(value, (list, Mapping))), None)
         if several is not None:
             name, value = several
-            return self._fetch_many(name, value if isinstance(value, Mapping) else known or self._looked_at(context))
+            return self._fetch_many(name, value if isinstance(value, Mapping) else known or self._manifest_of_ended(context))
         hook = DocStatusHook(self.conn_id)
         target = hook.target(**ids, operation=self.operation)
-        status = DocumentStatus.from_dict(known) if known is not None else self._status(context, hook, target)
-        if known is None and status.state.is_final:
-            ending = Ending(outcome=status.state.value, service=status.service, id=status.id, status=status)
-            conclude(self, context, ending.to_event())
-        status, extracted = hook.get_target_result(
-            target, status=status, content=self.content, content_options=self.content_options
-        )
+        status = DocumentStatus.from_dict(known) if known is not None else self._status(context)
+        asks: dict[str, Any] = {"content": self.content, "content_options": self.content_options}
+        status, extracted = confirmed(hook, lambda: hook.get_target_result(target, status=status, **asks))
         context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
-    def _status(self, context: Context, hook: DocStatusHook, target: Target) -> DocumentStatus:
-        """Ask for the status of an id that nobody waited for; what is unknown, said twice in a row, ends as in a wait."""
-        try:
-            try:
-                return hook.get_target_status(target)
-            except NotFound as error:
-                if error.is_gone:
-                    raise
-            time.sleep(hook.service.least_poll_interval)  # a deploy or a proxy answers 404 as well
-            return hook.get_target_status(target)
-        except NotFound as error:
-            outcome = State.EXPIRED.value if error.is_gone else "not_found"
-            conclude(self, context, Ending(outcome=outcome, service=hook.service.name, id=target.id, text=str(error)).to_event())
-            raise
+    def _status(self, context: Context) -> DocumentStatus:
+        """Poll an id that nobody waited for; an ending that closes the gate is raised as a wait's is."""
+        wait = self._polled_once(context)
+        if wait.group.is_over:
+            return DocumentStatus.from_dict(conclude(self, context, wait.event()))
+        status = wait.group.first.status
+        assert status is not None  # what is not over has been heard of  # noqa: S101
+        return status
 
-    def _looked_at(self, context: Context) -> Mapping[str, Any]:
+    def _manifest_of_ended(self, context: Context) -> Mapping[str, Any]:
         """Return the manifest of a list that nobody waited for; all of it must have ended."""
-        gate = Gate.open(self, context)
-        if not gate.look(questions=None, is_last=True):
-            trouble = next((wait.trouble for wait in gate.group.waits.values() if wait.trouble), None)
-            raise trouble or NotFinished(
-                f"{len(gate.group.open_ids())} of {len(gate.targets)} ids are not finished; wait for them first "
-                "(DocStatusSensor, or wait_for_completion=True).",
-                service=gate.hook.service.name,
-            )
-        return conclude(self, context, gate.event())
+        wait = self._polled_once(context)
+        if wait.group.is_over:
+            return conclude(self, context, wait.event())
+        raise NotFinished(
+            f"{len(wait.group.open_ids())} of {len(wait.group.waits)} ids are not finished; wait for them first "
+            "(DocStatusSensor, or wait_for_completion=True).",
+            service=wait.group.service.name,
+        )
+
+    def _polled_once(self, context: Context) -> TaskWait:
+        """Poll what nobody waited for. Raises what kept an id from being polled."""
+        wait = TaskWait(self, context, retries=DocStatusHook.default_retries)
+        wait.spec.grace = 0.0  # it should be there by now
+        if not wait.poke(is_last=True):
+            trouble = next((one.trouble for one in wait.group.waits.values() if one.trouble), None)
+            if trouble is not None:
+                raise trouble
+        return wait
 
     def _fetch_many(self, parameter: str, manifest: Mapping[str, Any]) -> Any:
         """Fetch the data of the ids of a manifest that ended well; name the others with their errors."""
@@ -229,11 +232,10 @@ class ExtractedDataOperator(BaseOperator):
         hook = DocStatusHook(self.conn_id)
         operation = self.operation or hook.endpoint.operation
         waited_for = manifest.get("operation") or hook.endpoint.operation or operation
-        made_for = (manifest.get("service"), manifest.get("parameter"), waited_for)
-        known_as = hook.service.operation_name
-        if (*made_for[:2], known_as(made_for[2])) != (hook.service.name, parameter, known_as(operation)):
+        made_for = (manifest.get("service"), manifest.get("parameter"), operation_name(hook.service, waited_for))
+        if made_for != (hook.service.name, parameter, operation_name(hook.service, operation)):
             raise RequestRejected(
-                f"{parameter} is the manifest of a wait for {made_for[1]} at {made_for[0]} (operation {made_for[2]}); give "
+                f"{parameter} is the manifest of a wait for {made_for[1]} at {made_for[0]} (operation {waited_for}); give "
                 f"this task the same connection type, parameter and operation, not {hook.service.name} and {operation}.",
                 service=hook.service.name,
             )
@@ -243,10 +245,30 @@ class ExtractedDataOperator(BaseOperator):
         items: dict[str, Any] = {}
         if wanted:
             targets = [hook.target(**{parameter: one}, operation=self.operation) for one in wanted]
-            items, more = hook.get_target_results(targets, content=self.content, content_options=self.content_options)
+            asks: dict[str, Any] = {"content": self.content, "content_options": self.content_options}
+            items, more = confirmed(hook, lambda: hook.get_target_results(targets, **asks))
             errors.update(more)
         if not items:
             reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
             raise NoData(f"None of the {len(errors)} ids has any data ({reasons}).", service=hook.service.name)
         extracted = {"items": items, "errors": errors}
         return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
+
+
+def checked_size(data: Any, most_bytes: int, *, service: str, id: str) -> Any:  # noqa: A002 -- the field's word
+    """
+    Return the data if it fits an XCom.
+
+    :param most_bytes: bytes of JSON.
+    :raises ResultTooLarge: it does not; the DAG's author must ask for less, raise the limit, or fetch it in a task.
+    """
+    size = len(json.dumps(data, ensure_ascii=False).encode(errors="surrogatepass"))
+    if size > most_bytes:
+        raise ResultTooLarge(
+            f"The extracted data of {id} is {size:,} bytes, the limit for XCom is {most_bytes:,}. Raise max_bytes if your XCom "
+            "backend can hold it, ask for less (content=, one document at a time), or fetch it in your own task with "
+            "DocStatusHook.get_result() and store it where you like.",
+            service=service,
+            id=id,
+        )
+    return data

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus import __version__
-from airflow_provider_docstatus.endpoint import SETTINGS
 from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus.transport.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from airflow_provider_docstatus.description import ServiceDescription
+    from airflow_provider_docstatus.services import ServiceDescription
 
 _PACKAGE = "airflow_provider_docstatus"
 _INTEGRATION = "Document extraction status"

@@ -16,19 +16,18 @@ from airflow_provider_docstatus._compat import (
     PokeReturnValue,
     conf,
 )
-from airflow_provider_docstatus.exceptions import DocumentFailed
-from airflow_provider_docstatus.gate import (
+from airflow_provider_docstatus.airflow_errors import SKIPPABLE, errors_for_airflow, for_airflow
+from airflow_provider_docstatus.links import DocumentPageLink
+from airflow_provider_docstatus.task import (
     DEFAULT_TIMEOUT,
     DEFAULT_WATCH,
-    Gate,
+    TaskWait,
     checked_accept,
     checked_seconds,
     conclude,
-    last_look,
+    last_poke,
 )
-from airflow_provider_docstatus.links import DocumentPageLink
-from airflow_provider_docstatus.many import needed_of
-from airflow_provider_docstatus.verdict import ExecutionTimedOut, WaitTimedOut, errors_for_airflow
+from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
@@ -53,7 +52,7 @@ class DocStatusSensor(BaseSensorOperator):
     :param fail_fast: for a list, whether the first id that ends otherwise ends the wait (bool, default False).
     :param deferrable: wait in the triggerer (bool); default ``[operators] default_deferrable``.
     :param watch_on_worker: seconds (float or timedelta) the worker watches on before it defers, default 3; 0 switches it off.
-    :param poke_interval: seconds between two questions (float or timedelta); default: the service's own timing.
+    :param poke_interval: seconds between two polls (float or timedelta); default: the service's own timing.
     :param timeout: seconds (float or timedelta) from this try's first start, default one hour.
     :param grace: seconds (float or timedelta) from this try's first start in which the vendor may answer that it does not know
         the id; default: the service's.
@@ -105,25 +104,25 @@ class DocStatusSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.watch_on_worker = checked_seconds("watch_on_worker", watch_on_worker)
         self.has_poke_interval = poke_interval is not None
-        self.grace = None if grace is None else checked_seconds("grace", grace)
-        self.stalled_after = None if stalled_after is None else checked_seconds("stalled_after", stalled_after, least=1.0)
-        self._gate: Gate | None = None
+        self.grace = checked_seconds("grace", grace)
+        self.stalled_after = checked_seconds("stalled_after", stalled_after)
+        self._wait: TaskWait | None = None
 
     def execute(self, context: Context) -> Any:
-        """Look, watch a little, then wait as the mode says; return the status dict, for a list the manifest."""
+        """Poll, watch a little, then wait as the mode says; return the status dict, for a list the manifest."""
         with errors_for_airflow():
-            gate = self._gate = Gate.open(self, context)
+            wait = self._wait = TaskWait(self, context)
             try:
                 if not self.deferrable:
-                    self._poke_until_it_ends(context, gate)
-                elif not (gate.look() or gate.watch(self.watch_on_worker)):
-                    gate.show(context)
-                    self.defer(method_name="execute_complete", **gate.deferral())
+                    self._poke_until_it_ends(context, wait)
+                elif not (wait.poke(requests=1 if wait.group.is_list else None) or wait.watch(self.watch_on_worker)):
+                    wait.push_status(context)
+                    self.defer(method_name="execute_complete", **wait.deferral())
             except AirflowTaskTimeout:
-                if not self.remembers:  # Airflow means one look, not the wait
+                if not self.keeps_state:  # Airflow means one poke, not the wait
                     raise
-                gate.time_out()
-            return self._end(context, gate.event())
+                wait.time_out()
+            return self._end(context, wait.event())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Judge the trigger's event on the worker."""
@@ -131,65 +130,65 @@ class DocStatusSensor(BaseSensorOperator):
             return self._end(context, event)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Ask once about all that is open. How it ended is judged by ``execute``, the same as in deferrable mode."""
-        gate = self._gate = self._gate or Gate.open(self, context)
-        is_over = gate.look(questions=None)
+        """Poll once what is open. How it ended is judged by ``execute``, the same as in deferrable mode."""
+        wait = self._wait = self._wait or TaskWait(self, context)
+        is_over = wait.poke()
         if not is_over:
-            gate.show(context)
+            wait.push_status(context)
         return is_over
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
-        Resume after a deferral; a wait that Airflow broke off gets one last look.
+        Resume after a deferral; a wait that Airflow broke off gets one last poke.
 
         The base class would turn every failure into a skip under ``soft_fail``, a rejected key among them.
         """
         if next_method == "__fail__":
             with errors_for_airflow():
-                event = last_look(self, context, next_kwargs)
+                event = last_poke(self, context, next_kwargs)
             if event is not None:
                 return self.execute_complete(context, event)
         return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
 
     @property
-    def rhythm_settings(self) -> tuple[float | None, bool, float | None, float]:
+    def interval_settings(self) -> tuple[float | None, bool, float | None, float]:
         """What the user said about time, in seconds."""
         longest = self.max_wait.total_seconds() if self.max_wait is not None else None
         return self.poke_interval if self.has_poke_interval else None, self.exponential_backoff, longest, self.timeout
 
     @property
-    def remembers(self) -> bool:
-        """Whether one process hears all of the wait; in reschedule mode each look is a process of its own."""
+    def keeps_state(self) -> bool:
+        """Whether one process observes all of the wait; in reschedule mode each poke is a process of its own."""
         return self.deferrable or not self.reschedule
 
-    def _poke_until_it_ends(self, context: Context, gate: Gate) -> None:
+    def _poke_until_it_ends(self, context: Context, wait: TaskWait) -> None:
         try:
             super().execute(context)
         except AirflowSensorTimeout:
-            self._time_out(gate)
+            self._time_out(wait)
         except AirflowSkipException as skip:  # what the base class makes of a time-out under soft_fail
             cause = skip.__cause__
-            if cause is not None and not (isinstance(cause, AirflowTaskTimeout) and self.remembers):
+            if cause is not None and not (isinstance(cause, AirflowTaskTimeout) and self.keeps_state):
                 raise
-            self._time_out(gate)
+            self._time_out(wait)
 
-    def _time_out(self, gate: Gate) -> None:
+    def _time_out(self, wait: TaskWait) -> None:
         """End the wait, unless it was 2.11 that counted a rescheduled task's time from its first try on."""
-        if not self.remembers and time.time() < gate.deadline:
-            raise AirflowRescheduleException(datetime.now(timezone.utc) + timedelta(seconds=gate.next_pause()))
-        gate.time_out()
+        if not self.keeps_state and time.time() < wait.spec.deadline:
+            raise AirflowRescheduleException(datetime.now(timezone.utc) + timedelta(seconds=wait.next_pause()))
+        wait.time_out()
 
     def _end(self, context: Context, event: Any) -> dict[str, Any]:
         try:
             return conclude(self, context, event)
-        except (DocumentFailed, WaitTimedOut, ExecutionTimedOut) as error:
+        except SKIPPABLE as error:
             if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(str(error)) from error
+                raise AirflowSkipException(str(error)) from for_airflow(error)
             raise
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         """Give poke and reschedule mode the timing of the deferrable one."""
         counts_pokes = self.exponential_backoff and self.reschedule and self.has_poke_interval
-        if self._gate is None or counts_pokes:  # the base counts those of all processes
+        if self._wait is None or counts_pokes:  # the base counts those of all processes
             return super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        return self._gate.next_pause()
+        return self._wait.next_pause()

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import certifi
 
-from airflow_provider_docstatus import budget, schedule
 from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus.waiting import rate_limiter
+from airflow_provider_docstatus.waiting import wait as waits
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
@@ -74,8 +75,9 @@ def hurry(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     for name, service in list(SERVICES.items()):
         monkeypatch.setitem(SERVICES, name, replace(service, **quick))
     monkeypatch.setenv("SSL_CERT_FILE", one_authority())
-    monkeypatch.setattr(budget, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(schedule, "AGAIN", 0.01)
+    monkeypatch.setattr(rate_limiter, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(waits, "REPEAT_AFTER", 0.01)
+    monkeypatch.setattr(waits, "CONFIRM_AFTER", 0.005)
 
 
 @functools.cache

@@ -15,7 +15,6 @@ from urllib.parse import quote, unquote
 import certifi
 import pytest
 
-from airflow_provider_docstatus.description import Target
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     KeyRejected,
@@ -28,6 +27,7 @@ from airflow_provider_docstatus.exceptions import (
     UnknownWord,
 )
 from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
 from tests.two_paths import (
@@ -704,7 +704,7 @@ def test_an_ordinary_404_below_the_learned_prefix_does_not_turn_it_back(
     hook.get_status(request_id=vendors.add_job("neurolinker", seconds=0))
     with pytest.raises(NotFound, match="/api/v1/request-status"):
         hook.get_status(request_id=unknown(vendors))
-    assert hook.prefix == "/api/v1"
+    assert hook.prefix.current == "/api/v1"
     assert [record.path.split("/request-status")[0] for record in vendors.requests] == ["/v1", "/api/v1", "/api/v1"]
 
 
@@ -740,7 +740,7 @@ def test_one_odd_404_does_not_turn_to_the_other_prefix_that_answers(
         for _ in range(2):
             try:
                 heard.append(hook.get_target_status(target))
-            except DocStatusError as error:  # noqa: PERF203 -- a request each turn
+            except DocStatusError as error:
                 heard.append(error)
         hook.get_conn().close()
         return heard

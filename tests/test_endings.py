@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import MagicMock
@@ -18,16 +19,18 @@ import pytest
 from airflow.exceptions import TaskDeferred
 from airflow.models import taskinstance
 
-from airflow_provider_docstatus import gate, poller, triggers
+from airflow_provider_docstatus import operators, poller, sensors, task
 from airflow_provider_docstatus._compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
 )
+from airflow_provider_docstatus.airflow_errors import for_airflow
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
+    ExecutionTimedOut,
     Expired,
     KeyRejected,
     NotFound,
@@ -35,12 +38,12 @@ from airflow_provider_docstatus.exceptions import (
     RequestRejected,
     Stalled,
     UnexpectedReply,
+    WaitTimedOut,
 )
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
-from airflow_provider_docstatus.verdict import ExecutionTimedOut, WaitTimedOut, for_airflow
 from tests.endings import DEFERRABLE, ENDS, FAILED, MIXED, POKE, RESCHEDULE, RETRY, SKIPPED, SUCCESS, End, Mixed
 from tests.task_runs import (
     LONGEST,
@@ -103,9 +106,7 @@ ASKS: dict[str, dict[str, Any]] = {
 
 
 class Clock:
-    """Stands in for the module ``time``: each question after the first makes time pass."""
-
-    sleep, monotonic = staticmethod(time.sleep), staticmethod(time.monotonic)
+    """Gives the time: each request after the first makes time pass."""
 
     def __init__(self, vendors: StandInVendors) -> None:
         self.vendors = vendors
@@ -132,8 +133,9 @@ def server() -> Iterator[StandInVendors]:
 @pytest.fixture
 def clock(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock(server)
-    for module in (gate, triggers, poller):
-        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(poller, "Poller", partial(poller.Poller, clock=clock.time))
+    for module in (sensors, operators, task):
+        monkeypatch.setattr(module, "TaskWait", partial(task.TaskWait, clock=clock.time))
     yield clock
     server.answer_truly()
 
@@ -521,7 +523,7 @@ def test_only_a_documented_retention_explains_an_unknown_id(server, service, run
 )
 def test_fetching_what_is_gone_ends_as_waiting_for_it_does(server, code, run, error):
     operator = ExtractedDataOperator(task_id="extract", conn_id="unsiloed_default", operation="extract", job_id="gone")
-    server.answer_next(code, body={"detail": "Job not found"}, path="gone")
+    server.answer_next(code, body={"detail": "Job not found"}, path="gone", times=2)
     with pytest.raises(error, match="Job not found") as raised:
         operator.execute({"ti": FakeTaskInstance(), "dag_run": SimpleNamespace(run_after=run)})
     assert isinstance(raised.value, AirflowFailException)
@@ -588,7 +590,7 @@ def test_airflows_alarm_in_a_look_ends_the_wait_but_in_reschedule_mode_that_look
     server.answer_next(None, delay=1.0, path=job_id)
     asks = job_asked(mode, job_id=job_id, execution_timeout=timedelta(seconds=60))
     with airflows_alarm(server, at_question=1):
-        assert type(end_of(lambda: DocStatusSensor(**asks).execute({"ti": FakeTaskInstance()}))) is error
+        assert isinstance(end_of(lambda: DocStatusSensor(**asks).execute({"ti": FakeTaskInstance()})), error)
     server.answer_truly()
 
 
@@ -626,7 +628,7 @@ def test_airflows_alarm_in_a_last_look_leaves_what_the_wait_ends_with(server, mo
 def test_the_shorter_of_both_times_limits_a_wait(server, mode, limits, seconds):
     ti = FakeTaskInstance()
     sensor = DocStatusSensor(**job_asked(mode, job_id=server.add_job("aitronos"), **limits))
-    assert gate.Gate.open(sensor, {"ti": ti}).deadline - ti.start_date.timestamp() == pytest.approx(seconds)
+    assert task.TaskWait(sensor, {"ti": ti}).spec.deadline - ti.start_date.timestamp() == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("flag", [None, "soft_fail", "never_fail"])
@@ -681,8 +683,8 @@ def test_2_11_fails_by_itself_what_it_resumes_after_execution_timeout(server, fl
 
 
 ENDED_WITH = [
-    ExecutionTimedOut("x"),
-    WaitTimedOut("x"),
+    for_airflow(ExecutionTimedOut("x")),
+    for_airflow(WaitTimedOut("x")),
     UnexpectedReply("x"),
     AirflowSkipException("x"),
     *(

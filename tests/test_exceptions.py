@@ -10,20 +10,25 @@ import pytest
 
 from airflow_provider_docstatus import exceptions
 from airflow_provider_docstatus.exceptions import (
+    ConnectionUnavailable,
     DocStatusError,
     DocumentFailed,
+    ExecutionTimedOut,
     Expired,
     KeyRejected,
     NoData,
+    NoSuchRoute,
     NotFinished,
     NotFound,
     QuotaExhausted,
     RateLimited,
     RequestRejected,
+    ResultTooLarge,
     ServiceUnavailable,
     Stalled,
     UnexpectedReply,
     UnknownWord,
+    WaitTimedOut,
 )
 from airflow_provider_docstatus.status import State
 
@@ -66,6 +71,36 @@ def test_who_is_told_to_wait_is_told_how_long():
     assert RateLimited("x").retry_after is None
 
 
+@pytest.mark.parametrize(
+    ("error_class", "was_polled"),
+    [(ServiceUnavailable, True), (RateLimited, False), (ConnectionUnavailable, False)],
+    ids=lambda one: getattr(one, "__name__", None),
+)
+def test_an_unavailable_service_has_dealt_with_the_request_or_not(error_class, was_polled):
+    assert error_class("x").was_polled is was_polled
+
+
+REJECTED = [one for one in CLASSES if issubclass(one, RequestRejected)]
+
+
+@pytest.mark.parametrize("error_class", REJECTED, ids=lambda one: one.__name__)
+def test_a_rejected_request_keeps_the_code_it_was_refused_with(error_class):
+    assert error_class("x").code is None
+    refused = error_class("x", code=418, id="j")
+    assert (refused.code, refused.id) == (418, "j")
+    assert pickle.loads(pickle.dumps(refused)).code == 418
+
+
+def test_an_id_that_is_gone_is_told_from_one_that_is_unknown():
+    assert not NotFound("x", code=404).is_gone
+    gone = NotFound("x", is_gone=True, code=410)
+    assert (gone.is_gone, gone.code) == (True, 410)
+
+
+def test_a_wait_that_is_too_long_names_the_parameter_that_ended_it():
+    assert (WaitTimedOut.limit, ExecutionTimedOut.limit) == ("timeout", "execution_timeout")
+
+
 def test_an_unknown_word_is_kept():
     assert UnknownWord("x", word="archived").word == "archived"
 
@@ -79,14 +114,19 @@ def test_a_misspelt_keyword_is_a_bug_and_crashes():
     ("error_class", "who"),
     [
         (RateLimited, ServiceUnavailable),
+        (ConnectionUnavailable, ServiceUnavailable),
         (KeyRejected, RequestRejected),
         (QuotaExhausted, RequestRejected),
         (NotFound, RequestRejected),
+        (NoSuchRoute, RequestRejected),
         (NotFinished, RequestRejected),
+        (ResultTooLarge, RequestRejected),
         (UnknownWord, UnexpectedReply),
         (NoData, DocumentFailed),
         (Expired, DocumentFailed),
         (Stalled, DocumentFailed),
+        (WaitTimedOut, DocStatusError),
+        (ExecutionTimedOut, DocStatusError),
     ],
     ids=lambda one: one.__name__,
 )

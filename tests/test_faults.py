@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from airflow_provider_docstatus import poller
-from airflow_provider_docstatus.description import Target
 from airflow_provider_docstatus.exceptions import UnexpectedReply
+from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.services import UNSILOED
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
-from airflow_provider_docstatus.verdict import Wait
+from airflow_provider_docstatus.transport.aio import MOST_AT_ONCE
+from airflow_provider_docstatus.waiting.spec import WaitSpec
+from airflow_provider_docstatus.waiting.wait import Wait
 from tests.bench import contender, faults
 from tests.bench.bench import vendors
 from tests.bench.contender import Run
@@ -70,7 +72,7 @@ async def test_on_a_bad_day_every_wait_ends_right_without_a_storm_of_calls(run: 
     assert bad["closings"] > 0
     assert bad["wrong_words"] == []
     assert bad["visits_elsewhere"] == bad["keys_elsewhere"] == 0
-    assert bad["worst_closing"] <= 2 * poller.MOST_AT_ONCE, "of two services what is under way"
+    assert bad["worst_closing"] <= 2 * MOST_AT_ONCE, "of two services what is under way"
     each_by_itself = sum(seconds / run.interval + 1 for seconds in run.seconds)  # on a good day and a fast machine
     assert bad["requests"] <= faults.MOST_CALLS * each_by_itself
 
@@ -116,13 +118,13 @@ def test_a_redirect_to_no_url_is_garbage_like_any_other_redirect(stand_in, monke
 
 
 def test_one_bad_reply_after_a_long_pause_ends_no_wait():
-    wait = Wait(service="unsiloed", title="Unsiloed", id="j-1", started_at=0.0, deadline=9e9, grace=15.0)
+    wait = Wait(spec=WaitSpec(id="j-1", deadline=9e9, grace=15.0), service=UNSILOED, id="j-1")
     running = DocumentStatus(service="unsiloed", kind="job", id="j-1", state=State.RUNNING, word="PROCESSING")
     garbage = UnexpectedReply("HTML")
-    assert [wait.hear(one, now) for one, now in ((running, 0.0), (garbage, 700.0), (running, 1400.0), (garbage, 2100.0))] == [
+    assert [wait.observe(one, now) for one, now in ((running, 0.0), (garbage, 700.0), (running, 1400.0), (garbage, 2100.0))] == [
         None
     ] * 4
-    ending = wait.hear(garbage, 2800.0)
+    ending = wait.observe(garbage, 2800.0)
     assert ending is not None
     assert ending.outcome == "unexpected"
 
@@ -134,4 +136,4 @@ async def test_jobs_that_one_answer_leaves_out_are_asked_for_together_again(stan
     events = await asyncio.gather(*(event_of(trigger_for("unsiloed", "job", one)) for one in jobs))
     assert {event["outcome"] for event in events} == {"succeeded"}
     alone = [request for request in stand_in.requests if request.path != "/jobs/status"]
-    assert len(alone) <= poller.MOST_AT_ONCE, "those that are asked before the session is open"
+    assert len(alone) <= MOST_AT_ONCE, "those that are asked before the session is open"

@@ -18,7 +18,6 @@ import requests_mock as requests_mock_module
 from airflow.exceptions import AirflowException
 
 from airflow_provider_docstatus._compat import AirflowNotFoundException
-from airflow_provider_docstatus.endpoint import Endpoint
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
@@ -36,6 +35,7 @@ from airflow_provider_docstatus.hooks import AitronosHook, DocStatusHook, Neurol
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.transport.connection import Endpoint
 
 KEY = "key_of_the_account"
 HOSTS = {name: service.host for name, service in SERVICES.items()}
@@ -60,7 +60,7 @@ def make_hook(monkeypatch: pytest.MonkeyPatch) -> MakeHook:
         monkeypatch.setenv("AIRFLOW_CONN_VENDOR", json.dumps(connection))
         hook = DocStatusHook("vendor", retries=retries)
         hook.naps = []
-        hook._sleep = hook.naps.append
+        hook.sleep = hook.naps.append
         return hook
 
     return make
@@ -385,9 +385,7 @@ def test_a_key_that_the_question_for_several_and_each_alone_reject_is_told(vendo
     ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(2)]
     with pytest.raises(KeyRejected, match="with 401"):
         make_hook("unsiloed", host=vendors.url, password="us_wrong_key").get_statuses(ids, operation="job")
-    assert [record.path for record in vendors.requests] == ["/jobs/status"] * 2 + [f"/jobs/{ids[0]}"] * 2, (
-        "each is believed twice"
-    )
+    assert [record.path for record in vendors.requests] == ["/jobs/status", f"/jobs/{ids[0]}"]
 
 
 MERGED_FAULTS: dict[str, dict[str, Any]] = {
@@ -413,14 +411,9 @@ def test_a_service_that_is_down_is_asked_once_for_several_and_once_for_one(vendo
     ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(9)]
     vendors.answer_next(503, times=math.inf)
     hook = make_hook("unsiloed", retries=0, **at(vendors, "unsiloed"))
-    told = {
-        target.id: error
-        for seen in hook.observe([hook.target(job_id=one, operation="job") for one in ids])
-        for target, error in seen.items()
-    }
-    assert [type(told[one]) for one in ids] == [ServiceUnavailable] * 9
+    with pytest.raises(ServiceUnavailable):
+        hook.get_statuses(ids, operation="job")
     assert [record.path for record in vendors.requests] == ["/jobs/status", f"/jobs/{ids[0]}"]
-    assert list(told)[-1] == ids[0], "who was asked is asked last the next time"
 
 
 def test_documents_whose_request_cannot_be_asked_are_asked_alone(vendors: StandInVendors, make_hook: MakeHook) -> None:
@@ -432,18 +425,16 @@ def test_documents_whose_request_cannot_be_asked_are_asked_alone(vendors: StandI
 
 
 @pytest.mark.parametrize("code", [403, 503, 429])
-def test_a_request_that_is_refused_is_asked_once_and_its_documents_after_a_429_not_at_all(
+def test_a_request_that_is_refused_is_asked_once_and_its_documents_alone(
     code: int, vendors: StandInVendors, make_hook: MakeHook
 ) -> None:
     request = vendors.add_job("neurolinker", seconds=0, documents=3)
     ids = [document.job_id for document in vendors.jobs[request].documents]
     vendors.answer_next(code, path=request, times=math.inf)
     hook = make_hook("neurolinker", retries=0, **at(vendors, "neurolinker"))
-    told = list(hook.observe([hook.target(document_id=one) for one in ids]))
+    assert [status.id for status in hook.get_statuses(ids, parameter="document_id")] == ids
     asked = [record.path.rpartition("/")[2] for record in vendors.requests]
-    assert asked == ([ids[0], request] if code == 429 else [ids[0], request, *ids[1:]])
-    assert [target.id for observations in told for target in observations] == ids
-    assert all(isinstance(error, RateLimited) for error in told[-1].values()) is (code == 429)
+    assert [asked.count(one) for one in ids] == [1, 1, 1]
 
 
 def test_no_ids_need_no_question_and_one_bad_id_refuses_all(make_hook: MakeHook, requests_mock: Requests) -> None:
@@ -876,32 +867,40 @@ def test_it_is_not_asked_again_after(
     with pytest.raises(error) as caught:
         hook.get_status(job_id="j", operation="parse")
     assert type(caught.value) is error
-    assert requests_mock.call_count == (2 if error is KeyRejected else 1), "a rejected key is believed the second time"
+    assert requests_mock.call_count == 1
     assert hook.naps == []
 
 
-@pytest.mark.parametrize("code", [401, 403])
-def test_a_key_that_is_rejected_once_is_none_that_is_rejected(code: int, make_hook: MakeHook, requests_mock: Requests) -> None:
-    requests_mock.get(requests_mock_module.ANY, [{"status_code": code}, DONE])
-    hook = make_hook("aitronos", retries=0)
-    session = hook.get_conn()
-    assert hook.get_status(job_id="j").state is State.SUCCEEDED
-    assert hook.get_conn() is session, "nothing has changed"
-
-
-def test_a_key_that_was_changed_is_found_when_the_old_one_is_rejected(make_hook: MakeHook, requests_mock: Requests) -> None:
+def test_a_key_that_was_changed_is_used_when_the_connection_is_read_again(make_hook: MakeHook, requests_mock: Requests) -> None:
     requests_mock.get(requests_mock_module.ANY, status_code=401)
     requests_mock.get(requests_mock_module.ANY, request_headers={"X-API-Key": KEY}, **DONE)
     hook = make_hook("aitronos", retries=0)
     hook.get_status(job_id="j")
-    requests_mock.reset_mock()
     requests_mock.get(requests_mock_module.ANY, request_headers={"X-API-Key": KEY}, status_code=401)
     requests_mock.get(requests_mock_module.ANY, request_headers={"X-API-Key": "the_next_key"}, **DONE)
     make_hook("aitronos", password="the_next_key")
-    for calls in (2, 3):
-        assert hook.get_status(job_id="j").state is State.SUCCEEDED
-        assert requests_mock.call_count == calls
+    with pytest.raises(KeyRejected):
+        hook.get_status(job_id="j")
+    hook.reload()
+    assert hook.get_status(job_id="j").state is State.SUCCEEDED
     assert hook.get_conn().get("/v1/anything").json() == DONE["json"], "the session for submitting has the new key"
+
+
+def test_nothing_is_taken_over_where_nothing_has_changed(make_hook: MakeHook, requests_mock: Requests) -> None:
+    hook = make_hook("aitronos", retries=0)
+    session = hook.get_conn()
+    hook.reload()
+    assert hook.get_conn() is session
+
+
+def test_a_connection_that_is_read_again_is_a_new_tcp_connection(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    """A kept one leads to the same replica behind a balancer."""
+    hook, opened = make_hook("aitronos", retries=0, **at(vendors, "aitronos")), vendors.connections_opened
+    for number in (1, 1, 2):
+        if number == 2:
+            hook.reload()
+        hook.get_status(job_id=vendors.add_job("aitronos", seconds=0))
+        assert vendors.connections_opened - opened == number
 
 
 @pytest.mark.parametrize("error", [AirflowNotFoundException, AirflowException], ids=["no connection", "another error"])
@@ -910,13 +909,14 @@ def test_a_secrets_backend_that_is_away_is_no_verdict_on_the_key(
 ) -> None:
     """Airflow 3.3 lets a backend's AirflowSecretsBackendAccessDenied through (sdk, execution_time/context.py)."""
     hook = make_hook("aitronos", retries=0)
-    requests_mock.get(requests_mock_module.ANY, [{"status_code": 401}, DONE])
+    requests_mock.get(requests_mock_module.ANY, **DONE)
     assert hook.endpoint
 
     def away(_conn_id: str) -> Any:
         raise error
 
     monkeypatch.setattr(hook, "get_connection", away)
+    hook.reload()
     assert hook.get_status(job_id="j").state is State.SUCCEEDED
 
 
@@ -928,8 +928,9 @@ def test_a_changed_connection_is_read_with_all_that_it_says(make_hook: MakeHook,
     with pytest.raises(KeyRejected):
         hook.get_status(request_id=R)
     make_hook(host="https://new.example", password="the_next_key")
+    hook.reload()
     assert hook.get_status(request_id=R).state is State.RUNNING
-    assert hook.prefix == "/v1", "what the old host has shown says nothing of the new one"
+    assert hook.prefix.current == "/v1", "what the old host has shown says nothing of the new one"
 
 
 def test_a_connection_that_is_now_anothers_is_not_taken_over(make_hook: MakeHook, requests_mock: Requests) -> None:
@@ -937,6 +938,7 @@ def test_a_connection_that_is_now_anothers_is_not_taken_over(make_hook: MakeHook
     hook = make_hook("unsiloed")
     assert hook.service.name == "unsiloed"
     make_hook("aitronos")
+    hook.reload()
     with pytest.raises(KeyRejected, match="Unsiloed answered GET /parse/"):
         hook.get_status(job_id="j", operation="parse")
 
@@ -1068,7 +1070,7 @@ def test_the_other_prefix_is_taken_over_and_kept_after(
     for _ in range(3):
         assert hook.get_status(request_id=R).state is State.RUNNING
     assert (first.call_count, second.call_count) == (1, 3)
-    assert hook.prefix == "/api/v1"
+    assert hook.prefix.current == "/api/v1"
 
 
 SHOWS_NOTHING: dict[str, dict[str, Any]] = {
@@ -1089,7 +1091,7 @@ def test_the_prefix_is_kept_after(answer: dict[str, Any], make_hook: MakeHook, r
     hook = make_hook()
     with pytest.raises(DocStatusError):
         hook.get_status(request_id=R)
-    assert hook.prefix == "/v1"
+    assert hook.prefix.current == "/v1"
     assert requests_mock.call_count == 1
 
 
@@ -1098,7 +1100,7 @@ def test_the_prefix_is_kept_when_the_other_does_not_exist_either(make_hook: Make
     hook = make_hook()
     with pytest.raises(NotFound, match="GET /v1/request-status"):
         hook.get_status(request_id=R)
-    assert hook.prefix == "/v1"
+    assert hook.prefix.current == "/v1"
     assert requests_mock.call_count == 2
 
 

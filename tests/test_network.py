@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_docstatus.description import Target
 from airflow_provider_docstatus.exceptions import DocStatusError, RequestRejected, ServiceUnavailable
+from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
 from tests.two_paths import Observation, ask_in_the_triggerer, ask_on_the_worker, connect

@@ -8,17 +8,23 @@ import json
 import math
 import time
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
-from airflow_provider_docstatus import _compat, poller, triggers, verdict
+from airflow_provider_docstatus import _compat, poller
 from airflow_provider_docstatus._compat import BaseHook
+from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.transport import aio, lookup
 from airflow_provider_docstatus.triggers import DocStatusTrigger
-from airflow_provider_docstatus.verdict import Ending
+from airflow_provider_docstatus.waiting import schedule
+from airflow_provider_docstatus.waiting import wait as waits
+from airflow_provider_docstatus.waiting.report import ending_from
+from airflow_provider_docstatus.waiting.wait import Ending
 from tests.task_runs import event_of, hurry, trigger_for
 
 if TYPE_CHECKING:
@@ -83,7 +89,7 @@ def look_ups(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 async def endings(*triggers: DocStatusTrigger) -> list[Ending]:
-    return [Ending.from_event(event) for event in await asyncio.gather(*map(event_of, triggers))]
+    return [ending_from(event) for event in await asyncio.gather(*map(event_of, triggers))]
 
 
 def waiting(trigger: DocStatusTrigger) -> asyncio.Future[Any]:
@@ -103,14 +109,14 @@ def stumble(
     monkeypatch: pytest.MonkeyPatch, failures: list[bool], error: type[Exception] = _compat.AirflowNotFoundException
 ) -> None:
     """Let some of the first look-ups of connections fail."""
-    look, is_next_one_bad = poller.get_connection_in_trigger, iter(failures)
+    look, is_next_one_bad = lookup.get_connection_in_trigger, iter(failures)
 
     async def stumbling(conn_id: str) -> Any:
         if next(is_next_one_bad, False):
             raise error("vault")
         return await look(conn_id)
 
-    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
+    monkeypatch.setattr(lookup, "get_connection_in_trigger", stumbling)
 
 
 async def test_two_hundred_waits_share_a_session_a_look_up_and_sixteen_connections(
@@ -123,7 +129,7 @@ async def test_two_hundred_waits_share_a_session_a_look_up_and_sixteen_connectio
     assert {ending.outcome for ending in ended} == {"succeeded"}
     assert len(sessions) == 1
     assert look_ups == {"aitronos_default": 1}
-    assert vendors.connections_opened <= poller.MOST_AT_ONCE
+    assert vendors.connections_opened <= aio.MOST_AT_ONCE
 
 
 async def test_connections_are_apart(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, look_ups: Counter[str]) -> None:
@@ -165,7 +171,7 @@ async def test_a_wait_that_fails_ends_alone_with_its_traceback(vendors: StandInV
     sound = trigger_for("aitronos", "job", job_id)
     clumsy = Clumsy(**sound.serialize()[1])
     ended, failed = await asyncio.gather(event_of(sound), event_of(clumsy), return_exceptions=True)
-    assert Ending.from_event(ended).outcome == "succeeded"
+    assert ending_from(ended).outcome == "succeeded"
     assert isinstance(failed, ZeroDivisionError)
     assert failed.__traceback__ is not None
 
@@ -177,14 +183,14 @@ async def test_cancelling_one_of_many_leaves_the_others(vendors: StandInVendors)
     waits[0].cancel()
     ended = await asyncio.gather(*waits, return_exceptions=True)
     assert isinstance(ended[0], asyncio.CancelledError)
-    assert {Ending.from_event(event).outcome for event in ended[1:]} == {"succeeded"}
+    assert {ending_from(event).outcome for event in ended[1:]} == {"succeeded"}
 
 
 async def test_cancelling_the_first_wait_during_the_look_up_leaves_the_others(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look-up that is broken off would desynchronise the supervisor's channel on 3.0 to 3.2.1."""
-    look = poller.get_connection_in_trigger
+    look = lookup.get_connection_in_trigger
     finished = []
 
     async def slowly(conn_id: str) -> Any:
@@ -193,11 +199,11 @@ async def test_cancelling_the_first_wait_during_the_look_up_leaves_the_others(
         finished.append(conn_id)
         return found
 
-    monkeypatch.setattr(poller, "get_connection_in_trigger", slowly)
+    monkeypatch.setattr(lookup, "get_connection_in_trigger", slowly)
     first, second = (waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"))) for _ in range(2))
     await asyncio.sleep(0.05)
     first.cancel()
-    assert Ending.from_event(await second).outcome == "succeeded"
+    assert ending_from(await second).outcome == "succeeded"
     assert finished == ["aitronos_default"]
 
 
@@ -205,8 +211,8 @@ async def test_a_connection_that_is_not_defined_ends_all_waits_with_one_look_up(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, look_ups: Counter[str]
 ) -> None:
     """Each look-up costs the triggerer's supervisor; a failed one is repeated, but not by each wait."""
-    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.1)
-    monkeypatch.setattr(poller, "MISSING_HOLDS", 0.25)
+    monkeypatch.setattr(lookup, "FAILURE_HOLDS", 0.1)
+    monkeypatch.setattr(lookup, "MISSING_HOLDS", 0.25)
     began = time.monotonic()
     ended = await endings(*(trigger_for("aitronos", "job", f"job_{number}", conn_id="nowhere") for number in range(20)))
     assert {ending.outcome for ending in ended} == {"rejected"}
@@ -220,7 +226,7 @@ async def test_a_look_up_that_fails_at_first_is_repeated(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     """On 3.x any failure of the supervisor's channel, or of most secrets backends, looks like an undefined connection."""
-    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.02)
+    monkeypatch.setattr(lookup, "FAILURE_HOLDS", 0.02)
     stumble(monkeypatch, [True, True], error)
     (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
     assert ending.outcome == "succeeded"
@@ -230,13 +236,13 @@ async def test_a_look_up_that_breaks_for_good_ends_the_waits_as_it_broke(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airflow's database may be away: unlike a connection that is not defined, a retry may mend that."""
-    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.02)
-    monkeypatch.setattr(poller, "MISSING_HOLDS", 0.1)
+    monkeypatch.setattr(lookup, "FAILURE_HOLDS", 0.02)
+    monkeypatch.setattr(lookup, "MISSING_HOLDS", 0.1)
 
     async def broken(conn_id: str) -> Any:
         raise ConnectionError(conn_id)
 
-    monkeypatch.setattr(poller, "get_connection_in_trigger", broken)
+    monkeypatch.setattr(lookup, "get_connection_in_trigger", broken)
     waits = [waiting(trigger_for("aitronos", "job", f"job_{number}")) for number in range(5)]
     ended = await asyncio.gather(*waits, return_exceptions=True)
     assert [type(end) for end in ended] == [ConnectionError] * 5
@@ -245,7 +251,7 @@ async def test_a_look_up_that_breaks_for_good_ends_the_waits_as_it_broke(
 async def test_a_look_up_that_breaks_does_not_hurt_waits_that_know_the_connection(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(poller, "STALE", 0.05)
+    monkeypatch.setattr(lookup, "STALE", 0.05)
     job_id = vendors.add_job("aitronos", seconds=math.inf)
     one = waiting(trigger_for("aitronos", "job", job_id))
     await until(lambda: bool(vendors.requests))
@@ -253,10 +259,10 @@ async def test_a_look_up_that_breaks_does_not_hurt_waits_that_know_the_connectio
     async def broken(conn_id: str) -> Any:
         raise ConnectionError(f"{conn_id}: password=secret")
 
-    monkeypatch.setattr(poller, "get_connection_in_trigger", broken)
+    monkeypatch.setattr(lookup, "get_connection_in_trigger", broken)
     await until(lambda: "used on" in caplog.text)
     vendors.finish(job_id)
-    assert Ending.from_event(await one).outcome == "succeeded"
+    assert ending_from(await one).outcome == "succeeded"
     assert "cannot be read in the triggerer (ConnectionError). What was read before is used on." in caplog.text
     assert "secret" not in caplog.text
 
@@ -270,10 +276,10 @@ async def test_a_key_that_is_rotated_while_waiting_is_read_anew(
     vendors.keys["aitronos"] = "rotated"
     for name, value in vendors.environment().items():
         monkeypatch.setenv(name, value)
-    ended = [Ending.from_event(event) for event in await asyncio.gather(*waits)]
+    ended = [ending_from(event) for event in await asyncio.gather(*waits)]
     assert {ending.outcome for ending in ended} == {"succeeded"}
     assert look_ups["aitronos_default"] == 2
-    assert len(sessions) == 1
+    assert len(sessions) == 2, "a refusal is confirmed on a connection of its own"
     assert 401 in {record.status for record in vendors.requests}
 
 
@@ -322,7 +328,7 @@ async def test_a_wait_that_joins_while_an_idle_poller_goes_is_not_lost(
 
     async def join_at_the_end(self: poller.Poller, seconds: float) -> bool:
         has_news = await pause(self, seconds)
-        if not has_news and not waits and not self._asked and not self._requests:
+        if not has_news and not waits and not self._schedule and not self._tasks:
             waits.append(waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=2)))
             await asyncio.sleep(0.005)
         return has_news
@@ -331,7 +337,7 @@ async def test_a_wait_that_joins_while_an_idle_poller_goes_is_not_lost(
     await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
     await asyncio.sleep(0.1)
     (late,) = waits
-    assert Ending.from_event(await asyncio.wait_for(late, 5)).outcome == "succeeded"
+    assert ending_from(await asyncio.wait_for(late, 5)).outcome == "succeeded"
 
 
 async def test_a_poller_that_was_idle_for_less_keeps_its_session(
@@ -365,7 +371,7 @@ async def test_a_bug_ends_the_waits_with_its_traceback(
     if where == "sending":
         monkeypatch.setattr(aiohttp.ClientSession, "request", bug)
     else:
-        monkeypatch.setattr(poller.random, "random", bug)
+        monkeypatch.setattr(poller, "Poller", partial(poller.Poller, jitter=bug))
     with pytest.raises(ZeroDivisionError, match=where):
         await asyncio.wait_for(event_of(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=math.inf))), 2)
 
@@ -373,7 +379,7 @@ async def test_a_bug_ends_the_waits_with_its_traceback(
 async def test_a_service_that_hangs_does_not_hold_a_wait_beyond_its_time(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triggers, "OVERTIME", 0.1)
+    monkeypatch.setattr(poller, "DEADLINE_GRACE", 0.1)
     monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
     job_id = vendors.add_job("aitronos")
     vendors.answer_next(None, delay=1.0)
@@ -383,7 +389,7 @@ async def test_a_service_that_hangs_does_not_hold_a_wait_beyond_its_time(
     assert time.monotonic() - began < 0.9
 
 
-async def test_where_the_budget_binds_the_last_question_of_a_wait_goes_first(
+async def test_where_the_limit_binds_the_last_poll_of_a_wait_goes_first(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others wait for their turn for a quarter of a minute; its time is up."""
@@ -398,7 +404,7 @@ async def test_where_the_budget_binds_the_last_question_of_a_wait_goes_first(
         one.cancel()
 
 
-async def test_two_connections_of_one_key_share_its_budget_and_the_count_of_open_waits(
+async def test_two_connections_of_one_key_share_its_limiter_and_the_count_of_open_waits(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: dict[str, list[int]] = {}
@@ -409,28 +415,28 @@ async def test_two_connections_of_one_key_share_its_budget_and_the_count_of_open
     await endings(
         *(trigger_for("aitronos", "job", one, conn_id=f) for one, f in zip(jobs, ("aitronos_default", "other"), strict=True))
     )
-    mine, others = (poller.poller_for(conn_id, "aitronos")._line for conn_id in ("aitronos_default", "other"))
-    assert mine.budget is others.budget
+    mine, others = (poller.poller_for(conn_id, SERVICES["aitronos"])._lookup.client for conn_id in ("aitronos_default", "other"))
+    assert mine.limiter is others.limiter
     assert (max(told["docstatus.aitronos.open_waits"]), told["docstatus.aitronos.open_waits"][-1]) == (2, 0)
 
 
-async def test_a_budget_that_stretches_the_interval_is_said_once(
+async def test_a_limit_that_stretches_the_interval_is_said_once(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     hurry(monkeypatch, calls_per_minute=6000)
     jobs = [vendors.add_job("unsiloed", "extract", seconds=0.3) for _ in range(40)]
     ended = await endings(*(trigger_for("unsiloed", "extract", one) for one in jobs))
     assert {ending.outcome for ending in ended} == {"succeeded"}
-    (said,) = [record.getMessage() for record in caplog.records if "each is asked about every" in record.getMessage()]
+    (said,) = [record.getMessage() for record in caplog.records if "each is polled every" in record.getMessage()]
     assert "unsiloed_default: 40 ids share" in said
     assert "calls a minute" in said
 
 
-async def test_an_interval_that_the_budget_allows_is_not_remarked_on(
+async def test_an_interval_that_the_limit_allows_is_not_remarked_on(
     vendors: StandInVendors, caplog: pytest.LogCaptureFixture
 ) -> None:
     await endings(*(trigger_for("unsiloed", "extract", vendors.add_job("unsiloed", "extract")) for _ in range(40)))
-    assert "each is asked about every" not in caplog.text
+    assert "each is polled every" not in caplog.text
 
 
 async def test_a_document_that_joins_while_its_request_is_asked_about_needs_no_question_of_its_own(
@@ -442,7 +448,7 @@ async def test_a_document_that_joins_while_its_request_is_asked_about_needs_no_q
     first, second, third = (trigger_for("neurolinker", "document", one.job_id, parent=parent) for one in request.documents)
     waits = [waiting(first), waiting(second)]
     await asyncio.sleep(0.1)
-    ended = [Ending.from_event(event) for event in await asyncio.gather(*waits, waiting(third))]
+    ended = [ending_from(event) for event in await asyncio.gather(*waits, waiting(third))]
     assert {ending.outcome for ending in ended} == {"succeeded"}
     assert len(vendors.requests) == 1
 
@@ -461,7 +467,7 @@ BROKEN = [
 async def test_documents_end_though_their_request_cannot_be_asked(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], is_known: bool
 ) -> None:
-    monkeypatch.setattr(verdict, "PATIENCE", 0.04)
+    monkeypatch.setattr(waits, "PATIENCE", 0.04)
     request = vendors.jobs[vendors.add_job("neurolinker", seconds=0.1, documents=3)]
     vendors.answer_next(**fault, times=math.inf, path="request-status")
     parent = ["request", request.job_id] if is_known else None
@@ -473,7 +479,7 @@ async def test_documents_end_though_their_request_cannot_be_asked(
 async def test_jobs_end_though_the_question_about_several_fails(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(verdict, "PATIENCE", 0.04)
+    monkeypatch.setattr(waits, "PATIENCE", 0.04)
     jobs = [vendors.add_job("unsiloed", "job", seconds=0.1) for _ in range(3)]
     vendors.answer_next(**fault, times=math.inf, path="jobs/status")
     ended = await endings(*(trigger_for("unsiloed", "job", one) for one in jobs))
@@ -490,7 +496,7 @@ async def test_one_refused_id_does_not_end_those_that_it_is_asked_with(vendors: 
 
 async def test_garbage_is_not_looked_for_in_what_was_there_before_the_first_wait(vendors: StandInVendors) -> None:
     gc.unfreeze()
-    poller._spare_what_is_loaded.cache_clear()
+    poller._freeze_what_is_loaded.cache_clear()
     poller._pollers.clear()
     before = [[]]
     first = await waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
@@ -518,32 +524,32 @@ async def test_nobody_is_asked_about_once_all_waits_were_killed(vendors: StandIn
 async def test_a_wait_that_begins_anew_during_the_look_up_is_not_hurt_by_the_one_that_was_killed(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = poller.get_connection_in_trigger
+    look = lookup.get_connection_in_trigger
 
     async def slowly(conn_id: str) -> Any:
         await asyncio.sleep(0.1)
         return await look(conn_id)
 
-    monkeypatch.setattr(poller, "get_connection_in_trigger", slowly)
+    monkeypatch.setattr(lookup, "get_connection_in_trigger", slowly)
     document = vendors.jobs[vendors.add_job("neurolinker", documents=2)].documents[0].job_id
     killed = waiting(trigger_for("neurolinker", "document", document))
     await asyncio.sleep(0.02)
     killed.cancel()
     (ending,) = await endings(trigger_for("neurolinker", "document", document))
     assert ending.outcome == "succeeded"
-    one = poller.poller_for("neurolinker_default", "neurolinker")
-    assert (one._asked, one._families) == ({}, {})
+    one = poller.poller_for("neurolinker_default", SERVICES["neurolinker"])
+    assert (one._schedule._polls, one._schedule._peers) == ({}, {})
 
 
 async def test_bugs_do_not_use_the_poller_up(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
-    bugs = iter(range(poller.MOST_AT_ONCE + 1))
+    bugs = iter(range(aio.MOST_AT_ONCE + 1))
 
-    def bug(_poller: poller.Poller, _seconds: float) -> None:
+    def bug(*_: Any) -> None:
         if next(bugs, None) is not None:
             raise ZeroDivisionError
 
     monkeypatch.setattr(poller.Poller, "_warn_when_late", bug)
-    for _ in range(poller.MOST_AT_ONCE + 1):
+    for _ in range(aio.MOST_AT_ONCE + 1):
         with pytest.raises(ZeroDivisionError):
             await event_of(trigger_for("aitronos", "job", vendors.add_job("aitronos")))
     (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=2))
@@ -556,7 +562,7 @@ async def test_an_id_that_is_no_text_hurts_no_other_wait(vendors: StandInVendors
     await asyncio.sleep(0.05)
     other = waiting(DocStatusTrigger(**{**trigger_for("unsiloed", "job", "x", seconds=0.3).serialize()[1], **damaged}))
     await asyncio.gather(other, return_exceptions=True)
-    assert Ending.from_event(await sound).outcome == "succeeded"
+    assert ending_from(await sound).outcome == "succeeded"
 
 
 async def test_a_wait_on_a_route_that_the_triggerer_does_not_know_hurts_no_other_wait(vendors: StandInVendors) -> None:
@@ -567,7 +573,7 @@ async def test_a_wait_on_a_route_that_the_triggerer_does_not_know_hurts_no_other
     waits = [waiting(trigger_for("neurolinker", "document", one)) for one in documents]
     await asyncio.sleep(0.05)  # one of them is asked about, to learn what it belongs to
     await asyncio.gather(waiting(trigger_for("neurolinker", "tomorrows", "x")), return_exceptions=True)
-    assert {Ending.from_event(event).outcome for event in await asyncio.gather(*waits)} == {"succeeded"}
+    assert {ending_from(event).outcome for event in await asyncio.gather(*waits)} == {"succeeded"}
 
 
 async def test_a_good_answer_is_taken_though_the_prefix_has_changed_meanwhile(
@@ -589,7 +595,7 @@ async def test_a_good_answer_is_taken_though_the_prefix_has_changed_meanwhile(
 async def test_a_prefix_that_is_put_into_the_connection_holds_for_waits_that_have_found_another(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "STALE", 0.05)
+    monkeypatch.setattr(lookup, "STALE", 0.05)
     monkeypatch.setattr(vendors, "neurolinker_prefix", "/api/v1")
     request_id = vendors.add_job("neurolinker", "request", seconds=math.inf)
     one = waiting(trigger_for("neurolinker", "request", request_id, prefix="/api/v1"))
@@ -597,14 +603,14 @@ async def test_a_prefix_that_is_put_into_the_connection_holds_for_waits_that_hav
     vendors.answer_next(200, body={"request_id": request_id, "status": "failed"}, path="/gateway/v1/request-status")
     edited = vendors.connections()["neurolinker_default"] | {"extra": {"prefix": "/gateway/v1"}}
     monkeypatch.setenv("AIRFLOW_CONN_NEUROLINKER_DEFAULT", json.dumps(edited))
-    assert Ending.from_event(await one).outcome == "failed"
+    assert ending_from(await one).outcome == "failed"
 
 
 @pytest.mark.parametrize("edit", [{"extra": {"share": "abc"}}, {"host": "https://x", "extra": {"ca_bundle": "/no.pem"}}], ids=str)
 async def test_a_connection_that_is_edited_wrongly_for_a_while_ends_no_wait(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, edit: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(poller, "STALE", 0.05)
+    monkeypatch.setattr(lookup, "STALE", 0.05)
     right = vendors.connections()["aitronos_default"]
     job_id = vendors.add_job("aitronos", seconds=math.inf)
     one = waiting(trigger_for("aitronos", "job", job_id))
@@ -612,7 +618,7 @@ async def test_a_connection_that_is_edited_wrongly_for_a_while_ends_no_wait(
     monkeypatch.setenv("AIRFLOW_CONN_AITRONOS_DEFAULT", json.dumps(right | edit))
     await until(lambda: "used on" in caplog.text)
     vendors.finish(job_id)
-    assert Ending.from_event(await one).outcome == "succeeded"
+    assert ending_from(await one).outcome == "succeeded"
     assert "What was read before is used on." in caplog.text
 
 
@@ -621,13 +627,13 @@ async def test_a_clock_that_is_set_back_does_not_stop_the_questions(
 ) -> None:
     clock = SimpleNamespace(ahead=3600.0)
     clock.time = lambda: time.time() + clock.ahead
-    monkeypatch.setattr(poller, "time", clock)
+    monkeypatch.setattr(poller, "Poller", partial(poller.Poller, clock=clock.time))
     monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
     job_id = vendors.add_job("aitronos", seconds=0.3)
     one = waiting(trigger_for("aitronos", "job", job_id, seconds=7200, poke_interval=0.05))
     await asyncio.sleep(0.15)
     clock.ahead = 0.0
-    assert Ending.from_event(await one).outcome == "succeeded"
+    assert ending_from(await one).outcome == "succeeded"
 
 
 @pytest.mark.parametrize("deadline", [1.0, 100.0])
@@ -637,13 +643,13 @@ async def test_a_triggerer_that_stood_still_beyond_a_deadline_asks_before_it_end
     """A machine that slept, or SIGSTOP: the job has finished in time."""
     clock = SimpleNamespace(ahead=0.0)
     clock.time = lambda: time.time() + clock.ahead
-    monkeypatch.setattr(poller, "time", clock)
+    monkeypatch.setattr(poller, "Poller", partial(poller.Poller, clock=clock.time))
     monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
     vendors.latency = 0.1
     one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=deadline, poke_interval=50.0))
     await asyncio.sleep(0.1)
     clock.ahead = 4000.0
-    assert Ending.from_event(await one).outcome == "succeeded"
+    assert ending_from(await one).outcome == "succeeded"
 
 
 async def test_a_triggerer_that_stood_still_ends_a_wait_soon_though_nobody_answers(
@@ -651,14 +657,14 @@ async def test_a_triggerer_that_stood_still_ends_a_wait_soon_though_nobody_answe
 ) -> None:
     clock = SimpleNamespace(ahead=0.0)
     clock.time = lambda: time.time() + clock.ahead
-    monkeypatch.setattr(poller, "time", clock)
+    monkeypatch.setattr(poller, "Poller", partial(poller.Poller, clock=clock.time))
     monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
-    monkeypatch.setattr(triggers, "OVERTIME", 0.3)
+    monkeypatch.setattr(poller, "DEADLINE_GRACE", 0.3)
     vendors.answer_next(None, delay=5.0, times=math.inf)
     one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=50.0))
     await asyncio.sleep(0.1)
     clock.ahead, began = 4000.0, time.monotonic()
-    assert Ending.from_event(await one).outcome == "timed_out"
+    assert ending_from(await one).outcome == "timed_out"
     assert 0.2 < time.monotonic() - began < 2.0
 
 
@@ -680,7 +686,7 @@ async def test_documents_are_asked_through_their_request_again_when_that_answers
     later = [record for record in vendors.requests if "request-status" not in record.path]
     assert len(alone) > 10, "while it was broken"
     assert len(later) == len(alone)
-    ended = [Ending.from_event(event) for event in await asyncio.gather(*waits)]
+    ended = [ending_from(event) for event in await asyncio.gather(*waits)]
     assert {ending.outcome for ending in ended} == {"succeeded"}
 
 
@@ -688,7 +694,7 @@ async def test_documents_are_not_held_up_behind_answers_that_hang(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody knows yet what they belong to, so the first ones are asked one at a time."""
-    monkeypatch.setattr(triggers, "OVERTIME", 0.6)
+    monkeypatch.setattr(poller, "DEADLINE_GRACE", 0.6)
     monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
     hanging, sound = (
         [document.job_id for document in vendors.jobs[vendors.add_job("neurolinker", documents=number)].documents]
@@ -704,7 +710,7 @@ async def test_answers_that_hang_hold_up_those_who_want_to_learn_the_same_for_a_
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They have hours to go, but their documents are finished."""
-    monkeypatch.setattr(poller, "LONGEST_LESSON", 0.02)
+    monkeypatch.setattr(schedule, "PARENT_LOOKUP_TIMEOUT", 0.02)
     first, *hanging = (vendors.jobs[vendors.add_job("neurolinker")].documents[0].job_id for _ in range(11))
     sound = [document.job_id for document in vendors.jobs[vendors.add_job("neurolinker", documents=5)].documents]
     await endings(trigger_for("neurolinker", "document", first))  # the session is open
@@ -723,8 +729,8 @@ async def test_a_connection_that_cannot_be_found_is_looked_for_all_the_time_that
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two look-ups that happen to fail with a long pause between them prove little."""
-    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.05)
-    monkeypatch.setattr(poller, "MISSING_HOLDS", 0.4)
+    monkeypatch.setattr(lookup, "FAILURE_HOLDS", 0.05)
+    monkeypatch.setattr(lookup, "MISSING_HOLDS", 0.4)
     stumble(monkeypatch, [True, True])
     (ending,) = await endings(trigger_for("aitronos", "job", vendors.add_job("aitronos"), poke_interval=0.5, asked_at=0.0))
     assert ending.outcome == "succeeded"
@@ -733,7 +739,7 @@ async def test_a_connection_that_cannot_be_found_is_looked_for_all_the_time_that
 async def test_a_look_up_that_fails_beside_a_401_does_not_hurry_the_questions_that_follow(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "FAILURE_HOLDS", 0.02)
+    monkeypatch.setattr(lookup, "FAILURE_HOLDS", 0.02)
     stumble(monkeypatch, [False, True])
     one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=math.inf), poke_interval=0.3, asked_at=0.0))
     await asyncio.sleep(0.05)
@@ -747,7 +753,7 @@ async def test_a_look_up_that_fails_beside_a_401_does_not_hurry_the_questions_th
 async def test_a_clock_that_is_set_back_does_not_stop_the_look_up_of_the_connection(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, look, failures = SimpleNamespace(ahead=3600.0), poller.get_connection_in_trigger, iter([True])
+    clock, look, failures = SimpleNamespace(ahead=3600.0), lookup.get_connection_in_trigger, iter([True])
     clock.time = lambda: time.time() + clock.ahead
 
     async def stumbling(conn_id: str) -> Any:
@@ -755,13 +761,13 @@ async def test_a_clock_that_is_set_back_does_not_stop_the_look_up_of_the_connect
             raise _compat.AirflowNotFoundException("vault")
         return await look(conn_id)
 
-    monkeypatch.setattr(poller, "get_connection_in_trigger", stumbling)
-    monkeypatch.setattr(poller, "time", clock)
+    monkeypatch.setattr(lookup, "get_connection_in_trigger", stumbling)
+    monkeypatch.setattr(poller, "Poller", partial(poller.Poller, clock=clock.time))
     monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.05)
     one = waiting(trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=7200, poke_interval=0.05))
     await asyncio.sleep(0.15)
     clock.ahead = 0.0
-    assert Ending.from_event(await asyncio.wait_for(one, 4)).outcome == "succeeded"
+    assert ending_from(await asyncio.wait_for(one, 4)).outcome == "succeeded"
 
 
 async def test_a_wait_keeps_no_reply(vendors: StandInVendors) -> None:
@@ -769,14 +775,14 @@ async def test_a_wait_keeps_no_reply(vendors: StandInVendors) -> None:
     vendors.answer_next(200, body="<html>", content_type="text/html", times=math.inf)
     trigger = trigger_for("aitronos", "job", vendors.add_job("aitronos"), seconds=0.2)
     heard: list[BaseException] = []
-    listen = poller.Listener.tell
+    listen = poller.Subscription.observe
 
-    def tell(self: poller.Listener, target: Any, observation: Any, now: float) -> bool:
+    def tell(self: poller.Subscription, target: Any, observation: Any, now: float) -> bool:
         heard.append(observation)
         return listen(self, target, observation, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(poller.Listener, "tell", tell)
+        patch.setattr(poller.Subscription, "observe", tell)
         await event_of(trigger)
     assert heard
     assert {(error.__traceback__, error.__context__, error.__cause__) for error in heard} == {(None, None, None)}
@@ -790,6 +796,6 @@ async def test_a_cancelled_wait_leaves_no_reading_behind(vendors: StandInVendors
     for one in waits[1:]:
         one.cancel()
     await asyncio.sleep(0.3)
-    line = poller.poller_for("aitronos_default", "aitronos")._line
-    assert {target.id for target in line.known} == {jobs[0]}
+    one = poller.poller_for("aitronos_default", SERVICES["aitronos"])
+    assert {target.id for target in one._schedule.cache} == {jobs[0]}
     waits[0].cancel()

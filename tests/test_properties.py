@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,14 +14,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_docstatus.description import ServiceDescription, Target
 from airflow_provider_docstatus.exceptions import DocStatusError
-from airflow_provider_docstatus.many import Group
-from airflow_provider_docstatus.reply import Answer, count, dig, https_link, one_line, small_fact, text_in, utc_time, wait_hint
-from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus.protocol.flows import PathPrefix, list_jobs, poll_batch, poll_one, status_request, with_prefix
+from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.responses import retry_after
+from airflow_provider_docstatus.protocol.results import fetch_result
+from airflow_provider_docstatus.protocol.targets import Target, target_of
+from airflow_provider_docstatus.protocol.values import count, get_path, https_link, one_line, small_fact, text_in, utc_time
+from airflow_provider_docstatus.services import AITRONOS, SERVICES, ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.verdict import Wait
-from tests.talks import NOW
+from airflow_provider_docstatus.waiting.group import Group
+from airflow_provider_docstatus.waiting.report import ending_event, event_of
+from airflow_provider_docstatus.waiting.spec import WaitSpec
+from airflow_provider_docstatus.waiting.wait import Ending
+from tests.conversations import NOW
+
+ASKED = Request(path="/x", route="/x")
 
 #: The same examples on every run and every machine; how long one takes is the machine's business.
 some = settings(
@@ -106,27 +115,34 @@ HEADERS = st.dictionaries(
 )
 
 
-def answers(content: st.SearchStrategy[bytes]) -> st.SearchStrategy[Answer]:
+def answers(content: st.SearchStrategy[bytes]) -> st.SearchStrategy[Response]:
     return st.builds(
-        Answer, code=CODES, headers=HEADERS, body=content, limit=st.sampled_from([10, 10**6]), received_at=st.just(NOW)
+        Response,
+        request=st.just(ASKED),
+        code=CODES,
+        headers=HEADERS,
+        body=content,
+        limit=st.sampled_from([10, 10**6]),
+        received_at=st.just(NOW),
     )
 
 
 each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 
 
-def drive(talk: Any, replies: Callable[[], Answer], most: int = 30) -> Any:
-    """Hold a talk with whatever comes; return what it learned, or the error it ended with, which must be one of ours."""
+def drive(service: ServiceDescription, flow: Any, replies: Callable[[], Response], most: int = 60) -> Any:
+    """Run a flow with whatever comes; return what it learned, or the error it ended with, which must be one of ours."""
+    flow = with_prefix(flow, PathPrefix(service, service.host, service.prefixes[0]))
     try:
-        next(talk)
+        request = next(flow)
         for _ in range(most):
-            talk.send(replies())
+            request = flow.send(replace(replies(), request=request))
     except StopIteration as end:
         return end.value
     except DocStatusError as error:
         check_message(str(error))
         return error
-    raise AssertionError("the talk does not end")
+    raise AssertionError("the flow does not end")
 
 
 def check_message(message: str) -> None:
@@ -169,7 +185,7 @@ def check_success(service: ServiceDescription, status: DocumentStatus, body: Any
         assert not numbers.get("failed_jobs")
         assert not numbers.get("cancelled_jobs")
     if service.name == "unsiloed":
-        assert dig(body, "result.success") is not False
+        assert get_path(body, "result.success") is not False
 
 
 # -- the readers -------------------------------------------------------------------------------------------------
@@ -194,8 +210,8 @@ def test_success_is_never_contradicted_by_a_counter_or_a_flag(service, data):
     counting = [name for name, one in service.routes.items() if one.counters]
     route = data.draw(st.sampled_from([*service.routes, *counting * 4]))
     body = data.draw(successes(service.name, route))
-    reply = Answer(code=200, headers={}, body=raw(body), limit=10**6, received_at=NOW)
-    got = drive(service.ask_status(Target(route=route, id=ID), service.prefixes[0]), lambda: reply)
+    reply = Response(request=ASKED, code=200, headers={}, body=raw(body), limit=10**6, received_at=NOW)
+    got = drive(service, poll_one(service, Target(route=route, id=ID)), lambda: reply)
     if body.get("success") is False:
         assert isinstance(got, DocStatusError)
         return
@@ -210,8 +226,8 @@ def test_success_is_never_contradicted_by_a_counter_or_a_flag(service, data):
 def test_a_status_is_read_or_refused_and_told_as_it_is(service, data):
     route = data.draw(st.sampled_from(list(service.routes)))
     body = data.draw(bodies(service.name, route))
-    reply = Answer(code=200, headers={}, body=raw(body), limit=10**6, received_at=NOW)
-    got = drive(service.ask_status(Target(route=route, id=ID), service.prefixes[0]), lambda: reply)
+    reply = Response(request=ASKED, code=200, headers={}, body=raw(body), limit=10**6, received_at=NOW)
+    got = drive(service, poll_one(service, Target(route=route, id=ID)), lambda: reply)
     if isinstance(got, DocumentStatus):
         check_told(got)
         assert got.id == ID
@@ -226,12 +242,8 @@ def test_any_answer_at_all_is_a_status_or_an_error_of_ours(service, data):
     route = data.draw(st.sampled_from(list(service.routes)))
     content = st.one_of(st.binary(max_size=60), st.builds(raw, JSON), st.builds(raw, bodies(service.name, route)))
     reply = data.draw(answers(content))
-    target = Target(route=route, id=ID)
-    got = drive(service.ask_status(target, service.prefixes[0]), lambda: reply)
+    got = drive(service, poll_one(service, Target(route=route, id=ID)), lambda: reply)
     assert isinstance(got, (DocumentStatus, DocStatusError))
-    question = service.status_question(target, service.prefixes[0])
-    other = service.other_prefix(question, reply, service.prefixes[0], service.host)
-    assert other is None or other in service.prefixes
 
 
 @each_service
@@ -246,8 +258,8 @@ def test_data_is_fetched_or_refused(service, data):
     known = state and DocumentStatus(
         service=service.name, kind=service.routes[route].kind, id=ID, state=state, word="x", children=(child,)
     )
-    talk = service.ask_result(Target(route=route, id=ID), service.prefixes[0], status=known, content=None, options={})
-    got = drive(talk, lambda: data.draw(answers(content)))
+    flow = fetch_result(service, Target(route=route, id=ID), status=known, content=None, options={})
+    got = drive(service, flow, lambda: data.draw(answers(content)))
     if not isinstance(got, DocStatusError):
         status, items, errors = got
         assert status.state.is_final
@@ -272,24 +284,25 @@ def test_a_list_is_read_or_refused_and_ends(service, data):
         lambda page, more: {"jobs": page, "tasks": {"requests": page}, "pagination": {"has_more": more}}, items, st.booleans()
     )
     reply = data.draw(answers(st.one_of(st.builds(raw, body), st.builds(raw, JSON), st.binary(max_size=20))))
-    got = drive(service.ask_list(service.prefixes[0], filters={}, limit=None, offset=0), lambda: reply)
+    got = drive(service, list_jobs(service, filters={}, limit=None, offset=0), lambda: reply)
     if isinstance(got, list):
         for status in got:
             check_told(status)
             assert status.state is not State.SUCCEEDED or service.words[status.word.lower()] is State.SUCCEEDED
 
 
-@pytest.mark.parametrize("service", [one for one in SERVICES.values() if one.many], ids=lambda one: one.name)
+@pytest.mark.parametrize("service", [one for one in SERVICES.values() if one.batch], ids=lambda one: one.name)
 @some
 @given(data=st.data())
 def test_several_at_once_are_read_or_refused(service, data):
-    route = service.many.route
+    route = service.batch.route
     items = data.draw(st.lists(st.one_of(bodies(service.name, route), JSON), max_size=3))
     body = data.draw(st.one_of(st.just({"jobs": items}), JSON))
     reply = data.draw(answers(st.just(raw(body))))
-    got = drive(service.ask_together(route, [ID, "id-2"], ""), lambda: reply)
+    targets = [Target(route, ID), Target(route, "id-2")]
+    got = drive(service, poll_batch(service, targets), lambda: reply)
     if isinstance(got, Mapping):
-        assert set(got) <= {ID, "id-2"}
+        assert set(got) <= set(targets)
         for status in got.values():
             check_told(status)
             assert status.state is not State.SUCCEEDED or service.words[status.word.lower()] is State.SUCCEEDED
@@ -304,13 +317,14 @@ def test_airflow_can_carry_the_event_that_any_answer_makes(service, data):
     body = {**data.draw(told), **data.draw(bodies(service.name, route))}
     headers = data.draw(st.one_of(st.just({}), st.builds(lambda place: {"location": place, "content-type": place}, TEXTS)))
     code = data.draw(st.sampled_from([200, 200, 200, 200, 302, 400, 401, 402, 404, 410]))
-    reply = Answer(code=code, headers=headers, body=raw(body), limit=10**6, received_at=NOW)
-    got = drive(service.ask_status(Target(route=route, id=ID), service.prefixes[0]), lambda: reply)
-    wait = Wait(service=service.name, title=service.title, id=ID, started_at=NOW, deadline=NOW, grace=0.0)
-    ending = wait.hear(got, NOW) or wait.time_out(NOW)
-    check_carried(ending.to_event())
-    group = Group(waits={ID: wait}, needed=1, endings={ID: ending})
-    check_carried(group.to_event(calls=1, now=NOW))
+    reply = Response(request=ASKED, code=code, headers=headers, body=raw(body), limit=10**6, received_at=NOW)
+    got = drive(service, poll_one(service, Target(route=route, id=ID)), lambda: reply)
+    group = Group(spec=WaitSpec(ids=[ID], started_at=NOW, deadline=NOW), service=service)
+    for now in (NOW, NOW + 9):
+        if not isinstance(group.observe(ID, got, now), Ending):
+            group.time_out(now)
+    check_carried(ending_event(group.endings[ID]))
+    check_carried(event_of(group, calls=1, now=NOW))
 
 
 # -- the smaller readers -----------------------------------------------------------------------------------------
@@ -342,8 +356,8 @@ def test_anything_shaped_like_a_time_is_a_time_in_utc_or_none(text):
 @given(headers=HEADERS, text=HEADER_VALUES)
 def test_a_wait_is_none_or_bounded(headers, text):
     for value in ({"retry-after": text}, headers):
-        reply = Answer(code=429, headers=value, body=b"", limit=1, received_at=NOW)
-        seconds = wait_hint(reply, ("x-ratelimit-reset",))
+        reply = Response(request=ASKED, code=429, headers=value, body=b"", limit=1, received_at=NOW)
+        seconds = retry_after(AITRONOS, reply)
         assert seconds is None or 0 <= seconds <= 3600
 
 
@@ -351,13 +365,13 @@ def test_a_wait_is_none_or_bounded(headers, text):
 @some
 @given(value=st.one_of(JSON, st.binary(max_size=20)))
 def test_anything_is_an_id_or_refused(service, value):
-    parameter = next(iter(service.routes.values())).parameter
+    parameter = service.parameters[0]
     try:
-        target = service.target({parameter: value}, "job" if service.has_operations else None)
+        target = target_of(service, {parameter: value}, "job" if service.has_operations else None)
     except DocStatusError as error:
         check_message(str(error))
     else:
-        path = service.status_question(target, service.prefixes[0]).path
+        path = status_request(service, target).path
         assert re.fullmatch(r"[A-Za-z0-9/._~%-]+", path)
-        assert path.count("/") == service.routes[target.route].path.count("/") + service.prefixes[0].count("/")
+        assert path.count("/") == service.routes[target.route].path.count("/")
         assert not {".", ".."} & set(path.split("/"))

@@ -17,7 +17,6 @@ import pytest
 from airflow.exceptions import TaskDeferred
 
 from airflow_provider_docstatus import sensors as sensors_module
-from airflow_provider_docstatus import verdict
 from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
@@ -34,7 +33,9 @@ from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
-from airflow_provider_docstatus.verdict import Ending
+from airflow_provider_docstatus.waiting import wait as waits
+from airflow_provider_docstatus.waiting.report import ending_event
+from airflow_provider_docstatus.waiting.wait import Ending
 from tests.task_runs import (
     MODES,
     FakeTaskInstance,
@@ -258,7 +259,7 @@ def test_a_second_try_has_all_of_its_time(
 def test_garbage_without_end_says_what_may_be_in_between(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, mode: str, fault: dict[str, Any], says: str
 ) -> None:
-    monkeypatch.setattr(verdict, "PATIENCE", 0.1)
+    monkeypatch.setattr(waits, "PATIENCE", 0.1)
     _connect(monkeypatch, extra={"max_reply_bytes": 100_000})
     vendors.answer_next(**fault, times=math.inf)
     with pytest.raises(UnexpectedReply) as raised:
@@ -413,7 +414,7 @@ def test_the_watch_ends_at_the_deadline(vendors: StandInVendors) -> None:
     job_id, began = vendors.add_job("aitronos"), time.monotonic()
     vendors.answer_next(429, headers={"Retry-After": "3"}, path=job_id)
     deferred = deferral_of(sensor_of("deferrable", job_id=job_id, watch_on_worker=timedelta(minutes=1), timeout=0.2))
-    assert deferred.trigger.deadline < time.time() + 0.2
+    assert deferred.trigger.spec.deadline < time.time() + 0.2
     assert time.monotonic() - began < 1
 
 
@@ -514,12 +515,14 @@ def test_a_crashed_trigger_is_retried_while_the_document_is_running(vendors: Sta
         {"version": 1, "outcome": "splendid"},
         {"version": 1, "outcome": "succeeded", "service": "aitronos", "id": "x", "status": None, "text": None},
         {"status": "success"},
-        Ending(
-            outcome="succeeded",
-            service="aitronos",
-            id="y",
-            status=DocumentStatus(service="aitronos", kind="job", id="y", state=State.SUCCEEDED, word="completed"),
-        ).to_event(),
+        ending_event(
+            Ending(
+                outcome="succeeded",
+                service="aitronos",
+                id="y",
+                status=DocumentStatus(service="aitronos", kind="job", id="y", state=State.SUCCEEDED, word="completed"),
+            )
+        ),
     ],
     ids=["none", "text", "empty", "newer", "unknown outcome", "without a status", "another's", "of another id"],
 )

@@ -16,7 +16,7 @@ from airflow_provider_docstatus import poller
 from airflow_provider_docstatus._compat import BaseHook
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.triggers import DocStatusTrigger
-from airflow_provider_docstatus.verdict import Ending
+from airflow_provider_docstatus.waiting.report import ending_from
 from tests.task_runs import event_of, hurry, trigger_for
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def test_fifty_waits_in_the_triggerers_own_runner(monkeypatch: pytest.MonkeyPatc
         triggers = {number: trigger_for("aitronos", "job", job_id, seconds=30) for number, job_id in jobs.items()}
         runner, stalls = run_triggers(triggers, cancelled=CANCELLED)
 
-    ended = {number: Ending.from_event(event.payload) for number, event, *_ in runner.events}
+    ended = {number: ending_from(event.payload) for number, event, *_ in runner.events}
     assert ended.keys() == jobs.keys() - {CANCELLED}, "every event but that of the wait that was cancelled"
     assert {number: ending.id for number, ending in ended.items()} == {number: jobs[number] for number in ended}
     assert ended.pop(FAILING).outcome == "failed"
@@ -190,7 +190,7 @@ def test_a_thousand_waits_are_all_told_and_look_the_connection_up_once(monkeypat
             for number, one in jobs.items()
         }
         runner, _ = run_triggers(triggers)
-    ended = {number: Ending.from_event(event.payload) for number, event, *_ in runner.events}
+    ended = {number: ending_from(event.payload) for number, event, *_ in runner.events}
     assert {number: (ending.id, ending.outcome) for number, ending in ended.items()} == {
         number: (one.job_id, "succeeded") for number, one in jobs.items()
     }
@@ -224,12 +224,12 @@ async def test_five_hundred_waits_leave_nothing_behind(monkeypatch: pytest.Monke
             wait.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         pollers = list(poller._pollers[asyncio.get_running_loop()].values())
-        sessions = [one._line.session for one in pollers if one._line is not None]
-        assert [(one._asked, one._families) for one in pollers] == [({}, {})] * 2
+        sessions = [one._lookup.client.session for one in pollers if one._lookup.client is not None]
+        assert [(one._schedule._polls, one._schedule._peers) for one in pollers] == [({}, {})] * 2
         until = time.time() + 15
         while time.time() < until and (len(asyncio.all_tasks()) > 1 or psutil.Process().num_fds() > files):  # noqa: ASYNC110 -- no event says it
             await asyncio.sleep(0.01)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert psutil.Process().num_fds() <= files, "open files"
         assert {session.closed for session in sessions} == {True}
-        assert [(one._heap, one._requests, one._line) for one in pollers] == [([], set(), None)] * 2
+        assert [(one._schedule._queue, one._tasks, one._lookup.client) for one in pollers] == [([], {}, None)] * 2

@@ -20,7 +20,7 @@ from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.triggers import DocStatusTrigger
-from airflow_provider_docstatus.verdict import Ending
+from airflow_provider_docstatus.waiting.report import ending_from
 from tests.task_runs import FakeTaskInstance, deferral_of, event_of, hurry, travelled, trigger_for
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ async def test_arguments_of_a_newer_package_end_with_the_advice_to_upgrade(
 ) -> None:
     _, kwargs = deferred(vendors).serialize()
     asked = len(vendors.requests)
-    ending = Ending.from_event(await event_of(DocStatusTrigger(**{**kwargs, **newer})))
+    ending = ending_from(await event_of(DocStatusTrigger(**{**kwargs, **newer})))
     assert ending.outcome == "unexpected"
     assert "upgrade the triggerer" in ending.text
     assert len(vendors.requests) == asked
@@ -180,7 +180,7 @@ async def test_an_older_row_without_later_arguments_still_works(vendors: StandIn
     job_id, now = vendors.add_job("aitronos"), time.time()
     kwargs = {"version": 1, "conn_id": "aitronos_default", "service": "aitronos", "route": "job", "id": job_id}
     times = {"asked_at": now, "started_at": now, "deadline": now + 60, "grace": 15.0, "shortest": 0.0}
-    assert Ending.from_event(await event_of(DocStatusTrigger(**kwargs, **times))).outcome == "succeeded"
+    assert ending_from(await event_of(DocStatusTrigger(**kwargs, **times))).outcome == "succeeded"
 
 
 # -- stalling --------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ async def test_a_trigger_that_starts_anew_and_sees_the_same_goes_on_with_the_clo
 async def test_a_trigger_that_starts_anew_is_never_too_early(vendors: StandInVendors, is_list: bool, change: str) -> None:
     trigger = stalling(vendors, is_list)
     if change == "another word":
-        vendors.jobs[trigger.id or trigger.ids[0]].word = "pending"
+        vendors.jobs[trigger.spec.all_ids[0]].word = "pending"
     waiting = asyncio.ensure_future(event_of(aged(trigger, 600 if change == "another word" else 59)))
     done, _ = await asyncio.wait([waiting], timeout=0.1)
     waiting.cancel()
@@ -237,7 +237,7 @@ async def test_a_trigger_that_starts_after_its_deadline_still_asks_once(
     """The triggerer was down meanwhile; the document may be finished."""
     late = trigger_for("aitronos", "job", vendors.add_job("aitronos", seconds=seconds), seconds=-1)
     asked = len(vendors.requests)
-    assert Ending.from_event(await event_of(travelled(late))).outcome == outcome
+    assert ending_from(await event_of(travelled(late))).outcome == outcome
     assert len(vendors.requests) == asked + 1
 
 
@@ -247,7 +247,7 @@ async def test_a_restart_keeps_the_deadline(vendors: StandInVendors) -> None:
     first = asyncio.ensure_future(event_of(travelled(trigger)))
     await asyncio.sleep(0.2)
     first.cancel()
-    ending = Ending.from_event(await event_of(travelled(trigger)))
+    ending = ending_from(await event_of(travelled(trigger)))
     assert ending.outcome == "timed_out"
     assert 0.35 < time.time() - began < 3
     assert "was not finished" in ending.text
@@ -259,7 +259,7 @@ async def test_no_event_earlier_than_the_shortest_deferral(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__DOCSTATUS__SHORTEST_DEFERRAL", str(shortest))
     trigger = deferred(vendors)
-    vendors.finish(trigger.id)
+    vendors.finish(trigger.spec.id)
     began = time.monotonic()
     await event_of(travelled(trigger))
     waited = time.monotonic() - began
@@ -278,7 +278,7 @@ async def test_the_first_question_comes_an_interval_after_the_workers(
 ) -> None:
     hurry(monkeypatch, poll_interval=0.2)
     trigger = deferred(vendors)
-    vendors.finish(trigger.id)
+    vendors.finish(trigger.spec.id)
     last = vendors.requests[-1].time
     await event_of(travelled(trigger))
     assert vendors.requests[-1].time - last > 0.17
@@ -295,7 +295,7 @@ async def test_cancelling_leaves_nothing_behind(vendors: StandInVendors) -> None
     asked = len(vendors.requests)
     await asyncio.sleep(0.15)
     assert len(vendors.requests) == asked, "nobody waits, nobody asks"
-    assert vendors.jobs[trigger.id].ends == "completed", "the remote job is not touched"
+    assert vendors.jobs[trigger.spec.id].ends == "completed", "the remote job is not touched"
     assert {record.method for record in vendors.requests} == {"GET"}
 
 
@@ -316,7 +316,7 @@ async def test_the_event_is_small(vendors: StandInVendors, monkeypatch: pytest.M
     event = await event_of(trigger_for("neurolinker", "request", request_id))
     size = len(json.dumps(event))
     assert size < 64 * 1024
-    ending = Ending.from_event(event)
+    ending = ending_from(event)
     assert ending.outcome == "failed"
     assert len(ending.status.children) == documents
 

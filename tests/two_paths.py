@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus import poller
 from airflow_provider_docstatus.exceptions import DocStatusError
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.schedule import Rhythm
+from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.transport import aio
+from airflow_provider_docstatus.waiting.group import Group
+from airflow_provider_docstatus.waiting.spec import WaitSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pytest
 
-    from airflow_provider_docstatus.description import Target
+    from airflow_provider_docstatus.protocol.targets import Target
     from airflow_provider_docstatus.testing import StandInVendors
 
 Observation = DocumentStatus | DocStatusError
@@ -29,7 +33,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, vendors: StandInVendors, service: s
     """Set the connection to a stand-in vendor, with some of its fields changed; forget what the last one ended with."""
     connection = {"conn_type": service, "host": vendors.url, "password": vendors.keys[service], **fields}
     monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(connection))
-    monkeypatch.setattr(poller, "_budgets", {})  # a 429 closes them, and the next stand-in may get the same port
+    monkeypatch.setattr(aio, "_limiters", {})  # a 429 pauses them, and the next stand-in may get the same port
 
 
 def ask_on_the_worker(target: Target) -> Observation:
@@ -53,17 +57,25 @@ def hear_in_the_triggerer(service: str, target: Target, *, times: int) -> list[O
     """Return the first that the poller tells a wait."""
     heard: list[Observation] = []
 
-    class Few(poller.Listener):
-        is_enough = True
+    class Few(poller.Subscription):
+        __slots__ = ()
 
-        def hear(self, _target: Target, observation: Observation, _now: float) -> bool:
+        @property
+        def is_over(self) -> bool:
+            return True
+
+        def observe(self, _target: Target, observation: Observation, _now: float) -> bool:
             heard.append(observation)
+            if len(heard) == times:
+                self.stop()
             return len(heard) == times
 
     async def listen() -> None:
         now = time.time()
-        listener = Few(rhythm=Rhythm(base=60 if times == 1 else 0.01), first_at=0.0, started_at=now, deadline=now + 60)
-        await poller.poller_for(CONN_ID, service).listen(listener, target.route, [target.id])
+        interval = {"poke_interval": 60.0 if times == 1 else 0.01, "asked_at": 0.0, "started_at": now, "deadline": now + 60}
+        spec = WaitSpec(conn_id=CONN_ID, service=service, route=target.route, id=target.id, **interval)
+        one = poller.poller_for(CONN_ID, SERVICES[service])
+        await one.wait(Few(Group(spec=spec, service=SERVICES[service]), logging.getLogger(__name__), one))
 
     asyncio.run(listen())
     return heard

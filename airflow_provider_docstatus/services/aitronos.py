@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_docstatus.description import ResultRoute, Route, ServiceDescription
-from airflow_provider_docstatus.reply import dig, one_line
+from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription
+from airflow_provider_docstatus.protocol.values import get_path, one_line
 from airflow_provider_docstatus.status import State
 
 if TYPE_CHECKING:
-    from airflow_provider_docstatus.reply import Answer
+    from airflow_provider_docstatus.protocol.messages import Response
 
 _DOCS = "https://docs.aitronos.com/docs"
 
 
 def _envelope_text(body: Any) -> str | None:
     """Say all that the error envelope says: code, message, system message, type, details, trace id."""
-    error = dig(body, "error")
+    error = get_path(body, "error")
     if not isinstance(error, Mapping) or not error.get("message"):
         return None
     more = [one_line(error["system_message"])] if error.get("system_message") else []
@@ -26,10 +26,10 @@ def _envelope_text(body: Any) -> str | None:
     return one_line(f"{code}{one_line(error['message'])}" + (f" ({'; '.join(map(str, more))})" if more else ""))
 
 
-def _is_spend_limit(body: Any, answer: Answer) -> bool:
+def _is_spend_limit(body: Any, response: Response) -> bool:
     # usage-limits-guide: a monthly spend limit is a 429 too. It has another code and names no time to come back.
-    code = dig(body, "error.code")
-    names_a_time = any(name in answer.headers for name in ("retry-after", "x-ratelimit-retry-after"))
+    code = get_path(body, "error.code")
+    names_a_time = any(name in response.headers for name in ("retry-after", "x-ratelimit-retry-after"))
     return isinstance(code, str) and code != "RATE_LIMIT_EXCEEDED" and not names_a_time
 
 
@@ -67,8 +67,8 @@ AITRONOS = ServiceDescription(
     },
     error_text=_envelope_text,
     is_quota=_is_spend_limit,
-    wait_headers=("x-ratelimit-retry-after", "x-ratelimit-reset", "x-ratelimit-reset-requests"),
-    left_headers=("x-ratelimit-remaining", "x-ratelimit-reset"),
+    retry_headers=("x-ratelimit-retry-after", "x-ratelimit-reset", "x-ratelimit-reset-requests"),
+    remaining_headers=("x-ratelimit-remaining", "x-ratelimit-reset"),
     calls_per_minute=100,  # Standard plan, documentation/rate-limiting
     calls_per_day=10_000,
     poll_interval=10.0,  # the documented 2 s loop uses up 100 calls a minute with four jobs

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_docstatus.description import Content, ListRoute, Route, ServiceDescription
-from airflow_provider_docstatus.reply import text_in
+from airflow_provider_docstatus.protocol.description import Content, ListRoute, Route, ServiceDescription
+from airflow_provider_docstatus.protocol.values import text_in
 from airflow_provider_docstatus.status import DocumentStatus, State
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ NEUROLINKER = ServiceDescription(
         "failed": State.FAILED,
         "partial": State.PARTIAL,
     },
-    settle=_believe_the_counters,
+    adjust=_believe_the_counters,
     poll_interval=10.0,  # the SDK's cap; it starts at 2 s
     least_poll_interval=2.0,
     grace=60.0,  # both SDKs swallow a 404 after submitting: "some deployments"

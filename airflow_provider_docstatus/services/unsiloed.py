@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_docstatus.description import ListRoute, ManyRoute, ResultRoute, Route, ServiceDescription
-from airflow_provider_docstatus.reply import dig, one_line
+from airflow_provider_docstatus.protocol.description import BatchRoute, ListRoute, ResultRoute, Route, ServiceDescription
+from airflow_provider_docstatus.protocol.values import get_path, one_line
 from airflow_provider_docstatus.status import DocumentStatus, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_docstatus.reply import Answer
+    from airflow_provider_docstatus.protocol.messages import Response
 
 _DOCS = "https://docs.unsiloed.ai/api-reference"
 _TIMES = {
@@ -39,7 +39,7 @@ _JOB = Route(
 
 def _believe_the_flag(state: State, status: DocumentStatus, body: Mapping[str, Any]) -> State:
     """Take ``completed`` with ``result.success: false`` (classify, split) for what it is, and a batch by its counters."""
-    if state is State.SUCCEEDED and dig(body, "result.success") is False:
+    if state is State.SUCCEEDED and get_path(body, "result.success") is False:
         return State.FAILED
     if status.kind != "batch" or state not in (State.SUCCEEDED, State.PARTIAL):
         return state
@@ -60,17 +60,17 @@ def _believe_the_flag(state: State, status: DocumentStatus, body: Mapping[str, A
     return State.CANCELLED if all_cancelled else State.FAILED
 
 
-def _is_used_up(body: Any, _answer: Answer) -> bool:
+def _is_used_up(body: Any, _response: Response) -> bool:
     # parse tells its two kinds of 429 apart by this text alone (parser/parse-document); the others by a status.
-    if dig(body, "detail.status") == "QUOTA_EXCEEDED":
+    if get_path(body, "detail.status") == "QUOTA_EXCEEDED":
         return True
-    text = dig(body, "detail") or dig(body, "error") or body
+    text = get_path(body, "detail") or get_path(body, "error") or body
     return isinstance(text, str) and "usage limit exceeded" in text.lower()
 
 
 def _error_text(body: Any) -> str | None:
     """Read the generic API's ``{error, details{error_type, message, job_id}, suggestions[]}``."""
-    more = dig(body, "details.message")
+    more = get_path(body, "details.message")
     return one_line(f"{body['error']}: {more}") if more and isinstance(body.get("error"), str) else None
 
 
@@ -172,7 +172,7 @@ UNSILOED = ServiceDescription(
         "canceled": State.CANCELLED,
         "expired": State.EXPIRED,
     },
-    settle=_believe_the_flag,
+    adjust=_believe_the_flag,
     error_text=_error_text,
     is_quota=_is_used_up,
     calls_per_minute=60,  # per organisation, documented for POST /parse; nowhere said that questions do not count
@@ -180,9 +180,9 @@ UNSILOED = ServiceDescription(
     least_poll_interval=2.0,
     grace=15.0,
     retention="jobs and results are kept for 7 days",
-    keeps_for=7 * 86_400.0,  # jobs/results page; expires_in of a parse job may shorten it
+    retention_seconds=7 * 86_400.0,  # jobs/results page; expires_in of a parse job may shorten it
     # Only for the generic route: in its words there is no "review", so it must not answer for extract.
-    many=ManyRoute(
+    batch=BatchRoute(
         route="job",
         path="/jobs/status",
         parameter="job_ids",

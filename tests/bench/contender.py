@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import json
 import os
 import sys
@@ -93,8 +92,6 @@ def ours(run: Run) -> Wait:
     )
     from airflow_provider_docstatus.triggers import DocStatusTrigger
 
-    names_one_id = "id" in inspect.signature(DocStatusTrigger).parameters
-
     async def wait(number: int) -> str:
         now, job = time.time(), neurolinker_id(number)
         parent = ["request", neurolinker_id(number // run.per_request)] if run.knows_request else None
@@ -102,13 +99,13 @@ def ours(run: Run) -> Wait:
             conn_id=CONN_ID,
             service="neurolinker",
             route="document",
+            id=job,
             poke_interval=run.interval,
             asked_at=now,
             started_at=now,
             deadline=now + 3600,
             grace=60.0,
             parent=parent,
-            **({"id": job} if names_one_id else {"ids": [job]}),
         )
         event = await _event(trigger)
         return str(event["outcome"])

@@ -6,7 +6,7 @@ resets, TLS that ends in the head of an answer, no answer, half a body, HTML wit
 another id, redirects to another host; where one answer is about several ids, also items that are missing, wrong or about
 another id. What a fault says of a job is always wrong. The server's limiter closes now and then, with 429 or 503 and
 ``Retry-After``. What must hold: every wait ends as its job did; the other host is never visited; no more than 1.6 times the
-calls of the good day; while the gate is closed, no calls but those under way.
+calls of the good day; while the rate limiter is paused, no calls but those under way.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ What 50,000 waits leave behind in one process: ``make bench-airflow ONLY=leaks``
 
 Rounds of 1,000 triggers on one event loop against the benchmark's own server (TLS, another process). In every other batch of
 5,000 the documents belong to requests of 25. Of each hundred waits twenty are one list, two never end and are cancelled, the
-others end at the first question. Printed after each batch: resident memory, open files, asyncio tasks, and the sizes of the
+others end at the first poll. Printed after each batch: resident memory, open files, asyncio tasks, and the sizes of the
 poller's tables.
 At last, when the poller has been idle for longer than it keeps its session, what is left.
 """
@@ -77,8 +77,9 @@ async def _hold(waits: int, control: int) -> list[str]:
         gc.collect()
         (one,) = poller._pollers[asyncio.get_running_loop()].values()
         memory.append(process.memory_info().rss / 2**20)
-        sizes = (len(one._asked), len(one._families), len(one._heap), len(one._requests))
-        session = "open" if one._line is not None and not one._line.session.closed else "closed"
+        schedule, client = one._schedule, one._lookup.client
+        sizes = (len(schedule), len(schedule._peers), len(schedule._queue) + len(schedule._overdue), len(one._tasks))
+        session = "open" if client is not None and not client.session.closed else "closed"
         counts = f"{process.num_fds()} | {len(asyncio.all_tasks())} | {'/'.join(map(str, sizes))} | {session}"
         return f"| {title} | {memory[-1]:.1f} | {counts} |"
 
@@ -90,14 +91,14 @@ async def _hold(waits: int, control: int) -> list[str]:
         rows.append(row(f"{min(begun + BATCH, waits):,}"))
         print(rows[-1], file=sys.stderr, flush=True)
     grown = memory[-1] - memory[0]
-    idle = INTERVAL + poller.LINGER + 2  # questions that were planned for waits that have gone are forgotten when they are due
+    idle = INTERVAL + poller.LINGER + 2  # what was planned for waits that have gone is forgotten when it is due
     await asyncio.sleep(idle)
     rows.append(row(f"and {idle:.0f} s later"))
     verdict = "ok" if grown <= GROWTH * memory[0] else "MISS"
     return [
         f"**{waits:,} waits in one process**: {grown:+.1f} MB after the first batch, at most {GROWTH * memory[0]:.1f}: {verdict}",
         "",
-        "| waits ended | memory, MB | open files | tasks | ids/families/planned/under way | session |",
+        "| waits ended | memory, MB | open files | tasks | ids/peers/planned/under way | session |",
         "|---|---|---|---|---|---|",
         *rows,
     ]

@@ -1,12 +1,12 @@
 """
 A day of waits on one key, without real time: ``make simulation`` prints a table and draws ``simulation.svg`` beside this file.
 
-It asks the package's own :class:`~airflow_provider_docstatus.budget.Budget` and :class:`~..schedule.Rhythm` when to ask, in the
-order in which ``poller.py`` asks them: what is due first goes first, at most so many questions under way, each waits for its
-turn in the budget, one question about a request answers for all its documents. Every call on the key is counted: the looks of
-the workers, the polls, and the calls that fetch the data. The service refuses (429, ``Retry-After``) what is more than its limit
-in any rolling minute, whoever asks. Beside it the same day with what other providers do: each document asked for by itself
-every 30 s, a refused call is lost and the next one comes 30 s later.
+The package's own :class:`~airflow_provider_docstatus.waiting.schedule.Schedule`, :class:`~..rate_limiter.RateLimiter` and
+:class:`~..intervals.PollInterval` decide, driven as ``poller.py`` drives them: at most so many requests are under way, and a poll
+of a request answers for all its documents. Only the clock, the service and the workers are made up. Every call on the key is
+counted: the polls of the workers and of the triggerers, and the calls that fetch the data. The service answers 429 with
+``Retry-After`` to what is more than its limit in any rolling minute, whoever sends it. Beside it the same day with what other
+providers do: each document polled by itself every 30 s, a refused call is lost and the next one comes 30 s later.
 """
 
 from __future__ import annotations
@@ -21,22 +21,47 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from airflow_provider_docstatus.budget import Budget
-from airflow_provider_docstatus.schedule import Rhythm
+from airflow_provider_docstatus.exceptions import RateLimited
+from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
+from airflow_provider_docstatus.protocol.flows import Observation, PollReply
+from airflow_provider_docstatus.protocol.responses import TOO_MANY, RateLimitSignal
+from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.waiting.intervals import PollInterval
+from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
+from airflow_provider_docstatus.waiting.schedule import Batch, Schedule
 
 MINUTE, HOUR = 60.0, 3600.0
 #: Seconds between a call and its answer.
 LATENCY = 0.3
 #: Tasks that workers run at once, and the seconds that starting one takes.
 WORKER_SLOTS, TASK_START = 8, 2.0
-#: How a worker watches before it defers (gate.py): the service's least interval, within 3 s.
+#: How a worker watches before it defers (task.py): the service's least interval, within 3 s.
 WATCH_PAUSE = 2.0
 #: ``DocStatusHook.retries`` + 1, and Airflow's default pause before a task is tried again.
 FETCH_TRIES, RETRY_DELAY = 4, 300.0
 #: Documents that one call fetches where a service hands out several (Neurolinker).
 FETCHED_AT_ONCE = 10
-MOST_AT_ONCE = 16
+#: Requests that a triggerer has under way at once, and the seconds between two searches for waits whose time is up (poller.py).
+MOST_AT_ONCE, DEADLINES_EVERY = 16, 1.0
 TIMEOUT = 3600.0
+
+#: The service: documents, which may belong to a request.
+SERVICE = ServiceDescription(
+    name="simulated",
+    title="Simulated",
+    host="https://simulated.example.com",
+    docs="https://simulated.example.com",
+    auth={"bearer": ("Authorization", "Bearer {key}")},
+    routes={
+        "document": Route(kind="document", path="/documents/{id}", parent=("request", "request_id")),
+        "request": Route(kind="request", path="/requests/{id}", children="documents"),
+    },
+    words={"processing": State.RUNNING, "completed": State.SUCCEEDED, "failed": State.FAILED},
+)
+#: All that a wait here hears of a document: whether it is finished.
+RUNNING = DocumentStatus(service=SERVICE.name, kind="document", id="any", state=State.RUNNING, word="processing")
+FINISHED = replace(RUNNING, state=State.SUCCEEDED, word="completed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +72,11 @@ class Scenario:
     :param title: what it is called in the table.
     :param per_day: documents in 24 h, at random times.
     :param limit: calls of the key in any rolling minute; the service refuses more.
-    :param per_request: documents of one request. 1: each is asked for by itself.
+    :param per_request: documents of one request. 1: each is polled by itself.
     :param triggerers: processes that hold waits; each may use ``share`` of the limit.
     :param burst: so many documents more at once, at ``burst_at`` (hours).
-    :param looks: what a worker asks before it defers: the first look, and one more within ``watch_on_worker``.
-    :param constant: seconds between two polls of the providers that know no budget; None for ours.
+    :param looks: a worker's polls before it defers: the first, and one more within ``watch_on_worker``.
+    :param constant: seconds between two polls of the providers that know no limit; None for ours.
     :param median: seconds a job takes (log-normal with ``sigma``).
     """
 
@@ -79,17 +104,20 @@ class Document:
     submitted_at: float
     ends_at: float
     request: Request = field(repr=False)
-    due: float = math.inf
-    turn: int = 1
     seen_at: float | None = None
     given_up: bool = False
 
 
 @dataclass(eq=False)
 class Request:
-    """Documents that are submitted together, waited for by one task, and answered for by one question."""
+    """Documents that are submitted together, waited for by one task, and answered for by one poll."""
 
     documents: list[Document] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether each document was noticed or given up."""
+        return all(one.seen_at is not None or one.given_up for one in self.documents)
 
     def show(self, now: float) -> None:
         """Note which documents an answer of this moment shows as finished."""
@@ -214,88 +242,106 @@ class Workers:
             day.at(day.now + RETRY_DELAY, lambda: self.start(LATENCY, lambda: self.fetch(calls)))
 
 
+class Wait:
+    """
+    A task's wait in a triggerer: the schedule's subscriber.
+
+    :param request: its documents.
+    :param interval: how often it polls.
+    :param jitter: gives random numbers from 0 to 1.
+    """
+
+    def __init__(self, request: Request, interval: PollInterval, jitter: Callable[[], float]) -> None:
+        self.request = request
+        self.started_at = request.documents[0].submitted_at
+        self.deadline = self.started_at + TIMEOUT
+        self.calls = 0
+        self.documents = {
+            Target("document", f"{id(document)}"): document for document in request.documents if document.seen_at is None
+        }
+        self._interval, self._jitter = interval, jitter
+
+    def observe(self, target: Target, observation: Observation, now: float) -> bool:
+        """Note what was told of a document; at the deadline whatever it is is enough."""
+        document = self.documents[target]
+        if observation is FINISHED:
+            document.seen_at = now
+        document.given_up = document.seen_at is None and now >= self.deadline
+        return document.seen_at is not None or document.given_up
+
+    def next_poll(self, now: float, polls: int) -> float:
+        """Return when to poll again."""
+        return self._interval.next_at(
+            now=now, started_at=self.started_at, deadline=self.deadline, polls=polls, jitter=self._jitter()
+        )
+
+
 class Triggerer:
-    """What ``poller.py`` does in one process."""
+    """One process: the package's own schedule and rate limiter, driven as ``poller.py`` does."""
 
     def __init__(self, day: Day, finished: Callable[[Request], None]) -> None:
         scenario = day.scenario
         self._day, self._finished = day, finished
-        self._budget = Budget(per_minute=scenario.limit, share=scenario.share)
-        self._rhythm = Rhythm(base=scenario.base)
-        self._heap: list[tuple[float, int, Document]] = []
-        self._number = itertools.count()
+        self._limiter = RateLimiter(per_minute=scenario.limit, share=scenario.share)
+        self._interval = PollInterval(base=scenario.base)
+        self._schedule = Schedule(SERVICE)
+        self._waits: dict[Target, Wait] = {}
         self._free = MOST_AT_ONCE
-        self._turnstile: deque[list[Document]] = deque()
         self._wakes_at = math.inf
+        self._checked_at = 0.0
         self.polls: list[float] = []
         day.outcome.polls.append(self.polls)
 
-    def hold(self, request: Request, asked_at: float) -> None:
+    def hold(self, request: Request, polled_at: float) -> None:
         """Hold a wait that a worker has deferred."""
-        for document in request.documents:
-            if document.seen_at is None:
-                pause = self._rhythm.pause(age=asked_at - document.submitted_at, turn=1, dice=0.0)
-                self._plan(document, asked_at + pause)
+        wait = Wait(request, self._interval, self._day.dice.random)
+        first_at = polled_at + self._interval.pause(age=polled_at - wait.started_at, polls=1, jitter=0.0)
+        parent = Target("request", f"{id(request)}") if len(request.documents) > 1 else None
+        for target in wait.documents:
+            self._waits[target] = wait
+            self._schedule.subscribe(wait, target, first_at, parent)
         self._go_on()
 
-    def _plan(self, document: Document, due: float) -> None:
-        document.due = due
-        heapq.heappush(self._heap, (due, next(self._number), document))
-
     def _go_on(self) -> None:
-        """Take what is due into the turnstile, and let through whose turn it is."""
-        now, heap = self._day.now, self._heap
-        while heap and (heap[0][0] != heap[0][2].due or (heap[0][0] <= now and self._free)):
-            due, _, document = heapq.heappop(heap)
-            if due == document.due:
-                group = [one for one in document.request.documents if one.due < math.inf]
-                for one in group:
-                    one.due = math.inf
-                self._free -= 1
-                self._turnstile.append(group)
-        while self._turnstile and (opens := self._budget.opens_at(now)) <= now:
-            self._budget.spend(now)
-            self._ask(self._turnstile.popleft())
-        if self._turnstile:
-            self._wake(opens)
-        if self._free and heap:
-            self._wake(heap[0][0])
+        """Poll what is due while the rate limiter lets it through."""
+        now = self._day.now
+        if now >= self._checked_at + DEADLINES_EVERY:
+            self._checked_at = now
+            self._schedule.promote_overdue(now)
+        while self._free:
+            batch = self._schedule.next(now, opens_at=self._limiter.opens_at(now))
+            if not isinstance(batch, Batch):
+                self._wake(batch)
+                return
+            self._free -= 1
+            self._limiter.spend(now)
+            self.polls.append(now)
+            refused_for = self._day.service.refuses(now)
+            self._day.at(now + LATENCY, partial(self._answer, batch, now, refused_for))
 
     def _wake(self, when: float) -> None:
-        if when < self._wakes_at or self._wakes_at <= self._day.now:
+        if when < math.inf and (when < self._wakes_at or self._wakes_at <= self._day.now):
             self._wakes_at = when
             self._day.at(when, self._go_on)
 
-    def _ask(self, group: list[Document]) -> None:
-        asked_at = self._day.now
-        self.polls.append(asked_at)
-        wait = self._day.service.refuses(asked_at)
-        self._day.at(asked_at + LATENCY, lambda: self._hear(group, asked_at, wait))
-
-    def _hear(self, group: list[Document], asked_at: float, wait: float | None) -> None:
-        now, budget = self._day.now, self._budget
+    def _answer(self, batch: Batch, polled_at: float, refused_for: float | None) -> None:
+        now = self._day.now
         self._free += 1
-        if wait is None:
-            budget.grant(now)
+        code = 200 if refused_for is None else TOO_MANY
+        self._limiter.update(RateLimitSignal(code=code, is_throttled=code == TOO_MANY, retry_after=refused_for), now)
+        waits = {target: self._waits[target] for target in batch.targets}
+        observations: dict[Target, Observation]
+        if refused_for is None:
+            is_over = {target: wait.documents[target].ends_at <= polled_at for target, wait in waits.items()}
+            observations = {target: FINISHED if is_over[target] else RUNNING for target in waits}
         else:
-            budget.refuse(now, wait)
-        for document in group:
-            document.turn += 1
-            if wait is None and document.ends_at <= asked_at:
-                document.seen_at = now
-                continue
-            started_at, dice = document.submitted_at, self._day.dice.random()
-            due = self._rhythm.next_at(
-                now=now, started_at=started_at, deadline=started_at + TIMEOUT, turn=document.turn, dice=dice
-            )
-            if wait is not None:
-                due = min(due, now + wait)
-            if now >= started_at + TIMEOUT:
-                document.given_up = True
-            else:
-                self._plan(document, due)
-        request = group[0].request
-        if all(one.seen_at is not None or one.given_up for one in request.documents):
+            observations = dict.fromkeys(waits, RateLimited("429", retry_after=refused_for))
+        self._schedule.answered(batch, PollReply(observations, batch.parent), now)
+        for target in waits:
+            if target not in self._schedule:
+                del self._waits[target]
+        (request,) = {wait.request for wait in waits.values()}
+        if request.is_over:
             self._finished(request)
         self._go_on()
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout
-from airflow_provider_docstatus.verdict import ExecutionTimedOut, epoch
+from airflow_provider_docstatus.exceptions import ExecutionTimedOut
+from airflow_provider_docstatus.waiting.wait import epoch
 from tests.e2e.real_airflow import RealAirflow
 from tests.e2e.rough_run import OUT_OF_TIME, RoughRun
 from tests.e2e.waits import ids_of, not_as_planned

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_docstatus.description import Target
 from airflow_provider_docstatus.exceptions import QuotaExhausted, RateLimited, RequestRejected
+from airflow_provider_docstatus.protocol.flows import poll_one
+from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import AITRONOS
 from airflow_provider_docstatus.status import State
-from tests.talks import NOW, answer, hold
+from tests.conversations import NOW, converse, response
 
 JOB = Target(route="job", id="job_1")
 
 
-def ask(*answers: Any) -> Any:
-    return hold(AITRONOS.ask_status(JOB, "/v1"), *answers)[0]
+def poll(*responses: Any) -> Any:
+    return converse(poll_one(AITRONOS, JOB), *responses)[0]
 
 
 @pytest.mark.parametrize(
@@ -38,14 +39,14 @@ def ask(*answers: Any) -> Any:
 )
 def test_all_that_the_error_envelope_says_reaches_the_user(error, text):
     with pytest.raises(RequestRejected) as caught:
-        ask(answer({"success": False, "error": error}, 418))
+        poll(response({"success": False, "error": error}, 418))
     assert f"with 418: {text}. Check the id" in str(caught.value)
 
 
 def test_a_long_envelope_is_cut():
     error = {"code": "C" * 400, "message": "m" * 400, "system_message": "s" * 400, "details": {"a": "d" * 400}}
     with pytest.raises(RequestRejected) as caught:
-        ask(answer({"error": error}, 422))
+        poll(response({"error": error}, 422))
     assert len(str(caught.value)) < 700
 
 
@@ -64,7 +65,7 @@ def test_a_long_envelope_is_cut():
 )
 def test_a_spend_limit_is_told_from_a_rate_by_its_code_and_the_missing_time(body, headers, kind):
     with pytest.raises(kind) as caught:
-        ask(answer(body, 429, headers=headers))
+        poll(response(body, 429, headers=headers))
     assert type(caught.value) is kind
 
 
@@ -81,24 +82,24 @@ def test_a_spend_limit_is_told_from_a_rate_by_its_code_and_the_missing_time(body
 )
 def test_the_vendors_own_headers_say_how_long_to_wait(headers, seconds):
     with pytest.raises(RateLimited) as caught:
-        ask(answer({"detail": "slow down"}, 429, headers=headers))
+        poll(response({"detail": "slow down"}, 429, headers=headers))
     assert caught.value.retry_after == seconds
 
 
 @pytest.mark.parametrize("confidence", [0.95, 95.5, 94, {"overall": 94, "validation": 100}], ids=str)
 def test_confidence_is_kept_in_the_vendors_own_shape(confidence):
-    status = ask(answer({"job_id": "job_1", "status": "completed", "confidence": confidence}))
+    status = poll(response({"job_id": "job_1", "status": "completed", "confidence": confidence}))
     assert status.details["confidence"] == confidence
 
 
 def test_extracted_data_never_stands_in_a_status():
-    status = ask(
-        answer({"job_id": "job_1", "status": "completed", "extracted_data": {"name": "PERSON"}, "explanation": "PERSON"})
+    status = poll(
+        response({"job_id": "job_1", "status": "completed", "extracted_data": {"name": "PERSON"}, "explanation": "PERSON"})
     )
     assert status.state is State.SUCCEEDED
     assert "PERSON" not in repr(status)
 
 
 def test_a_failed_job_is_explained_by_what_there_is():
-    status = ask(answer({"job_id": "job_1", "status": "failed", "error_message": None, "explanation": "No text found"}))
+    status = poll(response({"job_id": "job_1", "status": "failed", "error_message": None, "explanation": "No text found"}))
     assert status.message == "No text found"

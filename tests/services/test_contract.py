@@ -20,11 +20,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_provider_docstatus import exceptions
-from airflow_provider_docstatus.description import ID_PARAMETERS, Route, ServiceDescription, Target
-from airflow_provider_docstatus.exceptions import DocStatusError, ServiceUnavailable
+from airflow_provider_docstatus.exceptions import DocStatusError, NotFinished, RequestRejected, ServiceUnavailable
+from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
+from airflow_provider_docstatus.protocol.flows import list_jobs, poll_batch, poll_one
+from airflow_provider_docstatus.protocol.results import fetch_result
+from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus, State
-from tests.talks import answer, hold
+from tests.conversations import converse, response
 
 REPLIES = Path(__file__).parent.parent / "replies"
 RECORDED = {path.stem: json.loads(path.read_text()) for path in sorted(REPLIES.glob("*.json"))}
@@ -96,18 +99,18 @@ def test_its_prefixes_and_paths_can_be_joined(service):
     assert all(re.fullmatch(r"(/[a-z0-9]+)*", prefix) for prefix in service.prefixes)
     assert len(set(service.prefixes)) == len(service.prefixes)
     paths = [content.path for content in service.contents.values()]
-    paths += [optional.path for optional in (service.many, service.listing) if optional]
+    paths += [optional.path for optional in (service.batch, service.listing) if optional]
     for path in paths:
         assert re.fullmatch(r"(/[a-z-]+)+", path)
 
 
 @each_service
-def test_every_route_asks_for_one_id(service):
+def test_every_route_is_about_one_id(service):
     for route in all_routes(service).values():
         assert placeholders(route.path) == ["id"]
         assert route.path.startswith("/")
         assert route.parameter in ID_PARAMETERS
-        assert route.ids, "without it an answer about another id goes unnoticed"
+        assert route.ids, "without it a reply about another id goes unnoticed"
         assert route.kind in ("request", "document", "job", "batch")
 
 
@@ -162,7 +165,7 @@ def test_an_operation_chooses_among_routes_of_one_parameter_only(service):
 def test_its_timing_is_positive_and_never_below_what_the_vendor_asks_for(service):
     assert service.poll_interval >= service.least_poll_interval > 0
     assert service.grace >= 0
-    assert all(header == header.lower() for header in service.wait_headers)
+    assert all(header == header.lower() for header in service.retry_headers)
 
 
 @each_service
@@ -198,7 +201,7 @@ def test_every_route_has_a_recorded_reply(service):
     seen = {reply["route"] for reply in RECORDED[service.name] if reply["ask"] == "status"}
     assert seen == set(service.routes)
     asked = {reply["ask"] for reply in RECORDED[service.name]}
-    assert asked >= {"result"} | ({"list"} if service.listing else set()) | ({"statuses"} if service.many else set())
+    assert asked >= {"result"} | ({"list"} if service.listing else set()) | ({"statuses"} if service.batch else set())
 
 
 @each_service
@@ -229,10 +232,10 @@ def test_every_reply_is_read_as_what_it_means(name: str, reply: dict[str, Any]):
     service, expect = SERVICES[name], dict(reply["expect"])
     if "error" in expect:
         with pytest.raises(DocStatusError) as caught:
-            ask(service, reply)
+            read(service, reply)
         check_error(service, reply, caught.value, expect)
         return
-    got = ask(service, reply)
+    got = read(service, reply)
     if reply["ask"] == "status":
         check_status(got, expect)
     elif reply["ask"] == "result":
@@ -244,23 +247,23 @@ def test_every_reply_is_read_as_what_it_means(name: str, reply: dict[str, Any]):
         assert {status.id: status.message for status in got if status.message} == expect.get("messages", {})
 
 
-def ask(service: ServiceDescription, reply: dict[str, Any]) -> Any:
-    recorded = answer(reply.get("body"), reply["code"], text=reply.get("text"), headers=reply.get("headers"))
-    prefix, route = service.prefixes[0], reply["route"]
+def read(service: ServiceDescription, reply: dict[str, Any]) -> Any:
+    recorded = response(reply.get("body"), reply["code"], text=reply.get("text"), headers=reply.get("headers"))
+    route, is_batch = reply["route"], reply["ask"] == "statuses"
     if reply["ask"] == "list":
-        talk = service.ask_list(prefix, filters={}, limit=len(reply.get("expect", {}).get("states", "x")), offset=0)
-    elif reply["ask"] == "statuses":
-        talk = service.ask_together(route, reply["id"], prefix)
+        flow = list_jobs(service, filters={}, limit=len(reply.get("expect", {}).get("states", "x")), offset=0)
+    elif is_batch:
+        flow = poll_batch(service, [Target(route=route, id=one) for one in reply["id"]])
     elif reply["ask"] == "result":
         known = DocumentStatus(
             service=service.name, kind=service.routes[route].kind, id=reply["id"], state=State.SUCCEEDED, word="completed"
         )
         target = Target(route=route, id=reply["id"])
-        talk = service.ask_result(target, prefix, status=known, content=reply["expect"].get("content"), options={})
+        flow = fetch_result(service, target, status=known, content=reply["expect"].get("content"), options={})
     else:
-        talk = service.ask_status(Target(route=route, id=reply["id"]), prefix)
-    got = hold(talk, recorded)[0]
-    return list(got.values()) if reply["ask"] == "statuses" else got
+        flow = poll_one(service, Target(route=route, id=reply["id"]))
+    got = converse(flow, recorded, prefix=service.prefixes[0])[0]
+    return list(got.values()) if is_batch else got
 
 
 def check_status(status: DocumentStatus, expect: dict[str, Any]) -> None:
@@ -279,6 +282,8 @@ def check_error(service: ServiceDescription, reply: dict[str, Any], error: DocSt
         assert unsaid not in message
     assert service.title in message
     assert error.service == service.name
+    if isinstance(error, RequestRejected) and not isinstance(error, NotFinished):  # that is a state of the job, no refusal
+        assert error.code == reply["code"]
     if isinstance(reply["id"], str) and not isinstance(error, ServiceUnavailable):
         assert reply["id"] in message
         assert error.id == reply["id"]

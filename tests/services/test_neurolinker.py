@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_docstatus.description import Target
+from airflow_provider_docstatus.protocol.flows import poll_one
+from airflow_provider_docstatus.protocol.results import fetch_result
+from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import NEUROLINKER
 from airflow_provider_docstatus.status import MOST_CHILDREN, DocumentStatus, State
-from tests.talks import answer, hold
+from tests.conversations import converse, response
 
 REQUEST = Target(route="request", id="r-1")
 
@@ -18,7 +20,7 @@ def state(word: str, documents: list[str] | None = None, **counters: Any) -> Sta
     body: dict[str, Any] = {"request_id": "r-1", "status": word, **counters}
     if documents is not None:
         body["documents"] = [{"document_id": f"d-{n}", "status": one} for n, one in enumerate(documents)]
-    return hold(NEUROLINKER.ask_status(REQUEST, "/v1"), answer(body))[0].state
+    return converse(poll_one(NEUROLINKER, REQUEST), response(body))[0].state
 
 
 def counts(total: Any, completed: Any, failed: Any, processing: Any) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def counts(total: Any, completed: Any, failed: Any, processing: Any) -> dict[str
 
 
 @pytest.mark.parametrize(
-    ("word", "documents", "counters", "settled"),
+    ("word", "documents", "counters", "adjusted"),
     [
         ("completed", None, counts(2, 2, 0, 0), State.SUCCEEDED),
         ("completed", None, {}, State.SUCCEEDED),
@@ -65,13 +67,13 @@ def counts(total: Any, completed: Any, failed: Any, processing: Any) -> dict[str
         ("processing", None, counts(2, 2, 0, 0), State.RUNNING),
     ],
 )
-def test_a_requests_counters_correct_its_word(word, documents, counters, settled):
-    assert state(word, documents, **counters) is settled
+def test_a_requests_counters_correct_its_word(word, documents, counters, adjusted):
+    assert state(word, documents, **counters) is adjusted
 
 
 def test_counters_of_a_document_are_none():
     body = {"document_id": "d-1", "status": "completed", "failed": 3, "processing": 1}
-    status, _ = hold(NEUROLINKER.ask_status(Target(route="document", id="d-1"), "/v1"), answer(body))
+    status, _ = converse(poll_one(NEUROLINKER, Target(route="document", id="d-1")), response(body))
     assert (status.state, status.counters) == (State.SUCCEEDED, {})
 
 
@@ -81,7 +83,7 @@ def test_a_failed_documents_text_is_found_under_any_usual_name(place, name):
     """The vendor documents no field for it."""
     inside = {place: {name: "torn page"}} if place else {name: "torn page"}
     body = {"request_id": "r-1", "status": "failed", "documents": [{"document_id": "d-1", "status": "failed", **inside}]}
-    status, _ = hold(NEUROLINKER.ask_status(REQUEST, "/v1"), answer(body))
+    status, _ = converse(poll_one(NEUROLINKER, REQUEST), response(body))
     assert status.to_dict()["errors"] == {"d-1": "torn page"}
 
 
@@ -97,7 +99,7 @@ def test_a_document_inside_a_request_has_its_facts_and_no_user():
     }
     documents = [{"document_id": "d-1", "filename": "b.pdf", "status": "completed", "result": result}]
     body = {"request_id": "r-1", "status": "completed", "documents": documents}
-    ((child,), *_) = (hold(NEUROLINKER.ask_status(REQUEST, "/v1"), answer(body))[0].children,)
+    ((child,), *_) = (converse(poll_one(NEUROLINKER, REQUEST), response(body))[0].children,)
     assert child.kind == "document"
     assert child.started_at == "2025-10-15T09:49:50+00:00"
     assert {
@@ -112,20 +114,20 @@ def test_a_document_inside_a_request_has_its_facts_and_no_user():
 @pytest.mark.parametrize("link", ["http://x.example/job", "javascript:alert(1)", 7], ids=str)
 def test_a_link_that_is_not_https_is_dropped(link):
     body = {"request_id": "r-1", "status": "processing", "job_page_url": link}
-    assert hold(NEUROLINKER.ask_status(REQUEST, "/v1"), answer(body))[0].link is None
+    assert converse(poll_one(NEUROLINKER, REQUEST), response(body))[0].link is None
 
 
 @pytest.mark.parametrize("content", NEUROLINKER.contents)
-def test_every_content_is_a_question_of_its_own(content):
+def test_every_content_is_a_request_of_its_own(content):
     document = Target(route="document", id="d-1")
-    finished = answer({"document_id": "d-1", "status": "completed"})
-    items = answer({"results": [{"document_id": "d-1", "content": [1]}]})
-    talk = NEUROLINKER.ask_result(document, "/v1", status=None, content=content, options={})
-    (_, found, _), questions = hold(talk, finished, items)
+    finished = response({"document_id": "d-1", "status": "completed"})
+    items = response({"results": [{"document_id": "d-1", "content": [1]}]})
+    flow = fetch_result(NEUROLINKER, document, status=None, content=content, options={})
+    (_, found, _), requests = converse(flow, finished, items)
     assert found == {"d-1": [1]}
-    assert questions[1].path == f"/v1/documents/{content}"
-    assert questions[1].json is not None
-    assert ("summary_type" in questions[1].json) == (content == "document-summary")
+    assert requests[1].path == f"/documents/{content}"
+    assert requests[1].json is not None
+    assert ("summary_type" in requests[1].json) == (content == "document-summary")
 
 
 @pytest.mark.parametrize(
@@ -153,14 +155,14 @@ def test_an_item_is_data_or_an_error(item, found):
     assert NEUROLINKER.read_item({"document_id": "d-1", "filename": "a.pdf", **item}, "the label") == found
 
 
-def test_a_status_that_left_children_out_is_asked_for_again_before_the_data():
+def test_a_status_that_left_children_out_is_polled_again_before_the_data():
     ids = [f"d-{n}" for n in range(MOST_CHILDREN + 1)]
     documents = [{"document_id": one, "status": "completed"} for one in ids]
-    told = answer({"request_id": "r-1", "status": "completed", "documents": documents})
-    waited_for = hold(NEUROLINKER.ask_status(REQUEST, "/v1"), told)[0].to_dict()
+    told = response({"request_id": "r-1", "status": "completed", "documents": documents})
+    waited_for = converse(poll_one(NEUROLINKER, REQUEST), told)[0].to_dict()
     assert waited_for["children"] == {}
-    talk = NEUROLINKER.ask_result(REQUEST, "/v1", status=DocumentStatus.from_dict(waited_for), content=None, options={})
+    flow = fetch_result(NEUROLINKER, REQUEST, status=DocumentStatus.from_dict(waited_for), content=None, options={})
     tens = [ids[start : start + 10] for start in range(0, len(ids), 10)]
-    replies = [answer({"results": [{"document_id": one, "content": one} for one in ten]}) for ten in tens]
-    (_, items, errors), _ = hold(talk, told, *replies)
+    replies = [response({"results": [{"document_id": one, "content": one} for one in ten]}) for ten in tens]
+    (_, items, errors), _ = converse(flow, told, *replies)
     assert (items, errors) == ({one: one for one in ids}, {})

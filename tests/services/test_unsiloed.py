@@ -6,22 +6,24 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_docstatus.description import Target
 from airflow_provider_docstatus.exceptions import NoData, QuotaExhausted, RateLimited, RequestRejected
+from airflow_provider_docstatus.protocol.flows import list_jobs, poll_one
+from airflow_provider_docstatus.protocol.results import fetch_result
+from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import UNSILOED
 from airflow_provider_docstatus.status import DocumentStatus, State
-from tests.talks import answer, hold
+from tests.conversations import converse, response
 
 
-def ask(route: str, *answers: Any) -> DocumentStatus:
-    return hold(UNSILOED.ask_status(Target(route=route, id="x-1"), ""), *answers)[0]
+def poll(route: str, *responses: Any) -> DocumentStatus:
+    return converse(poll_one(UNSILOED, Target(route=route, id="x-1")), *responses)[0]
 
 
 def batch(word: str, jobs: list[str] | None = None, **counters: Any) -> DocumentStatus:
     body: dict[str, Any] = {"batch_id": "x-1", "status": word, **counters}
     if jobs is not None:
         body["jobs"] = [{"job_id": f"j-{n}", "status": one} for n, one in enumerate(jobs)]
-    return ask("batch", answer(body))
+    return poll("batch", response(body))
 
 
 def counts(total: Any, completed: Any, failed: Any, cancelled: Any) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def counts(total: Any, completed: Any, failed: Any, cancelled: Any) -> dict[str,
 
 
 @pytest.mark.parametrize(
-    ("word", "jobs", "counters", "settled"),
+    ("word", "jobs", "counters", "adjusted"),
     [
         ("completed", None, counts(2, 2, 0, 0), State.SUCCEEDED),
         ("completed", None, {}, State.SUCCEEDED),
@@ -59,13 +61,13 @@ def counts(total: Any, completed: Any, failed: Any, cancelled: Any) -> dict[str,
         ("processing", None, counts(2, 2, 0, 0), State.RUNNING),
     ],
 )
-def test_a_batchs_counters_correct_its_word(word, jobs, counters, settled):
-    assert batch(word, jobs, **counters).state is settled
+def test_a_batchs_counters_correct_its_word(word, jobs, counters, adjusted):
+    assert batch(word, jobs, **counters).state is adjusted
 
 
 @pytest.mark.parametrize("route", ["extract", "classify", "split", "job"])
 @pytest.mark.parametrize(
-    ("word", "result", "settled"),
+    ("word", "result", "adjusted"),
     [
         ("completed", {"success": False, "message": "No category fits"}, State.FAILED),
         ("completed", {"success": True}, State.SUCCEEDED),
@@ -76,32 +78,32 @@ def test_a_batchs_counters_correct_its_word(word, jobs, counters, settled):
         ("review", {"success": False}, State.REVIEW),
     ],
 )
-def test_completed_beside_a_flag_that_says_no_has_failed(route, word, result, settled):
-    assert ask(route, answer({"job_id": "x-1", "status": word, "result": result})).state is settled
+def test_completed_beside_a_flag_that_says_no_has_failed(route, word, result, adjusted):
+    assert poll(route, response({"job_id": "x-1", "status": word, "result": result})).state is adjusted
 
 
 @pytest.mark.parametrize("route", ["extract", "job"])
 def test_what_stands_in_a_result_is_no_message_without_a_flag_that_says_no(route):
     body = {"job_id": "x-1", "status": "review", "result": {"success": True, "message": "SECRET", "error": "SECRET"}}
-    assert ask(route, answer(body)).message is None
+    assert poll(route, response(body)).message is None
 
 
 @pytest.mark.parametrize("route", ["extract", "classify", "split", "job"])
 def test_a_flag_that_says_no_brings_its_message(route):
     result = {"success": False, "message": "No category fits"}
     assert (
-        ask(route, answer({"job_id": "x-1", "status": "completed", "error": None, "result": result})).message
+        poll(route, response({"job_id": "x-1", "status": "completed", "error": None, "result": result})).message
         == "No category fits"
     )
 
 
 def test_the_internal_id_of_a_parse_is_not_its_id():
-    assert ask("parse", answer({"job_id": "x-1", "id": "internal", "status": "Starting"})).id == "x-1"
+    assert poll("parse", response({"job_id": "x-1", "id": "internal", "status": "Starting"})).id == "x-1"
 
 
 @pytest.mark.parametrize("body", [{"id": "x-1"}, {"job_id": "x-1"}, {"job_id": "x-1", "id": "internal"}], ids=str)
 def test_a_generic_job_has_its_id_under_either_name(body):
-    assert ask("job", answer({**body, "status": "queued"})).id == "x-1"
+    assert poll("job", response({**body, "status": "queued"})).id == "x-1"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_a_generic_job_has_its_id_under_either_name(body):
     ids=str,
 )
 def test_progress_is_a_fact_and_never_the_state(progress, fact):
-    status = ask("job", answer({"id": "x-1", "status": "COMPLETED", "progress": progress}))
+    status = poll("job", response({"id": "x-1", "status": "COMPLETED", "progress": progress}))
     assert (status.state, status.details["progress"]) == (State.SUCCEEDED, fact)
 
 
@@ -128,32 +130,32 @@ def test_links_results_and_user_ids_never_stand_in_a_status():
         "metadata": {"schema": {"a": "SECRET"}, "page_count": 3},
     }
     for route in UNSILOED.routes:
-        status = ask(route, answer({**body, "batch_id": "x-1"}))
+        status = poll(route, response({**body, "batch_id": "x-1"}))
         assert "SECRET" not in repr(status)
 
 
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (answer(text="Rate limit exceeded", code=429), RateLimited),
-        (answer("Rate limit exceeded", 429), RateLimited),
-        (answer({"detail": "Rate limit exceeded"}, 429), RateLimited),
-        (answer({"error": "Rate limit exceeded"}, 429), RateLimited),
-        (answer({}, 429), RateLimited),
-        (answer([], 429), RateLimited),
-        (answer(text="", code=429), RateLimited),
-        (answer(text="USAGE LIMIT EXCEEDED\n", code=429), QuotaExhausted),
-        (answer("Usage limit exceeded", 429), QuotaExhausted),
-        (answer({"detail": "Usage limit exceeded"}, 429), QuotaExhausted),
-        (answer({"error": "Usage limit exceeded"}, 429), QuotaExhausted),
-        (answer({"detail": {"status": "QUOTA_EXCEEDED", "message": "m"}}, 429), QuotaExhausted),
-        (answer({"detail": {"status": "BUSY", "message": "m"}}, 429), RateLimited),
+        (response(text="Rate limit exceeded", code=429), RateLimited),
+        (response("Rate limit exceeded", 429), RateLimited),
+        (response({"detail": "Rate limit exceeded"}, 429), RateLimited),
+        (response({"error": "Rate limit exceeded"}, 429), RateLimited),
+        (response({}, 429), RateLimited),
+        (response([], 429), RateLimited),
+        (response(text="", code=429), RateLimited),
+        (response(text="USAGE LIMIT EXCEEDED\n", code=429), QuotaExhausted),
+        (response("Usage limit exceeded", 429), QuotaExhausted),
+        (response({"detail": "Usage limit exceeded"}, 429), QuotaExhausted),
+        (response({"error": "Usage limit exceeded"}, 429), QuotaExhausted),
+        (response({"detail": {"status": "QUOTA_EXCEEDED", "message": "m"}}, 429), QuotaExhausted),
+        (response({"detail": {"status": "BUSY", "message": "m"}}, 429), RateLimited),
     ],
     ids=lambda value: getattr(value, "__name__", None) or value.body.decode()[:40],
 )
 def test_the_two_kinds_of_429_are_told_apart(reply, kind):
     with pytest.raises(kind) as caught:
-        ask("parse", reply)
+        poll("parse", reply)
     assert type(caught.value) is kind
 
 
@@ -170,7 +172,7 @@ def test_the_two_kinds_of_429_are_told_apart(reply, kind):
 )
 def test_the_generic_apis_details_are_read(body, text):
     with pytest.raises(RequestRejected, match=f"with 418: {text}\\. Check"):
-        ask("job", answer(body, 418))
+        poll("job", response(body, 418))
 
 
 @pytest.mark.parametrize(
@@ -178,21 +180,21 @@ def test_the_generic_apis_details_are_read(body, text):
 )
 def test_a_failed_job_of_a_batch_says_why(error):
     jobs = [{"job_id": "j-1", "status": "failed", **error}, {"job_id": "j-2", "status": "completed"}]
-    status = ask("batch", answer({"batch_id": "x-1", "status": "completed", "jobs": jobs}))
+    status = poll("batch", response({"batch_id": "x-1", "status": "completed", "jobs": jobs}))
     assert status.state is State.PARTIAL
     assert status.to_dict()["errors"] == {"j-1": "torn page"}
 
 
-def test_a_job_of_a_batch_or_a_list_is_believed_no_more_than_one_asked_alone():
+def test_a_job_of_a_batch_or_a_list_is_believed_no_more_than_one_polled_alone():
     jobs = [
         {"job_id": "j-1", "status": "completed", "result": {"success": False, "message": "No category fits"}},
         {"job_id": "j-2", "status": "completed", "result": {"success": True}},
     ]
-    status = ask("batch", answer({"batch_id": "x-1", "status": "completed", **counts(2, 2, 0, 0), "jobs": jobs}))
+    status = poll("batch", response({"batch_id": "x-1", "status": "completed", **counts(2, 2, 0, 0), "jobs": jobs}))
     assert status.state is State.PARTIAL
     assert [child.state for child in status.children] == [State.FAILED, State.SUCCEEDED]
     assert status.to_dict()["errors"] == {"j-1": "No category fits"}
-    listed, _ = hold(UNSILOED.ask_list("", filters={}, limit=2, offset=0), answer({"jobs": jobs}))
+    listed, _ = converse(list_jobs(UNSILOED, filters={}, limit=2, offset=0), response({"jobs": jobs}))
     assert [one.state for one in listed] == [State.FAILED, State.SUCCEEDED]
 
 
@@ -208,26 +210,26 @@ def test_a_job_of_a_batch_or_a_list_is_believed_no_more_than_one_asked_alone():
 )
 def test_what_a_generic_job_says_instead_of_data_is_no_data(body):
     job = Target(route="job", id="x-1")
-    finished = answer({"job_id": "x-1", "status": "COMPLETED"})
-    talk = UNSILOED.ask_result(job, "", status=None, content=None, options={})
+    finished = response({"job_id": "x-1", "status": "COMPLETED"})
+    flow = fetch_result(UNSILOED, job, status=None, content=None, options={})
     with pytest.raises(NoData, match="nothing read"):
-        hold(talk, finished, answer(body))
+        converse(flow, finished, response(body))
 
 
 @pytest.mark.parametrize("body", [{"success": True, "result": {"a": 1}}, {"result": {"success": "no"}}, {"chunks": [1]}], ids=str)
 def test_the_data_of_a_generic_job_is_its_whole_reply(body):
     job = Target(route="job", id="x-1")
-    talk = UNSILOED.ask_result(job, "", status=None, content=None, options={})
-    (_, found, _), _ = hold(talk, answer({"job_id": "x-1", "status": "COMPLETED"}), answer(body))
+    flow = fetch_result(UNSILOED, job, status=None, content=None, options={})
+    (_, found, _), _ = converse(flow, response({"job_id": "x-1", "status": "COMPLETED"}), response(body))
     assert found == {"x-1": body}
 
 
 def test_a_job_of_a_batch_without_data_is_named_with_its_reason():
     jobs = [{"job_id": "j-1", "status": "completed"}, {"job_id": "j-2", "status": "completed"}]
-    batch_of_two = answer({"batch_id": "x-1", "status": "completed", **counts(2, 2, 0, 0), "jobs": jobs})
-    talk = UNSILOED.ask_result(Target(route="batch", id="x-1"), "", status=None, content=None, options={})
-    bad = answer({"success": False, "error": "nothing read"})
-    (_, items, errors), _ = hold(talk, batch_of_two, answer({"a": 1}), bad)
+    batch_of_two = response({"batch_id": "x-1", "status": "completed", **counts(2, 2, 0, 0), "jobs": jobs})
+    flow = fetch_result(UNSILOED, Target(route="batch", id="x-1"), status=None, content=None, options={})
+    bad = response({"success": False, "error": "nothing read"})
+    (_, items, errors), _ = converse(flow, batch_of_two, response({"a": 1}), bad)
     assert items == {"j-1": {"a": 1}}
     assert list(errors) == ["j-2"]
     assert "nothing read" in errors["j-2"]

@@ -7,12 +7,10 @@ holds its slot lets two documents be worked on at a time. A list needs its ids b
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import DAG, task
 
-from airflow_provider_docstatus.gate import Gate
 from airflow_provider_docstatus.hooks import AitronosHook
 from airflow_provider_docstatus.sensors import DocStatusSensor
 
@@ -23,12 +21,11 @@ FIRST = IDS[0]
 
 
 class AsSoonAsItEnds(DocStatusSensor):
-    """Asks its service far more often than that would like: the shortest deferrals there can be."""
+    """Polls its service far more often than that would like: the shortest deferrals there can be."""
 
-    def _open(self, context: Any) -> Gate:
-        gate = super()._open(context)
-        gate.rhythm = replace(gate.rhythm, interval=0.25)
-        return gate
+    def defer(self, *, trigger: Any, **settings: Any) -> Any:
+        trigger.spec.poke_interval = 0.25
+        return super().defer(trigger=trigger, **settings)
 
 
 def _ids(dag_run: Any = None) -> list[str]:

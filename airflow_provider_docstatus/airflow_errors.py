@@ -1,0 +1,60 @@
+"""
+This package's errors joined with Airflow's, so that Airflow retries what a retry can help, and nothing else.
+
+A task raises these; catch the classes of :mod:`~airflow_provider_docstatus.exceptions`. Each is an attribute of this module, so
+that an error can be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow_provider_docstatus import exceptions
+from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
+from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
+
+#: What is not the ending of a wait: the data was asked for too early, is too large, or is not there.
+_ABOUT_DATA = (exceptions.NoData, exceptions.NotFinished, exceptions.NoSuchRoute, exceptions.ResultTooLarge)
+_BASES: dict[type[DocStatusError], type[BaseException]] = {
+    **{row.error: AirflowFailException for row in OUTCOMES.values() if row.error and not row.retried},
+    **dict.fromkeys(_ABOUT_DATA, AirflowFailException),
+    exceptions.WaitTimedOut: AirflowSensorTimeout,
+    exceptions.ExecutionTimedOut: AirflowTaskTimeout,
+}
+#: What ``soft_fail`` makes a skip. A broken key must never look like one.
+SKIPPABLE: tuple[type[DocStatusError], ...] = (
+    *{row.error for row in OUTCOMES.values() if row.error and row.skippable},
+    exceptions.ExecutionTimedOut,
+)
+
+
+def _join(error: type[DocStatusError], base: type[BaseException]) -> type[DocStatusError]:
+    return type(error.__name__, (error, base), {"__doc__": error.__doc__, "__module__": __name__})
+
+
+_JOINED = {error: _join(error, base) for error, base in _BASES.items()}
+globals().update({joined.__name__: joined for joined in _JOINED.values()})
+
+
+def for_airflow(error: DocStatusError) -> DocStatusError:
+    """Return the error joined with Airflow's: what a retry cannot help is not retried."""
+    joined = _JOINED.get(type(error))
+    if joined is None:
+        return error
+    raised = joined(str(error))
+    raised.__dict__.update(error.__dict__)
+    return raised
+
+
+@contextmanager
+def errors_for_airflow() -> Iterator[None]:
+    """Raise this package's errors as Airflow should see them."""
+    try:
+        yield
+    except DocStatusError as error:
+        joined = for_airflow(error)
+        if joined is error:
+            raise
+        raise joined from error

@@ -1,0 +1,113 @@
+"""The worker's driver: polls what the schedule says, one request after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.flows import PathPrefix, PollReply, run, with_prefix
+from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.waiting import wait
+from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
+from airflow_provider_docstatus.waiting.schedule import Batch, Schedule
+from airflow_provider_docstatus.waiting.wait import needs_confirmation
+
+T = TypeVar("T")
+
+
+class Sender(Protocol):
+    """What the driver needs of the hook."""
+
+    limiter: RateLimiter
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+
+    @property
+    def service(self) -> ServiceDescription:
+        """The service's description."""
+
+    @property
+    def prefix(self) -> PathPrefix:
+        """The path prefix in use."""
+
+    def reload(self) -> None:
+        """Read the connection again, and open a new TCP connection."""
+
+    def send(self, request: Request) -> Response:
+        """Send a request."""
+
+
+def confirmed(sender: Sender, fetch: Callable[[], T]) -> T:
+    """
+    Return what ``fetch`` returns; a refusal is raised when it is said twice, as for a wait.
+
+    :param fetch: sends requests through the hook.
+    """
+    try:
+        return fetch()
+    except DocStatusError as error:
+        if not needs_confirmation(error):
+            raise
+    sender.sleep(wait.CONFIRM_AFTER)
+    sender.reload()
+    return fetch()
+
+
+class BlockingPoller:
+    """
+    Poll one service from a worker.
+
+    What a request for several leaves out is polled alone at once, since a worker does not stay.
+
+    :param sender: the hook.
+    """
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self.schedule = Schedule(sender.service, max_omissions=1)
+        #: When the last poll was answered (epoch seconds).
+        self.polled_at = 0.0
+        #: Whether the last poll told a status.
+        self.heard_status = True
+
+    def poll(
+        self,
+        *,
+        is_over: Callable[[], bool],
+        waits_until: Callable[[float], float],
+        max_requests: int | None = None,
+    ) -> None:
+        """
+        Poll what is due, and what falls due soon.
+
+        :param is_over: whether there is nothing more to learn.
+        :param waits_until: until when to wait for what is not due yet (epoch seconds), by the time of now.
+        :param max_requests: stop after so many polls; None for no limit.
+        """
+        sender, polls = self._sender, 0
+        while not is_over() and polls != max_requests:
+            now = sender.clock()
+            due = self.schedule.next(now, opens_at=sender.limiter.opens_at(now))
+            if isinstance(due, Batch):
+                reply = self._reply(due)
+                self.polled_at = sender.clock()
+                self.heard_status = any(isinstance(one, DocumentStatus) for one in reply.observations.values())
+                self.schedule.answered(due, reply, self.polled_at)
+                polls += 1
+            elif due > waits_until(now):
+                return
+            else:
+                sender.sleep(due - now)
+
+    def _reply(self, batch: Batch) -> PollReply:
+        sender = self._sender
+        if batch.refused_at is not None:
+            sender.reload()
+            self.schedule.service = sender.service
+        try:
+            return run(with_prefix(self.schedule.flow(batch), sender.prefix), sender.send)
+        except DocStatusError as error:
+            return PollReply(dict.fromkeys(batch.targets, error))

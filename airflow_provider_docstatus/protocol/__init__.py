@@ -1,0 +1,1 @@
+"""One conversation with an extraction service: no I/O, no clock, no Airflow."""

@@ -1,0 +1,205 @@
+"""What must be known of an extraction service: data only. A new service is one description, see ``services/``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_docstatus.protocol.messages import Response
+from airflow_provider_docstatus.status import DocumentStatus, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRoute:
+    """
+    Where the data of a finished job is.
+
+    :param path: the path with ``{id}``.
+    :param query: query parameters.
+    :param take: dotted path of the data in the reply; names separated by a space take several; empty takes all.
+    :param has_status: whether the reply is the status reply as well, so that one call answers both.
+    :param codes: HTTP codes of 400 and more that tell a state on this route.
+    """
+
+    path: str
+    take: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    has_status: bool = True
+    codes: Mapping[int, State] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """
+    One status route.
+
+    :param kind: what the id names (str).
+    :param parameter: the sensor's parameter for the id (one of ``request_id``, ``document_id``, ``job_id``).
+    :param path: the path with ``{id}``, below the prefix.
+    :param docs: the vendor's page (URL).
+    :param query: query parameters.
+    :param key_optional: whether the vendor says the route needs no key (default False).
+    :param ids: dotted paths of the id in the reply, to notice an answer about something else.
+    :param errors: dotted paths of the vendor's text about a failed job.
+    :param links: dotted paths of the vendor's page of it.
+    :param times: our time fields and the dotted paths they are read from.
+    :param counters: the vendor's counters, by name.
+    :param children: dotted path of the list of documents or jobs inside, empty if there is none.
+    :param child: how an item of that list is read.
+    :param details: small facts by our name and their dotted paths.
+    :param parent: the route on which one request answers for many of these, and the detail that holds its id.
+    :param result: where the data is; None if the service's ``contents`` says it.
+    """
+
+    kind: str
+    path: str
+    parameter: str = "job_id"
+    docs: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    key_optional: bool = False
+    ids: tuple[str, ...] = ("job_id",)
+    errors: tuple[str, ...] = ("error", "error_message", "message")
+    links: tuple[str, ...] = ()
+    times: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    counters: tuple[str, ...] = ()
+    children: str = ""
+    child: Route | None = None
+    details: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parent: tuple[str, str] | None = None
+    result: ResultRoute | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListRoute:
+    """
+    A route that lists jobs.
+
+    :param path: the path below the prefix.
+    :param items: dotted path of the list.
+    :param item: how one is read.
+    :param filters: the query parameters the vendor documents.
+    :param page_size: the largest page the vendor allows; None where it has no paging.
+    """
+
+    path: str
+    items: str
+    item: Route
+    filters: tuple[str, ...] = ()
+    page_size: int | None = None
+    key_optional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRoute:
+    """
+    A route that asks about several ids at once, ``path?parameter=a,b``, in the words of one of the single routes.
+
+    :param route: the single route.
+    :param path: the path below the prefix.
+    :param parameter: the query parameter that takes the ids, separated by commas.
+    :param items: dotted path of the list in the reply.
+    :param query: more query parameters.
+    :param key_optional: whether the vendor says the route needs no key.
+    :param longest_query: characters of ids in one request (int).
+    """
+
+    route: str
+    path: str
+    parameter: str
+    items: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    key_optional: bool = False
+    longest_query: int = 1500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """
+    One choice of ``content=`` where a vendor has several: a POST with document ids.
+
+    :param path: the path below the prefix.
+    :param options: more keys of its body.
+    """
+
+    path: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceDescription:
+    """
+    Everything that is special about one vendor, as data.
+
+    :param name: the service's name and connection type (str).
+    :param title: its name for people (str).
+    :param host: the default host (URL).
+    :param docs: the vendor's API pages (URL).
+    :param auth: ways to send the key, by name: header and template. The first is the default.
+    :param routes: the status routes, by operation where the service has several, else by kind.
+    :param words: the vendor's status words in lower case, and what they mean.
+    :param prefixes: path prefixes that are documented; the first is used until the service shows another.
+    :param operations: other names of routes, as the vendor's pages use them.
+    :param adjust: corrects a state by what else is in the reply (counters, flags).
+    :param error_text: reads the vendor's error envelope; None gives None to fall back to the common shapes.
+    :param is_quota: whether a 429 is a used-up account instead of too many calls.
+    :param retry_headers: vendor headers (lower case) that say how long to wait, after ``Retry-After``.
+    :param remaining_headers: the vendor's headers (lower case) for how many calls are left, and when there are more (epoch).
+    :param calls_per_minute: the documented limit of one key in any 60 s; None if there is none.
+    :param calls_per_day: likewise in 24 h.
+    :param poll_interval: seconds between two polls of one id.
+    :param least_poll_interval: seconds; the vendor asks not to poll more often.
+    :param grace: seconds after the start in which an unknown id may still appear.
+    :param retention: what is known about how long results are kept (text for messages).
+    :param retention_seconds: seconds after which the vendor documents that it answers 404 for a job; None if it documents none.
+    :param batch: the route that asks about several ids at once, None if there is none.
+    :param listing: the route that lists jobs, None if there is none.
+    :param contents: choices of ``content=``; empty if there is none. The first is the default.
+    :param read_item: reads one item of a content reply: (its data, None) or (None, error text).
+    :param evidence: what the description rests on (text for the README).
+    """
+
+    name: str
+    title: str
+    host: str
+    docs: str
+    auth: Mapping[str, tuple[str, str]]
+    routes: Mapping[str, Route]
+    words: Mapping[str, State]
+    prefixes: tuple[str, ...] = ("",)
+    operations: Mapping[str, str] = field(default_factory=dict)
+    adjust: Callable[[State, DocumentStatus, Mapping[str, Any]], State] = lambda state, _status, _body: state
+    error_text: Callable[[Any], str | None] = lambda _body: None
+    is_quota: Callable[[Any, Response], bool] = lambda _body, _response: False
+    retry_headers: tuple[str, ...] = ()
+    remaining_headers: tuple[str, str] | None = None
+    calls_per_minute: float | None = None
+    calls_per_day: float | None = None
+    poll_interval: float = 10.0
+    least_poll_interval: float = 2.0
+    grace: float = 15.0
+    retention: str = "not documented"
+    retention_seconds: float | None = None
+    batch: BatchRoute | None = None
+    listing: ListRoute | None = None
+    contents: Mapping[str, Content] = field(default_factory=dict)
+    read_item: Callable[[Mapping[str, Any], str], tuple[Any, str | None]] | None = None
+    evidence: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a description that could not tell how a job ends."""
+        missing = {State.RUNNING, State.SUCCEEDED, State.FAILED} - set(self.words.values())
+        if missing:
+            raise ValueError(f"{self.name}: no vendor word means {', '.join(sorted(missing))}")
+        if any(word != word.strip().lower() for word in self.words):
+            raise ValueError(f"{self.name}: status words are written in lower case")
+
+    @property
+    def has_operations(self) -> bool:
+        """Whether one id parameter is used on several routes, so that ``operation`` must choose."""
+        return len(self.routes) > len({route.parameter for route in self.routes.values()})
+
+    @property
+    def parameters(self) -> list[str]:
+        """The id parameters that the service knows: ``request_id``, ``document_id``, ``job_id``."""
+        return list(dict.fromkeys(route.parameter for route in self.routes.values()))

@@ -1,0 +1,371 @@
+"""
+Conversations with a service, without I/O and without a clock.
+
+A flow is a generator: it yields a :class:`~.messages.Request`, is sent the :class:`~.messages.Response` (or thrown the
+DocStatusError that came instead of one), and returns what it learned. :func:`run` drives it with a blocking sender,
+:func:`arun` with an asynchronous one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Container, Generator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
+    KeyRejected,
+    NoSuchRoute,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    UnexpectedReply,
+)
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.responses import (
+    NO_BATCH_ROUTE_CODES,
+    NO_ROUTE_CODES,
+    is_unavailable,
+    read_object,
+    redirect_target,
+)
+from airflow_provider_docstatus.protocol.statuses import (
+    checked_object,
+    items_by_id,
+    read_child,
+    read_children,
+    read_status,
+    status_from,
+)
+from airflow_provider_docstatus.protocol.targets import Target, parent_of
+from airflow_provider_docstatus.protocol.values import first_of, get_path
+from airflow_provider_docstatus.status import DocumentStatus
+
+T = TypeVar("T")
+Flow = Generator[Request, Response, T]
+#: What a poll tells about an id.
+Observation = DocumentStatus | DocStatusError
+#: The status last read about each id, beside what it was read from (a list's item) or the hash of that (a reply, which may be
+#: large). What says the same again need not be read again.
+StatusCache = dict[Target, tuple[object, DocumentStatus]]
+
+
+def run(flow: Flow[T], send: Callable[[Request], Response]) -> T:
+    """Drive a flow with a function that sends a request and returns its response."""
+    try:
+        request = next(flow)
+        while True:
+            try:
+                response = send(request)
+            except DocStatusError as error:
+                request = flow.throw(error)
+            else:
+                request = flow.send(response)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
+
+
+async def arun(flow: Flow[T], send: Callable[[Request], Awaitable[Response]]) -> T:
+    """Drive a flow with an asynchronous sender; the same as :func:`run` but for the line that sends."""
+    try:
+        request = next(flow)
+        while True:
+            try:
+                response = await send(request)
+            except DocStatusError as error:
+                request = flow.throw(error)
+            else:
+                request = flow.send(response)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
+
+
+# -- the path prefix -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class PathPrefix:
+    """
+    The path prefix below which a deployment answers. Flows that run side by side share one.
+
+    :param service: the service, whose other prefixes are tried.
+    :param base_url: scheme, host and path of the connection, to judge a redirect by.
+    :param current: the prefix in use (str).
+    """
+
+    service: ServiceDescription
+    base_url: str
+    current: str
+
+
+def with_prefix(flow: Flow[T], prefix: PathPrefix) -> Flow[T]:
+    """Put the path prefix in front of each request of a flow, and find the other one where this deployment needs it."""
+    try:
+        request = next(flow)
+        while True:
+            try:
+                response = yield from _send_below(request, prefix)
+            except DocStatusError as error:
+                request = flow.throw(error)
+            else:
+                request = flow.send(response)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
+
+
+def _send_below(request: Request, prefix: PathPrefix) -> Flow[Response]:
+    """
+    Send a request below the prefix in use, and below the other one where the response says that this one does not exist.
+
+    One such response may be a slip of a gateway. Only a JSON object below the other prefix shows that the service is there;
+    a refusal there is believed when this prefix is denied once more, and changes nothing.
+    """
+    used = prefix.current
+    response = yield request.below(used)
+    if 200 <= response.code < 300 or (other := _other_prefix(response, used, prefix)) is None:
+        return response
+    if prefix.current != used:  # another flow has found the right one meanwhile
+        return (yield request.below(prefix.current))
+    second = yield request.below(other)
+    if is_unavailable(second.code):
+        return second
+    if 200 <= second.code < 300 and isinstance(second.json_or_text(), Mapping):
+        prefix.current = other
+        return second
+    if second.code < 400 or second.is_html or _other_prefix(second, other, prefix) is not None:
+        return response
+    again = yield request.below(used)
+    return second if _other_prefix(again, used, prefix) is not None else again
+
+
+def _other_prefix(response: Response, used: str, prefix: PathPrefix) -> str | None:
+    """
+    Return the other documented prefix when the response says that this one does not exist here.
+
+    That is a redirect to the same host below the other prefix, a 405, or the web framework's own 404 body: an unknown id
+    answers 404 as well, so a 404 alone says nothing.
+    """
+    others = [other for other in prefix.service.prefixes if other != used]
+    if not others:
+        return None
+    if 300 <= response.code < 400:
+        place, base = redirect_target(response), urlsplit(prefix.base_url)
+        if place.netloc not in ("", base.netloc) or place.scheme not in ("", base.scheme):
+            return None
+        path = place.path.removeprefix(base.path)
+        return next((other for other in others if path == other + response.request.path), None)
+    return others[0] if response.code == 405 or response.is_no_route else None
+
+
+# -- polling ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class PollReply:
+    """
+    What one poll told.
+
+    :param observations: a status, or the error in its place, by target; what was left out is not in it.
+    :param parent: what the polled ids belong to, if that is known by now.
+    :param missing_route: the error of a batch route that this deployment does not have.
+    """
+
+    observations: dict[Target, Observation]
+    parent: Target | None = None
+    missing_route: NoSuchRoute | None = None
+
+
+def poll(
+    service: ServiceDescription,
+    targets: Sequence[Target],
+    *,
+    parent: Target | None = None,
+    wanted: Container[Target] = (),
+    looks_up: Callable[[Target], bool] = lambda _parent: False,
+    may_omit: bool = False,
+    cache: StatusCache | None = None,
+) -> Flow[PollReply]:
+    """
+    Poll one id, or several by one request: the batch route's, or that of the parent they belong to.
+
+    If the request for several fails, the first id is polled alone: that tells whether it was the request or the service.
+
+    :param parent: what several ids belong to; None for the batch route.
+    :param wanted: the ids that a parent's reply is read for.
+    :param looks_up: whether a parent that an id turns out to have is polled at once, since others may belong to it.
+    :param may_omit: whether a fault of a request for several leaves all of them out, to be polled again later.
+    :raises DocStatusError: what is wrong with the service, the key or the account, and so with all of them.
+    """
+    first = targets[0]
+    if len(targets) == 1:
+        status = yield from poll_one(service, first, cache)
+        reply = PollReply({first: status}, parent_of(service, status, first.route))
+        if reply.parent is not None and looks_up(reply.parent):
+            with suppress(DocStatusError):
+                found = yield from poll_parent(service, reply.parent, first.route, wanted, cache)
+                reply.observations = {**found, first: status}
+        return reply
+    try:
+        if parent is None:
+            return PollReply(dict((yield from poll_batch(service, targets))))
+        found = yield from poll_parent(service, parent, first.route, wanted, cache)
+        return PollReply(dict(found), parent)
+    except RateLimited:
+        raise  # alone they would be refused as well
+    except NoSuchRoute as missing:
+        return PollReply({}, missing_route=missing)
+    except DocStatusError as error:
+        if may_omit and isinstance(error, (ServiceUnavailable, UnexpectedReply)):
+            return PollReply({})
+    try:
+        return PollReply({first: (yield from poll_one(service, first, cache))})
+    except (KeyRejected, QuotaExhausted, ServiceUnavailable):
+        raise
+    except DocStatusError as error:
+        return PollReply({first: error})
+
+
+def poll_one(service: ServiceDescription, target: Target, cache: StatusCache | None = None) -> Flow[DocumentStatus]:
+    """Poll one id."""
+    response = yield status_request(service, target)
+    before = cache.get(target) if cache else None
+    if before is not None and response.code == 200 and hash(response.body) == before[0]:
+        return before[1]
+    status = read_status(service, target, response)
+    if cache is not None:
+        cache[target] = (hash(response.body), status)
+    return status
+
+
+def status_request(service: ServiceDescription, target: Target) -> Request:
+    """Return the request that asks for one id's status."""
+    route = service.routes[target.route]
+    return Request(
+        path=route.path.replace("{id}", quote(target.id, safe="")),
+        route=route.path.replace("{id}", "{" + route.parameter + "}"),
+        query=route.query,
+        key_optional=route.key_optional,
+    )
+
+
+def poll_batch(service: ServiceDescription, targets: Sequence[Target]) -> Flow[dict[Target, DocumentStatus]]:
+    """
+    Poll several ids of one route by its batch route; return what was answered, which may be less.
+
+    :raises NoSuchRoute: the deployment has no such route.
+    """
+    batch, route_name = service.batch, targets[0].route
+    assert batch is not None  # the caller asked for it  # noqa: S101
+    request = Request(
+        path=batch.path,
+        route=batch.path,
+        query={batch.parameter: ",".join(target.id for target in targets), **batch.query},
+        key_optional=batch.key_optional,
+        expected_codes=NO_BATCH_ROUTE_CODES,
+    )
+    response = yield request
+    wanted, found = {target.id: target for target in targets}, {}
+    for item in read_list(service, response, batch.items):
+        target = wanted.get(str(first_of(item, service.routes[route_name].ids)))
+        word = get_path(item, "status")
+        if target is not None and isinstance(word, str) and word.strip().lower() in service.words:
+            with suppress(UnexpectedReply):  # what makes no sense is polled alone, as is what was left out
+                found[target] = status_from(service, target, item, response.request.label)
+    return found
+
+
+def poll_parent(
+    service: ServiceDescription, parent: Target, route_name: str, wanted: Container[Target], cache: StatusCache | None = None
+) -> Flow[dict[Target, DocumentStatus]]:
+    """Poll a parent; return its wanted children as if each had been polled, but not those whose word nobody knows."""
+    about, route = service.routes[route_name].parent, service.routes[parent.route]
+    assert about is not None  # parent_of gave it  # noqa: S101
+    assert route.child is not None  # noqa: S101 -- a parent has children
+    response = yield status_request(service, parent)
+    body, _, _ = checked_object(service, parent, read_object(service, response, id=parent.id), response.request.label)
+    found = {}
+    for child_id, item in items_by_id(get_path(body, route.children), route.child):
+        target = Target(route=route_name, id=child_id)
+        if target not in wanted:
+            continue
+        before = cache.get(target) if cache else None
+        if before is not None and item == before[0]:
+            found[target] = before[1]
+            continue
+        child = read_child(service, item, route.child, id=child_id, details={about[1]: parent.id})
+        if child.word.lower() in service.words:
+            found[target] = child
+            if cache is not None:
+                cache[target] = (item, child)
+    return found
+
+
+# -- listing ---------------------------------------------------------------------------------------------------
+
+
+def list_jobs(
+    service: ServiceDescription, *, filters: Mapping[str, str], limit: int | None, offset: int
+) -> Flow[list[DocumentStatus]]:
+    """
+    List the jobs of the account, page by page.
+
+    :raises RequestRejected: the service or this deployment cannot list, or not by that filter (the DAG's author).
+    """
+    listing = service.listing
+    if listing is None:
+        raise RequestRejected(f"{service.title} documents no route that lists jobs; ask by id.", service=service.name)
+    unknown = sorted(set(filters) - set(listing.filters))
+    if unknown:
+        known = f"it knows {', '.join(listing.filters)}" if listing.filters else "it has no filters"
+        raise RequestRejected(f"{service.title} cannot list by {', '.join(unknown)}; {known}.", service=service.name)
+    if listing.page_size is None and offset:
+        raise RequestRejected(f"{service.title}'s list has no pages; leave offset out.", service=service.name)
+    found: list[DocumentStatus] = []
+    while limit is None or len(found) < limit:
+        paging = {}
+        if listing.page_size is not None:
+            size = listing.page_size if limit is None else min(listing.page_size, limit - len(found))
+            paging = {"limit": str(size), "offset": str(offset)}
+        response = yield Request(
+            path=listing.path,
+            route=listing.path,
+            query={**filters, **paging},
+            key_optional=listing.key_optional,
+            expected_codes=NO_ROUTE_CODES,
+        )
+        if response.code in NO_ROUTE_CODES:
+            raise RequestRejected(
+                f"{service.title} cannot list jobs here: {response.request.label} answered {response.code}, this deployment has "
+                "no such route. Ask by id.",
+                service=service.name,
+                code=response.code,
+            )
+        body = read_object(service, response)
+        page = list_in(service, response, body, listing.items)
+        seen = {status.id for status in found}
+        fresh = [status for status in read_children(service, page, listing.item) if status.id not in seen]
+        found.extend(fresh)
+        offset += len(page)
+        # no end to a list whose deployment ignores the offset but for a page that brings nothing new
+        has_more = get_path(body, "pagination.has_more") is True
+        if listing.page_size is None or not fresh or not has_more:
+            break
+    return found if limit is None else found[:limit]
+
+
+def read_list(service: ServiceDescription, response: Response, path: str) -> list[Any]:
+    """Return the list at a dotted path of a good response. Raises UnexpectedReply if there is none."""
+    return list_in(service, response, read_object(service, response), path)
+
+
+def list_in(service: ServiceDescription, response: Response, body: Mapping[str, Any], path: str) -> list[Any]:
+    """Return the list at a dotted path of a body. Raises UnexpectedReply if there is none."""
+    items = get_path(body, path)
+    if not isinstance(items, list):
+        label = response.request.label
+        raise UnexpectedReply(f"{service.title}: {label} answered without a list '{path}'.", service=service.name)
+    return items

@@ -1,0 +1,96 @@
+"""The HTTP request that a flow yields, and the response it is sent back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """
+    One HTTP request.
+
+    :param path: the path below the service's path prefix, ids percent-encoded (str).
+    :param route: the same for messages (str), with ``{request_id}`` in the place of the id.
+    :param query: query parameters.
+    :param json: a JSON body; the request is then a POST that only reads, so it may be repeated.
+    :param key_optional: whether the vendor says the route needs no key.
+    :param expected_codes: codes of 400 and more that are an answer on this route, not an error.
+    :param prefix: the path prefix (str), put in front when the request is sent.
+    """
+
+    path: str
+    route: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    json: Mapping[str, Any] | None = None
+    key_optional: bool = False
+    expected_codes: Collection[int] = ()
+    prefix: str = ""
+
+    @property
+    def method(self) -> str:
+        """``GET``, or ``POST`` when there is a body."""
+        return "GET" if self.json is None else "POST"
+
+    @property
+    def label(self) -> str:
+        """Method and path for messages, without the id: ``GET /v1/request-status/{request_id}``."""
+        return f"{self.method} {self.prefix}{self.route}"
+
+    def below(self, prefix: str) -> Request:
+        """Return the same request below a path prefix."""
+        return self if prefix == self.prefix else replace(self, prefix=prefix)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """
+    What came back for one request.
+
+    :param request: the request as it was sent.
+    :param code: the HTTP status code (int).
+    :param headers: the headers, found by lower-case name.
+    :param body: the decoded body, at most ``limit + 1`` bytes; the sender stops reading there.
+    :param limit: the size limit in bytes (int).
+    :param received_at: when it came (epoch seconds, float).
+    """
+
+    request: Request
+    code: int
+    headers: Mapping[str, str]
+    body: bytes
+    limit: int
+    received_at: float
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the body was cut because it passed the limit."""
+        return len(self.body) > self.limit
+
+    @property
+    def is_html(self) -> bool:
+        """Whether it calls itself a web page."""
+        return "html" in self.headers.get("content-type", "").lower()
+
+    @property
+    def is_no_route(self) -> bool:
+        """Whether the web framework says that it has no such route, which is not what a service says of an unknown id."""
+        return self.code == HTTPStatus.NOT_FOUND and self.json_or_text() == {"detail": "Not Found"}
+
+    def json(self) -> Any:
+        """Return the body as JSON. Raises ValueError when it is none, or is nested beyond reason."""
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+    def json_or_text(self) -> Any:
+        """Return the body as JSON, or as text when it is none."""
+        try:
+            return self.json()
+        except ValueError:
+            return self.body.decode("utf-8", "replace")

@@ -1,0 +1,203 @@
+"""Which error an HTTP response is, and what it says about the rate limit. The only place that knows HTTP codes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from airflow_provider_docstatus.exceptions import (
+    KeyRejected,
+    NoSuchRoute,
+    NotFound,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    UnexpectedReply,
+)
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.messages import Response
+from airflow_provider_docstatus.protocol.values import count, one_line, text_in
+
+#: A service cannot make us wait longer than this many seconds with one header.
+LONGEST_WAIT = 3600.0
+TOO_MANY = 429
+NO_ROUTE_CODES = frozenset({404, 405, 410, 501})
+#: Where only /jobs/{id} exists, "status" is taken for an id, which may be refused as one.
+NO_BATCH_ROUTE_CODES = NO_ROUTE_CODES | {400, 422}
+_RETRY_CODES = frozenset({408, 425, TOO_MANY})
+_CONTENT_TYPE = re.compile(r"no content type|[\w.+-]{1,60}/[\w.+-]{1,60}(; ?charset=[\w-]{1,20})?", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateLimitSignal:
+    """
+    What a response says about the rate limit.
+
+    :param code: the HTTP code (int).
+    :param is_throttled: whether the service refused because of too many calls (429, or 503 with a time).
+    :param retry_after: seconds it asks us to wait; None if it names none.
+    :param resumes_at: when there are calls again (epoch seconds), if it says that none are left; else None.
+    """
+
+    code: int
+    is_throttled: bool
+    retry_after: float | None = None
+    resumes_at: float | None = None
+
+
+def rate_limit_signal(service: ServiceDescription, response: Response) -> RateLimitSignal:
+    """Read the rate limit out of a response."""
+    wait = retry_after(service, response)
+    if response.code == TOO_MANY or (response.code == 503 and wait is not None):
+        return RateLimitSignal(code=response.code, is_throttled=True, retry_after=wait)
+    resumes_at = None
+    if service.remaining_headers and count(response.headers.get(service.remaining_headers[0])) == 0:
+        resumes_at = count(response.headers.get(service.remaining_headers[1], "").split(".")[0])
+        if resumes_at is not None and not response.received_at < resumes_at <= response.received_at + 3600:
+            resumes_at = None
+    return RateLimitSignal(code=response.code, is_throttled=False, resumes_at=resumes_at)
+
+
+def retry_after(service: ServiceDescription, response: Response) -> float | None:
+    """
+    Return how many seconds the service asks us to wait, or None.
+
+    ``Retry-After`` may be seconds or an HTTP date; a vendor header whose number is a recent epoch time is read as one.
+    """
+    for name in ("retry-after", *service.retry_headers):
+        value = response.headers.get(name, "").strip()
+        if not value:
+            continue
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                when = parsedate_to_datetime(value)
+            except (TypeError, ValueError, OverflowError):
+                continue
+            seconds = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() - response.received_at
+        else:
+            if seconds > 1e9:
+                seconds -= response.received_at
+        if not math.isnan(seconds):
+            return min(max(seconds, 0.0), LONGEST_WAIT)
+    return None
+
+
+def raise_if_unavailable(service: ServiceDescription, response: Response) -> None:
+    """Raise ServiceUnavailable when the response only says to ask again later."""
+    is_expected = response.code in response.request.expected_codes and not response.is_html
+    if is_expected or not is_unavailable(response.code):
+        return
+    if response.code == TOO_MANY and service.is_quota(response.json_or_text(), response):
+        return
+    error = RateLimited if response.code == TOO_MANY else ServiceUnavailable
+    text = vendor_text(service, response)
+    raise error(
+        f"{service.title} answered {response.request.label} with {response.code}" + (f": {text}" if text else ""),
+        retry_after=retry_after(service, response),
+        service=service.name,
+    )
+
+
+def is_unavailable(code: int) -> bool:
+    """Whether an HTTP code says to ask again later."""
+    return code in _RETRY_CODES or code >= 500
+
+
+def read_object(service: ServiceDescription, response: Response, *, id: str | None = None) -> Mapping[str, Any]:  # noqa: A002
+    """
+    Return the JSON object of a good response.
+
+    :param id: the id that was asked for (str), None for several.
+    :raises ServiceUnavailable: ask again later (nobody must act).
+    :raises RequestRejected: key, quota, unknown id, refused request (the DAG's author).
+    :raises UnexpectedReply: HTML (below 500), a redirect, broken JSON, too large (this package, or a proxy).
+    """
+    about: dict[str, Any] = {"service": service.name, "id": id}
+    raise_if_unavailable(service, response)
+    label = response.request.label
+    if response.code in response.request.expected_codes and response.code in NO_BATCH_ROUTE_CODES:
+        raise NoSuchRoute(f"{service.title} has no {label} here ({response.code}).", code=response.code, **about)
+    what = f"{service.title} answered {label}" + (f" for {id}" if id else "")
+    if 300 <= response.code < 400:
+        place = one_line(redirect_target(response).hostname or "elsewhere")
+        raise UnexpectedReply(
+            f"{what} with a redirect ({response.code}) to {place}; redirects are not followed, the key goes to one host. "
+            "Put the final host into the connection.",
+            **about,
+        )
+    if response.code >= 400:
+        raise _rejection(service, what, response, about)
+    if response.is_too_large:
+        raise UnexpectedReply(
+            f"{what} with more than {response.limit} bytes; raise 'max_reply_bytes' in the connection's extra if that is right.",
+            **about,
+        )
+    try:
+        body = response.json()
+    except ValueError:
+        kind = response.headers.get("content-type", "no content type")
+        kind = kind if _CONTENT_TYPE.fullmatch(kind) else "an odd content type"
+        raise UnexpectedReply(
+            f"{what} with {len(response.body)} bytes that are not JSON ({kind}); is there a proxy or login page "
+            "in between, or is the host wrong?",
+            **about,
+        ) from None
+    if not isinstance(body, Mapping):
+        raise UnexpectedReply(f"{what} with JSON that is not an object ({type(body).__name__}).", **about)
+    return body
+
+
+def vendor_text(service: ServiceDescription, response: Response) -> str | None:
+    """Return the vendor's error text in a response, as one line."""
+    if response.is_too_large or response.is_html:
+        return None
+    body = response.json_or_text()
+    return service.error_text(body) or text_in(body)
+
+
+def redirect_target(response: Response) -> SplitResult:
+    """Return where a redirect leads: nowhere if that is no URL."""
+    try:
+        return urlsplit(response.headers.get("location", ""))
+    except ValueError:
+        return urlsplit("")
+
+
+def _rejection(
+    service: ServiceDescription, what: str, response: Response, about: dict[str, Any]
+) -> RequestRejected | UnexpectedReply:
+    """Return the error for a code of 400 to 499 that asking again does not mend."""
+    code = response.code
+    if response.is_html:  # no vendor's refusal is a web page, that of a key included: they are JSON or plain text
+        return UnexpectedReply(
+            f"{what} with {code} and a web page; is there a proxy or login page in between, or is the host wrong?"
+            + (" If not, check the key (password) of the connection." if code in (401, 403) else ""),
+            **about,
+        )
+    about["code"] = code
+    text = vendor_text(service, response)
+    said = (f"{what} with {code}" + (f": {text}" if text else "")).rstrip(".")
+    if code == 401:
+        return KeyRejected(f"{said}. Check the key (password) of the connection.", **about)
+    if code == 403:
+        return KeyRejected(f"{said}. Check the key of the connection, and that its account may read this id.", **about)
+    if code in (402, TOO_MANY):
+        return QuotaExhausted(f"{said}. The account's quota or credit is used up; waiting does not help.", **about)
+    if code in (404, 410):
+        return NotFound(
+            f"{said}. Check the id, the kind of id"
+            + (", the operation" if service.has_operations else "")
+            + f" and the account; results may also have expired (retention: {service.retention}).",
+            is_gone=code == 410,
+            **about,
+        )
+    return RequestRejected(f"{said}. Check the id and the connection.", **about)

@@ -1,0 +1,170 @@
+"""Read a reply as a DocumentStatus: the vendor's word, counters, children, times and small facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow_provider_docstatus.exceptions import DocumentFailed, NotFinished, UnexpectedReply, UnknownWord
+from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
+from airflow_provider_docstatus.protocol.messages import Response
+from airflow_provider_docstatus.protocol.responses import read_object
+from airflow_provider_docstatus.protocol.targets import LONGEST_ID, Target
+from airflow_provider_docstatus.protocol.values import (
+    count,
+    first_of,
+    get_path,
+    https_link,
+    one_line,
+    printable,
+    small_fact,
+    text_in,
+    utc_time,
+)
+from airflow_provider_docstatus.status import DocumentStatus, State
+
+ENDED_BADLY = (State.FAILED, State.CANCELLED, State.EXPIRED)
+_NO_DETAILS: Mapping[str, Any] = {}
+
+
+def read_status(service: ServiceDescription, target: Target, response: Response) -> DocumentStatus:
+    """
+    Read the response to a status request.
+
+    :raises ServiceUnavailable: ask again later (nobody must act).
+    :raises RequestRejected: key, quota, unknown id, refused request (the DAG's author).
+    :raises UnexpectedReply: HTML (below 500), broken JSON, another id, an unknown word (this package, or a proxy).
+    """
+    body = read_object(service, response, id=target.id)
+    return status_from(service, target, body, response.request.label)
+
+
+def status_from(service: ServiceDescription, target: Target, body: Mapping[str, Any], label: str) -> DocumentStatus:
+    """Read the JSON object of a status reply."""
+    route = service.routes[target.route]
+    body, word, state = checked_object(service, target, body, label)
+    details = {"operation": target.route} if service.has_operations else {}
+    return _adjusted(service, route, body, id=target.id, state=state, word=word, details=details)
+
+
+def checked_object(
+    service: ServiceDescription, target: Target, body: Mapping[str, Any], label: str
+) -> tuple[Mapping[str, Any], str, State]:
+    """Return a status reply with its word and what that means, if it is about the target and makes sense."""
+    route = service.routes[target.route]
+    about: dict[str, Any] = {"service": service.name, "id": target.id}
+    if isinstance(body.get("data"), Mapping) and "status" not in body:
+        body = body["data"]  # the Neurolinker SDK accepts it nested (helpers.py); harmless for the others
+    word = body.get("status")
+    state = service.words.get(word.strip().lower()) if isinstance(word, str) else None
+    # Vendors send false beside "failed" too, so it decides nothing there; beside a word of success it contradicts.
+    is_told = isinstance(word, str) and state is not State.SUCCEEDED
+    is_refused = not is_told or (state not in ENDED_BADLY and isinstance(body.get("error"), Mapping))
+    if body.get("success") is False and is_refused:
+        text = service.error_text(body) or text_in(body) or "no text"
+        raise UnexpectedReply(f"{service.title} answered {label} for {target.id} with success=false: {text}", **about)
+    answered_id = first_of(body, route.ids)
+    if answered_id is not None and str(answered_id).lower() != target.id.lower():
+        raise UnexpectedReply(
+            f"{service.title} answered {label} for {target.id} with another id, {one_line(str(answered_id))!r}.", **about
+        )
+    if not isinstance(word, str) or not word.strip():
+        raise UnexpectedReply(f"{service.title} answered {label} for {target.id} without a status word.", **about)
+    if state is None:
+        shown = (one_line(word) or "")[:60]
+        raise UnknownWord(
+            f"{service.title} calls {target.id} {shown!r}, a status word nobody has taught this package. If you know what "
+            f'it means, add it to the connection\'s extra: "status_words": {{"{shown.lower()}": "running"}} '
+            f"(or {', '.join(state.value for state in State if state.is_final)}).",
+            word=shown,
+            **about,
+        )
+    return body, word, state
+
+
+def items_by_id(items: Any, route: Route) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the items of a list by their ids."""
+    for item in items if isinstance(items, list) else ():
+        child_id = first_of(item, route.ids)
+        if child_id is not None and not isinstance(child_id, (Mapping, list)):
+            yield printable(str(child_id)[:LONGEST_ID]), item
+
+
+def read_children(service: ServiceDescription, items: Any, route: Route) -> Iterator[DocumentStatus]:
+    """Read the documents of a request or a list."""
+    for child_id, item in items_by_id(items, route):
+        yield read_child(service, item, route, id=child_id)
+
+
+def read_child(
+    service: ServiceDescription,
+    item: Mapping[str, Any],
+    route: Route,
+    *,
+    id: str,  # noqa: A002 -- the field's word
+    details: Mapping[str, Any] = _NO_DETAILS,
+) -> DocumentStatus:
+    """Read one of them; one whose word nobody knows counts as running, never as done."""
+    word = item.get("status")
+    word = word if isinstance(word, str) else ""
+    state = service.words.get(word.strip().lower(), State.RUNNING)
+    read = _adjusted if state is State.SUCCEEDED else _facts  # a list has no counters to judge "partial" by
+    return read(service, route, item, id=id, state=state, word=word, details=details)
+
+
+def raise_unless_usable(service: ServiceDescription, status: DocumentStatus) -> None:
+    """
+    Raise what keeps the data of a status from being fetched.
+
+    :raises NotFinished: it is still running (the DAG's author must wait first).
+    :raises DocumentFailed: it ended without data (the document's owner).
+    """
+    about: dict[str, Any] = {"service": service.name, "id": status.id, "state": status.state, "link": status.link}
+    if not status.state.is_final:
+        raise NotFinished(
+            f"{service.title} {status.kind} {status.id} is not finished ({status.word}); wait for it first "
+            "(DocStatusSensor, or wait_for_completion=True).",
+            **about,
+        )
+    if status.state in ENDED_BADLY:
+        text = status.message or "the vendor gave no reason"
+        raise DocumentFailed(f"{service.title} {status.kind} {status.id} {status.state}: {text}", **about)
+
+
+def _adjusted(service: ServiceDescription, route: Route, body: Mapping[str, Any], *, state: State, **more: Any) -> DocumentStatus:
+    """Read a reply whose word means ``state``, and correct that by what else it says."""
+    status = _facts(service, route, body, state=state, **more)
+    adjusted = service.adjust(state, status, body)
+    # once more, for the vendor's text about a failure
+    return status if adjusted is state else _facts(service, route, body, state=adjusted, **more)
+
+
+def _facts(
+    service: ServiceDescription,
+    route: Route,
+    body: Mapping[str, Any],
+    *,
+    id: str,  # noqa: A002 -- the field's word
+    state: State,
+    word: str,
+    details: Mapping[str, Any],
+) -> DocumentStatus:
+    counted = {name: count(body.get(name)) for name in route.counters}
+    facts = {name: small_fact(first_of(body, paths)) for name, paths in route.details.items()}
+    text = first_of(body, (*route.errors, "error")) if state.is_final and state is not State.SUCCEEDED else None
+    if text is None and state in ENDED_BADLY and get_path(body, "result.success") is False:
+        text = text_in(body["result"])
+    children = get_path(body, route.children) if route.children else None
+    return DocumentStatus(
+        service=service.name,
+        kind=route.kind,
+        id=id,
+        state=state,
+        word=printable(word.strip()[:60]),
+        message=(text_in({"error": text}) if text else None),
+        counters={name: number for name, number in counted.items() if number is not None},
+        children=tuple(read_children(service, children, route.child)) if route.child else (),
+        link=https_link(first_of(body, route.links)),
+        details={**details, **{name: fact for name, fact in facts.items() if fact is not None}},
+        **{name: utc_time(first_of(body, paths)) for name, paths in route.times.items()},
+    )

@@ -1,0 +1,104 @@
+"""Which id, on which route: what a task asks for, checked before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from airflow_provider_docstatus.exceptions import RequestRejected
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.values import one_line
+from airflow_provider_docstatus.status import DocumentStatus
+
+ID_PARAMETERS = ("request_id", "document_id", "job_id")
+LONGEST_ID = 512
+_SHOWN_OF_A_BAD_ID = 80
+
+
+class Target(NamedTuple):
+    """What a wait is about: a route of the service, and the id to poll on it."""
+
+    route: str
+    id: str
+
+
+def target_of(service: ServiceDescription, ids: Mapping[str, object], operation: str | None = None) -> Target:
+    """
+    Return what is asked for.
+
+    :param ids: the value of each of ``request_id``, ``document_id`` and ``job_id`` (None if not given).
+    :param operation: the route, where the service has several for one kind of id.
+    :raises RequestRejected: no id or several, one of the wrong kind, an id that cannot be one, an unknown operation: the
+        DAG's author must change it.
+    """
+    given = {name: value for name, value in ids.items() if value is not None}
+    known = service.parameters
+    if len(given) != 1:
+        problem = f"got {' and '.join(given)}" if given else "got none (or an upstream task returned None)"
+        raise RequestRejected(f"{service.title}: give exactly one of {', '.join(known)}; {problem}.", service=service.name)
+    ((parameter, value),) = given.items()
+    if parameter not in known:
+        raise RequestRejected(
+            f"{service.title} has no {parameter}; use {' or '.join(known)} with this connection.", service=service.name
+        )
+    return Target(route=_route_name(service, parameter, operation), id=checked_id(service, parameter, value))
+
+
+def operation_name(service: ServiceDescription, operation: object) -> str:
+    """Return our name of an operation, which may be given by another that the vendor's pages use."""
+    name = str(operation).strip().lower()
+    return service.operations.get(name, name)
+
+
+def checked_id(service: ServiceDescription, parameter: str, value: object) -> str:
+    """Return an id as text. Raises RequestRejected when it cannot be one; the DAG's author must change it."""
+    shown = (one_line(repr(value)) or "")[:_SHOWN_OF_A_BAD_ID]  # a download link, say, without its signature
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        kind = type(value).__name__
+        shown = f"<{kind}>"  # its text may be a document's
+        remedy = f"is a {kind}; it must be the id as text. Pass several as a list, or map: .expand({parameter}=[...])"
+    else:
+        text = str(value)
+        if not text.strip():
+            remedy = "is empty; did the submitting task return the id?"
+        elif text.strip() in ("None", "null", "nan", "undefined"):
+            remedy = "was rendered from an empty value; pass the upstream task's .output, and let it return the id"
+        elif text.lstrip()[:1] in "[{(":
+            remedy = f"is a list printed as text; pass the upstream task's .output, or map: .expand({parameter}=...)"
+        elif text in (".", "..") or any(c in "/\\?#%," or c.isspace() or not c.isprintable() for c in text):
+            remedy = "has characters that no id has; give the bare id, not a path or URL"
+        elif len(text) > LONGEST_ID:
+            remedy = f"is longer than {LONGEST_ID} characters; give the bare id"
+        else:
+            return text
+    raise RequestRejected(f"{service.title}: {parameter}={shown} {remedy}.", service=service.name)
+
+
+def parent_of(service: ServiceDescription, status: DocumentStatus, route_name: str) -> Target | None:
+    """Return what a status belongs to and can be polled through: a document's request."""
+    parent = service.routes[route_name].parent
+    parent_id = status.details.get(parent[1]) if parent else None
+    if parent is None or not isinstance(parent_id, str):
+        return None
+    try:
+        return Target(route=parent[0], id=checked_id(service, parent[1], parent_id))
+    except RequestRejected:  # the vendor's text is no more to be trusted than the user's
+        return None
+
+
+def _route_name(service: ServiceDescription, parameter: str, operation: str | None) -> str:
+    if not service.has_operations:
+        if operation:
+            raise RequestRejected(f"{service.title} has no operations; leave operation={operation!r} out.", service=service.name)
+        return next(name for name, route in service.routes.items() if route.parameter == parameter)
+    choices = ", ".join(service.routes)
+    if not operation:
+        raise RequestRejected(
+            f"{service.title} keeps jobs on several routes: say operation= (one of {choices}), or set 'operation' in "
+            "the connection's extra. A wrong route answers 404 like an unknown id.",
+            service=service.name,
+        )
+    name = operation_name(service, operation)
+    if name not in service.routes:
+        raise RequestRejected(f"{service.title} has no operation {operation!r}; use one of {choices}.", service=service.name)
+    return name

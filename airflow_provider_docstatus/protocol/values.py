@@ -1,0 +1,140 @@
+"""Read values out of JSON and headers that nobody can trust: texts, times, links, counters."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+#: Vendor text in errors, events and logs is one line of at most so many characters.
+LONGEST_TEXT = 500
+
+#: One number of 64 bits or more ends the triggerer: Airflow 3 packs events with msgpack, and does not catch its error.
+_MOST = 2**63
+
+_ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
+#: What a URL has besides its place: a user, also where its slashes are escaped; a query or fragment, also without a scheme.
+_URL_USER = re.compile(r"(:(?:\\{0,9}/){2})[^\s/?#\"'<>]*@")
+_URL_QUERY = re.compile(r"(:(?:\\{0,9}/){2}[^\s?#\"'<>]*)[^\s\"'<>]*")
+_ANY_QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"'<>?=]*=[^\s\"'<>]*")
+_LEVELS_OF_TEXT = 3
+
+
+def get_path(body: Any, path: str) -> Any:
+    """Return what stands at a dotted path of a JSON body (``result.success``), or None when there is nothing."""
+    if "." not in path:  # nearly always
+        return body.get(path) if isinstance(body, dict) else None
+    for name in path.split("."):
+        if not isinstance(body, dict):
+            return None
+        body = body.get(name)
+    return body
+
+
+def first_of(body: Any, paths: tuple[str, ...]) -> Any:
+    """Return the first value that is not None among several dotted paths."""
+    for path in paths:
+        if (value := get_path(body, path)) is not None:
+            return value
+    return None
+
+
+def one_line(text: object) -> str | None:
+    """
+    Return vendor text as one line of bounded length; None if empty.
+
+    The users and queries of URLs (passwords, signatures) are cut; what no log or database takes (control characters, halves
+    of a pair) is replaced.
+    """
+    if not isinstance(text, str):
+        try:
+            text = json.dumps(text, ensure_ascii=False, default=str)
+        except RecursionError:  # Python 3.12 reads deeper nesting than it writes
+            text = "(nested too deeply)"
+    text = " ".join(text[: LONGEST_TEXT * 4].split())
+    if "/" in text and ":" in text:
+        text = _URL_QUERY.sub(r"\1", _URL_USER.sub(r"\1", text))
+    if "?" in text and "=" in text:
+        text = _ANY_QUERY.sub("", text)
+    text = printable(text)
+    return text[: LONGEST_TEXT - 1] + "…" if len(text) > LONGEST_TEXT else text or None
+
+
+def printable(text: str) -> str:
+    """Return text in which what no log, encoder or database takes (control characters, halves of a pair) is replaced."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def text_in(body: Any, *, levels: int = _LEVELS_OF_TEXT) -> str | None:
+    """Find a vendor's error text in the shapes the vendors use (vendors' error pages differ from route to route)."""
+    if isinstance(body, Mapping):
+        for path in ("error.message", "detail", "message", "error"):
+            found = get_path(body, path)
+            if isinstance(found, Mapping):
+                return (text_in(found, levels=levels - 1) if levels else None) or one_line(found)
+            if found:
+                return _validation_text(found) if isinstance(found, list) else one_line(found)
+        return None
+    return one_line(body) if isinstance(body, str) else None
+
+
+def _validation_text(problems: list[Any]) -> str | None:
+    """Read FastAPI's 422 list without ``input``, which repeats what was sent."""
+    lines = []
+    for problem in problems:
+        if isinstance(problem, Mapping) and "msg" in problem:
+            place = problem.get("loc")
+            where = ".".join(str(part) for part in place) if isinstance(place, list) else ""
+            lines.append(f"{where}: {problem['msg']}" if where else str(problem["msg"]))
+        else:
+            lines.append(str({k: v for k, v in problem.items() if k != "input"} if isinstance(problem, Mapping) else problem))
+    return one_line("; ".join(lines))
+
+
+def count(value: Any) -> int | None:
+    """Read a counter: a whole number that is not negative, also when a vendor sends it as float or text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+        return int(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e18 and value == int(value):
+        return int(value)
+    return None
+
+
+def utc_time(value: Any) -> str | None:
+    """Read a time (ISO 8601 with ``Z``, an offset or neither, or epoch seconds) as ISO 8601 in UTC; None if it is none."""
+    try:
+        if isinstance(value, str) and (match := _ISO_TIME.fullmatch(value.strip())):
+            day, clock, fraction, zone = match.groups()
+            zone = "+00:00" if zone in (None, "Z", "z") else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
+            moment = datetime.fromisoformat(f"{day}T{clock}{(fraction or '.0')[:7]:0<7}{zone}")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+            moment = datetime.fromtimestamp(value, timezone.utc)
+        else:
+            return None
+        return moment.astimezone(timezone.utc).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def https_link(value: Any) -> str | None:
+    """
+    Return a vendor's link if it is a plain https URL in ASCII; anything else is untrusted text and dropped.
+
+    A query or fragment (no vendor's page of a document has one, a token may be in it) is cut.
+    """
+    link = re.fullmatch(r"(https://[A-Za-z0-9.:\[\]_-]+(?:/[!$-&(-;=@-\[\]-~]*)?)(?:[?#][!#-&(-;=?-\[\]-~]*)?", str(value)[:2001])
+    return link[1] if link and isinstance(value, str) and len(value) <= 2000 else None
+
+
+def small_fact(value: Any) -> Any:
+    """Return a value fit for ``details``: a number, a bool, a short text or a flat dict of numbers; else None."""
+    if isinstance(value, str):
+        return one_line(value[:200])
+    if isinstance(value, (bool, int, float)):
+        return value if -_MOST <= value < _MOST else None  # nor NaN
+    if isinstance(value, Mapping) and len(value) <= 20:
+        facts = {one_line(name[:50]) or "": fact for name, fact in value.items() if isinstance(fact, (bool, int, float, str))}
+        return {name: small_fact(fact) for name, fact in facts.items()} or None
+    return None

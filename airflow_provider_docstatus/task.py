@@ -1,0 +1,438 @@
+"""The worker's side of one wait: the first poll, a short watch, the deferral, and what is left for Airflow to see."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from airflow_provider_docstatus._compat import (
+    DEFERRAL_TIMED_OUT,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    conf,
+    first_start,
+    run_date,
+)
+from airflow_provider_docstatus.blocking import BlockingPoller
+from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
+    ExecutionTimedOut,
+    RequestRejected,
+    UnexpectedReply,
+    WaitTimedOut,
+)
+from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.links import XCOM_KEY
+from airflow_provider_docstatus.poller import DEADLINE_GRACE
+from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, parent_of
+from airflow_provider_docstatus.protocol.values import one_line
+from airflow_provider_docstatus.services import SERVICES, ServiceDescription
+from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.triggers import DocStatusTrigger
+from airflow_provider_docstatus.waiting.group import Group, checked_ids, needed_of
+from airflow_provider_docstatus.waiting.rate_limiter import MINUTE
+from airflow_provider_docstatus.waiting.report import (
+    Overdue,
+    ending_from,
+    event_of,
+    manifest_from,
+    manifest_result,
+    result_of,
+    with_known_status,
+)
+from airflow_provider_docstatus.waiting.spec import LEAST_SECONDS, WaitSpec
+from airflow_provider_docstatus.waiting.subscriber import Subscriber
+from airflow_provider_docstatus.waiting.wait import CONFIRM_AFTER, Ending, PollAgain, epoch, is_past_retention
+
+if TYPE_CHECKING:
+    from airflow_provider_docstatus._compat import Context
+
+#: The default time-out of a wait in seconds; Airflow's own is seven days.
+DEFAULT_TIMEOUT = 3600.0
+#: Seconds that a worker watches on before it defers: about what the start of a second worker costs.
+DEFAULT_WATCH = 3.0
+#: Airflow's own deferral time-out comes so many seconds after ours: it would throw the trigger's report away.
+BACKSTOP = 300.0
+
+
+class WaitingTask(Protocol):
+    """What is read of a sensor or operator that waits."""
+
+    conn_id: str
+    request_id: Any
+    document_id: Any
+    job_id: Any
+    operation: str | None
+    accept: tuple[str, ...]
+    wait_for: float | str
+    fail_fast: bool
+    grace: float | None
+    stalled_after: float | None
+    execution_timeout: timedelta | None
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether one process observes all of the wait; in reschedule mode each poke is a process of its own."""
+
+    @property
+    def log(self) -> Any:
+        """The task's logger."""
+
+    @property
+    def interval_settings(self) -> tuple[float | None, bool, float | None, float]:
+        """``poke_interval`` or None, ``exponential_backoff``, ``max_wait`` or None, ``timeout``; in seconds."""
+
+
+# -- the arguments ---------------------------------------------------------------------------------------------
+
+
+@overload
+def checked_seconds(name: str, span: timedelta | float) -> float: ...
+@overload
+def checked_seconds(name: str, span: timedelta | float | None) -> float | None: ...
+def checked_seconds(name: str, span: timedelta | float | None) -> float | None:
+    """Return a span of time in seconds. Raises ValueError if it is none, or too short; the DAG's author must change it."""
+    if span is None:
+        return None
+    seconds, least = span.total_seconds() if isinstance(span, timedelta) else span, LEAST_SECONDS[name]
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds < float("inf"):
+        raise ValueError(f"{name} must be a timedelta or a finite number of seconds, at least {least:g}; not {span!r}")
+    return float(seconds)
+
+
+def checked_accept(accept: Collection[str]) -> tuple[str, ...]:
+    """Return the states that open a gate besides success. Raises ValueError for others; the DAG's author must change it."""
+    states = (accept,) if isinstance(accept, str) else tuple(accept)
+    wrong = [state for state in states if state not in (State.PARTIAL.value, State.REVIEW.value)]
+    if wrong:
+        raise ValueError(f"accept={wrong} is not possible; a gate can accept 'partial' and 'review' besides success")
+    return tuple(str(State(state)) for state in states)
+
+
+def ids_of(task: WaitingTask) -> dict[str, Any]:
+    """
+    Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list.
+
+    :raises RequestRejected: a set, whose order is another in each process (the DAG's author).
+    """
+    given = {name: getattr(task, name) for name in ID_PARAMETERS}
+    for name, value in given.items():
+        if isinstance(value, (set, frozenset)):
+            raise RequestRejected(f"{name} is a set, which has no order to tell the ids by; give a list: sorted(ids).")
+    return {
+        name: list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) else value
+        for name, value in given.items()
+    }
+
+
+def _limit_of(task: WaitingTask) -> tuple[float, Overdue]:
+    """
+    Return the seconds that a wait may take, and the error of one that takes longer.
+
+    Airflow means ``execution_timeout`` for the whole of a task, while it is deferred too, but enforces that on 2.11 alone; in
+    reschedule mode it means each poke.
+    """
+    *_, timeout = task.interval_settings
+    execution = task.execution_timeout
+    if execution is None or not task.keeps_state or execution.total_seconds() >= timeout:
+        return timeout, WaitTimedOut
+    return execution.total_seconds(), ExecutionTimedOut
+
+
+def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[list[Target], bool]:
+    """Return what a task waits for, and whether it named a list."""
+    ids = ids_of(task)
+    lists = {name: value for name, value in ids.items() if isinstance(value, list)}
+    if not lists:
+        return [hook.target(**ids, operation=task.operation)], False
+    ((name, values), *_) = lists.items()
+    if not values:
+        hook.target(**{**ids, name: "any"}, operation=task.operation)  # that nothing is waited for excuses no other mistake
+        raise AirflowSkipException(f"{name} is an empty list: there is nothing to wait for.")
+    return [hook.target(**{**ids, name: one}, operation=task.operation) for one in checked_ids(name, values)], True
+
+
+def _spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSpec:
+    """Return what a task's wait is told, the same for the worker and the triggerer."""
+    service = hook.service
+    poke_interval, backoff, max_wait, _ = task.interval_settings
+    targets, is_list = _targets(hook, task)
+    _check_stall(task, service, targets[0])
+    least = service.least_poll_interval
+    if poke_interval is not None and poke_interval < least:
+        asks = f"{service.title} asks not to be polled more often than every {least:g} s"
+        task.log.warning("%s; poke_interval=%g is raised to that.", asks, poke_interval)
+        poke_interval = least
+    ids = list(dict.fromkeys(target.id for target in targets))
+    return WaitSpec.of_task(
+        task,
+        version=WaitSpec().version,
+        conn_id=hook.conn_id,
+        service=service.name,
+        route=targets[0].route,
+        id="" if is_list else ids[0],
+        ids=ids if is_list else None,
+        needed=needed_of(task.wait_for, len(ids)),
+        accept=list(task.accept),
+        prefix=None,
+        parent=None,
+        poke_interval=poke_interval,
+        exponential_backoff=backoff,
+        max_wait=None if max_wait is None else max(max_wait, least),
+        asked_at=0.0,
+        started_at=started_at,
+        deadline=started_at + _limit_of(task)[0],
+        grace=service.grace if task.grace is None else task.grace,
+        shortest=conf.getfloat("docstatus", "shortest_deferral", fallback=5.0),
+        stall=None if task.stalled_after is None else {"after": task.stalled_after, "seen": {}},
+    )
+
+
+def _check_stall(task: WaitingTask, service: ServiceDescription, target: Target) -> None:
+    if task.stalled_after is None or task.keeps_state or "updated_at" in service.routes[target.route].times:
+        return
+    raise _no_time_of_change(service, target)
+
+
+def _no_time_of_change(service: ServiceDescription, target: Target) -> RequestRejected:
+    return RequestRejected(
+        f"{service.title} does not say when a {service.routes[target.route].kind} last changed, and in reschedule mode nothing "
+        "is remembered from one poke to the next: stalled_after needs deferrable=True or mode='poke' here.",
+        service=service.name,
+    )
+
+
+# -- the wait --------------------------------------------------------------------------------------------------
+
+
+class _WorkerSubscriber(Subscriber):
+    """A wait in one process of a worker, which polls when Airflow lets it."""
+
+    __slots__ = ()
+
+    def observe(self, target: Target, observation: DocumentStatus | DocStatusError, now: float) -> PollAgain | bool:
+        """Take in what a poll told; see :class:`.Subscriber`."""
+        needs_time = self.group.spec.stalled_after is not None and not self.group.keeps_state
+        if needs_time and isinstance(observation, DocumentStatus) and not (observation.state.is_final or observation.updated_at):
+            observation = _no_time_of_change(self.group.service, target)
+        return super().observe(target, observation, now)
+
+    def next_poll(self, now: float, polls: int) -> float:  # noqa: ARG002 -- the schedule's signature
+        """Wait for the next poke."""
+        return float("inf")
+
+
+class TaskWait:
+    """
+    One wait of a task, for one id or for a list of them, on a worker.
+
+    :param task: the sensor or operator.
+    :param context: Airflow's.
+    :param retries: how often the hook repeats a request itself; the wait does so otherwise.
+    :param clock: gives epoch seconds.
+    :param sleep: waits for so many seconds.
+    :raises RequestRejected: an id, the operation, the connection or ``stalled_after`` is wrong (the DAG's author).
+    :raises AirflowSkipException: the list of ids is empty.
+    """
+
+    def __init__(
+        self,
+        task: WaitingTask,
+        context: Context,
+        *,
+        retries: int = 0,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        clock, sleep = clock or time.time, sleep or time.sleep
+        self.hook = DocStatusHook(task.conn_id, retries=retries, clock=clock, sleep=sleep)
+        self.group = Group(
+            spec=_spec_of(task, self.hook, first_start(context)), service=self.hook.service, keeps_state=task.keeps_state
+        )
+        self._clock, self._sleep = clock, sleep
+        self._pokes = 0
+        self._poller = BlockingPoller(self.hook)
+        self._subscriber = _WorkerSubscriber(
+            self.group, task.log, now=clock(), deadline_grace=DEADLINE_GRACE, jitter=random.random
+        )
+        now, spec = clock(), self.spec
+        targets = [Target(spec.route, one) for one in spec.all_ids]
+        # In reschedule mode each poke is a process of its own. None that comes when a minute's limit is new may begin as the
+        # others did: then no id would ever be polled that always comes behind a refusal.
+        if not task.keeps_state and now >= spec.started_at + MINUTE:
+            random.shuffle(targets)
+        for target in targets:
+            self._poller.schedule.subscribe(self._subscriber, target, now)
+
+    @property
+    def spec(self) -> WaitSpec:
+        """What the wait was told."""
+        return self.group.spec
+
+    def poke(self, requests: int | None = None, *, is_last: bool = False) -> bool:
+        """
+        Poll what is still open, once; confirm what must be confirmed. Return whether the wait is over.
+
+        :param requests: at most so many polls; None for all.
+        :param is_last: whether there is no other poke: then a pause after a 429 is waited out, as it is from the deadline on.
+        """
+        self._pokes += 1
+        began = self._clock()
+        ends_by = max(self.spec.deadline, began) + DEADLINE_GRACE
+        for one in self.group.open_ids():
+            self._poller.schedule.poll_now(Target(self.spec.route, one), began)
+
+        def waits_until(now: float) -> float:
+            # Without memory the endings of this poke would be lost.
+            is_needed = is_last or now >= self.spec.deadline or (not self.group.keeps_state and bool(self.group.endings))
+            if is_needed:
+                return min(ends_by, began + DEADLINE_GRACE) if now < self.spec.deadline else ends_by
+            return now if self.hook.limiter.paused_until > now else now + CONFIRM_AFTER
+
+        def is_hanging() -> bool:  # a service that hangs would hold the slot for as long with each id
+            return self._clock() >= ends_by and not self._poller.heard_status
+
+        self._poller.poll(is_over=lambda: self.group.is_over or is_hanging(), waits_until=waits_until, max_requests=requests)
+        if not self.group.is_over and (began >= self.spec.deadline or is_hanging()):
+            self.time_out()
+        return self.group.is_over
+
+    def watch(self, seconds: float) -> bool:
+        """Go on polling for so long: short jobs end on the worker, without a second worker start."""
+        if self.group.is_list:
+            return False
+        until = min(self._clock() + seconds, self.spec.deadline)  # the last poll needs no worker
+        pause = self.hook.service.least_poll_interval
+        while max((now := self._clock()) + pause, self.hook.limiter.paused_until) <= until:
+            self._sleep(max(pause, self.hook.limiter.paused_until - now))
+            if self.poke():
+                return True
+        return False
+
+    def poke_to_the_end(self) -> None:
+        """Go on polling until the wait is over."""
+        while not self.group.is_over:
+            self._sleep(self.next_pause())
+            self.poke()
+
+    def next_pause(self) -> float:
+        """Return the seconds until the next poke; the last one before the deadline falls on it."""
+        now = self._clock()
+        due = Subscriber.next_poll(self._subscriber, now, self._pokes)
+        return max(due, min(self.hook.limiter.paused_until, self.spec.deadline)) - now
+
+    def time_out(self) -> None:
+        """End what is still open: its time is up."""
+        self.group.time_out(self._clock())
+
+    def push_status(self, context: Context) -> None:
+        """Push what is known, for the link to the vendor's page and for whoever looks while it waits."""
+        if not self.group.is_list and self.group.first.status is not None:
+            context["ti"].xcom_push(key=XCOM_KEY, value=self.group.first.status.to_dict())
+
+    def deferral(self) -> dict[str, Any]:
+        """Return the arguments for ``defer``."""
+        spec, first, stall = self.spec, self.group.first, self.spec.stall
+        parent = parent_of(self.hook.service, first.status, spec.route) if first.status and not self.group.is_list else None
+        if stall is not None:
+            seen = {one: self.group.waits[one].last_seen for one in self.group.open_ids()}
+            stall = {**stall, "seen": {one: list(last) for one, last in seen.items() if last}}
+        spec = replace(
+            spec,
+            prefix=self.hook.found_prefix,
+            parent=list(parent) if parent else None,
+            asked_at=max(self._poller.polled_at, self.hook.limiter.paused_until),
+            stall=stall,
+        )
+        left = max(spec.deadline - self._clock(), 0.0) + BACKSTOP
+        return {"trigger": DocStatusTrigger(**spec.to_kwargs()), "timeout": timedelta(seconds=left)}
+
+    def event(self) -> dict[str, Any]:
+        """Return what a trigger would report of this wait, so that both are judged alike."""
+        return event_of(self.group, calls=self._subscriber.calls, now=self._clock())
+
+
+# -- the end ---------------------------------------------------------------------------------------------------
+
+
+def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
+    """
+    Judge an event on the worker: push what became of it under ``docstatus``, then return the XCom value or raise.
+
+    :raises DocStatusError: see :func:`.report.result_of`.
+    """
+    date, overdue = run_date(context), _limit_of(task)[1]
+    for name, values in ids_of(task).items():
+        if isinstance(values, list):
+            ids = [str(one) for one in checked_ids(name, values)]
+            is_late = isinstance(event, Mapping) and _is_past_retention(event.get("service"), date)
+            manifest = manifest_from(event, ids, parameter=name, operation=task.operation, is_late=is_late)
+            context["ti"].xcom_push(key=XCOM_KEY, value=manifest)
+            needed = needed_of(task.wait_for, len(ids))
+            return manifest_result(manifest, needed=needed, accept=task.accept, text=event.get("text"), overdue=overdue)
+    ending = ending_from(event)
+    awaited = next((str(one) for one in ids_of(task).values() if one is not None), None)
+    if ending.id != awaited:
+        raise UnexpectedReply(
+            f"The trigger's event is about {one_line(ending.id)!r}, not about {awaited}.", service=ending.service
+        )
+    if ending.status is None and (pushed := _pushed_status(context)) is not None:
+        ending = with_known_status(ending, pushed)
+    ending = _expired_if_past_retention(ending, date)
+    if ending.status is not None:
+        context["ti"].xcom_push(key=XCOM_KEY, value=ending.status.to_dict())
+    return result_of(ending, task.accept, overdue=overdue)
+
+
+def _pushed_status(context: Context) -> DocumentStatus | None:
+    """Return what was pushed before the deferral; a try that was not deferred has pushed nothing."""
+    ti = context["ti"]
+    try:
+        return DocumentStatus.from_dict(ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=ti.map_index))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _is_past_retention(service: object, since: float | None) -> bool:
+    known = SERVICES.get(str(service))
+    return known is not None and is_past_retention(known, since, time.time())
+
+
+def _expired_if_past_retention(ending: Ending, date: float | None) -> Ending:
+    """Return an unknown id as expired where the retention explains it, by the job's age or else the run's."""
+    if ending.outcome != "not_found":
+        return ending
+    created_at = epoch(ending.status.created_at) if ending.status else None
+    since = date if created_at is None else created_at
+    if since is None or not _is_past_retention(ending.service, since):
+        return ending
+    day = datetime.fromtimestamp(since, timezone.utc).date()
+    about = f"this run is for {day}" if created_at is None else f"it was created on {day}"
+    is_proven = ending.status is not None  # it was known by this id, below this operation
+    why = f"has expired: {about}" if is_proven else f"counts as expired, since {about}; a wrong id or operation looks the same"
+    text = f"{ending.text} It {why}. A sensor with soft_fail=True skips it."
+    return replace(ending, outcome=State.EXPIRED.value, text=text)
+
+
+def last_poke(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """
+    Poll once more for a wait that Airflow broke off (no triggerer, a trigger that crashed).
+
+    :param next_kwargs: what Airflow left of the deferral.
+    :return: the event to judge, or None if the wait is not over: then Airflow's own error stands.
+    """
+    error = (next_kwargs or {}).get("error")
+    task.log.warning("Airflow broke the wait off: %s", error)
+    wait = TaskWait(task, context)
+    with suppress(AirflowTaskTimeout):  # 3.x gives a resumed task its execution_timeout anew: the poke may take longer
+        wait.poke(is_last=True)
+    if not wait.group.is_over:
+        if error not in DEFERRAL_TIMED_OUT:
+            return None
+        wait.time_out()  # Airflow's time-out comes after ours
+    return wait.event()

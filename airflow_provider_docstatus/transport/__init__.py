@@ -1,0 +1,1 @@
+"""I/O: what an Airflow connection says, and the two HTTP clients."""

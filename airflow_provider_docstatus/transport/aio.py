@@ -1,0 +1,177 @@
+"""The triggerer's HTTP client: aiohttp, one session, one rate limiter for all connections with the same key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
+from yarl import URL
+
+from airflow_provider_docstatus._compat import Stats
+from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.responses import rate_limit_signal
+from airflow_provider_docstatus.transport.connection import Endpoint
+from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
+
+log = logging.getLogger(__name__)
+
+#: Requests of one connection that may be under way at once; also its number of TCP connections.
+MOST_AT_ONCE = 16
+_PIECE = 64 * 1024
+
+#: The rate limiters of this process by account; they outlive the last wait.
+_limiters: dict[tuple[str, str], RateLimiter] = {}
+
+
+@dataclass(kw_only=True, eq=False)
+class Client:
+    """
+    The way to one endpoint: sessions, TLS, proxy and rate limiter.
+
+    :param endpoint: the connection.
+    :param read_at: when the connection was read (epoch seconds).
+    :param clock: gives epoch seconds.
+    """
+
+    endpoint: Endpoint
+    session: aiohttp.ClientSession
+    tls: ssl.SSLContext | bool
+    proxy: str | None
+    timeout: aiohttp.ClientTimeout
+    limiter: RateLimiter
+    read_at: float
+    clock: Callable[[], float]
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _fresh_session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    async def open(cls, endpoint: Endpoint, before: Client | None, clock: Callable[[], float]) -> Client:
+        """Return the client of an endpoint, on the session that is open already if there is one."""
+        now = clock()
+        if before is not None and before.endpoint == endpoint:
+            before.read_at = now
+            return before
+        tls: ssl.SSLContext | bool = True
+        if endpoint.base_url.startswith("https:"):  # reading the CA file takes up to a tenth of a second
+            loop = asyncio.get_running_loop()
+            tls = await loop.run_in_executor(None, endpoint.tls_context, DEFAULT_CA_BUNDLE_PATH)
+        # requests' own reading of HTTPS_PROXY and NO_PROXY, so that both clients go the same way
+        proxy = endpoint.proxy_through(select_proxy(endpoint.base_url, get_environ_proxies(endpoint.base_url)))
+        return cls(
+            endpoint=endpoint,
+            session=_session() if before is None else before.session,
+            tls=tls,
+            proxy=proxy,
+            timeout=aiohttp.ClientTimeout(total=endpoint.request_timeout),
+            limiter=_limiter_of(endpoint, now),
+            read_at=now,
+            clock=clock,
+            _fresh_session=None if before is None else before._fresh_session,  # noqa: SLF001 -- one of its own
+        )
+
+    async def close(self) -> None:
+        """Close the sessions."""
+        for session in (self.session, self._fresh_session):
+            if session is not None:
+                await session.close()
+
+    def describe(self, now: float) -> str:
+        """Return the state of the rate limiter in a few words, for a log line."""
+        pace = self.limiter.per_minute_now(now)
+        pause = self.limiter.paused_until - now
+        limit = "no limit" if pace is None else f"{pace:.0f} calls a minute"
+        return limit + (f", paused for {pause:.0f} s" if pause > 0 else "")
+
+    async def send(self, request: Request, *, fresh_connection: bool = False) -> Response:
+        """
+        Send a request when the rate limiter lets it through.
+
+        :param fresh_connection: whether on a TCP connection of its own; a kept one may lead to the same replica again.
+        :raises ServiceUnavailable: the service could not be reached or stopped answering.
+        :raises RequestRejected: the connection has no key and the route needs one.
+        """
+        endpoint, limit = self.endpoint, self.endpoint.max_reply_bytes
+        headers = endpoint.headers(request)
+        await self._turn()
+        Stats.incr(f"docstatus.{endpoint.service.name}.polls")
+        try:
+            async with self._session_for(fresh_connection=fresh_connection).request(
+                request.method,
+                URL(endpoint.url(request), encoded=True),
+                headers=headers,
+                json=request.json,
+                allow_redirects=False,
+                proxy=self.proxy,
+                ssl=self.tls,
+                timeout=self.timeout,
+            ) as reply:
+                if reply.headers.get("Content-Encoding") is None and (reply.content_length or math.inf) <= limit:
+                    body = await reply.read()
+                else:
+                    body = await _read(reply, limit)
+                response = endpoint.response(request, reply.status, reply.headers, body, self.clock())
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise endpoint.no_response(request, error) from None
+        self._update_limits(response)
+        return response
+
+    def _session_for(self, *, fresh_connection: bool) -> aiohttp.ClientSession:
+        if not fresh_connection:
+            return self.session
+        if self._fresh_session is None:
+            self._fresh_session = _session(force_close=True)
+        return self._fresh_session
+
+    async def _turn(self) -> None:
+        """Wait until the rate limiter lets this request through; who comes first is served first."""
+        now = self.clock()
+        if not self._lock.locked() and self.limiter.opens_at(now) <= now:
+            self.limiter.spend(now)
+            return
+        async with self._lock:
+            now = self.clock()
+            while (opens := self.limiter.opens_at(now)) > now:
+                await asyncio.sleep(opens - now)
+                now = self.clock()
+            self.limiter.spend(now)
+
+    def _update_limits(self, response: Response) -> None:
+        service, now = self.endpoint.service, response.received_at
+        if self.limiter.update(rate_limit_signal(service, response), now):
+            Stats.incr(f"docstatus.{service.name}.throttles")
+            pause = self.limiter.paused_until - now
+            log.warning("%s answered %d: paused for %.0f s.", service.title, response.code, pause)
+
+
+def _session(*, force_close: bool = False) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=MOST_AT_ONCE, force_close=force_close)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+async def _read(reply: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Read a body of unknown length, and no more of it than shows that it is too long."""
+    body = bytearray()
+    async for piece in reply.content.iter_chunked(_PIECE):
+        body += piece
+        if len(body) > limit:
+            reply.close()
+            break
+    return bytes(body[: limit + 1])
+
+
+def _limiter_of(endpoint: Endpoint, now: float) -> RateLimiter:
+    """Return the limiter of an endpoint's account; where connections of one key differ, the limit that was read last holds."""
+    limiter = _limiters.get(endpoint.account)
+    if limiter is None:
+        limiter = _limiters[endpoint.account] = RateLimiter(
+            per_minute=endpoint.calls_per_minute, per_day=endpoint.service.calls_per_day, share=endpoint.share, now=now
+        )
+    elif (limiter.per_minute, limiter.share) != (endpoint.calls_per_minute, endpoint.share):
+        limiter.change(per_minute=endpoint.calls_per_minute, share=endpoint.share, now=now)
+    return limiter

@@ -1,0 +1,65 @@
+"""Every key of a connection's extra. The forms, the documentation's table and the reading of connections come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """
+    One key of a connection's extra.
+
+    :param label: its name in the form.
+    :param help: what it does, in one sentence.
+    :param default: what holds without it.
+    :param type: the JSON type.
+    """
+
+    label: str
+    help: str
+    default: Any = None
+    type: str = "string"
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "operation": Setting(
+        label="Operation",
+        help="Unsiloed: the route used when a task names none (extract, parse, classify, split, job, batch).",
+    ),
+    "auth": Setting(label="Authentication", help="How the key is sent, where the vendor has several ways."),
+    "prefix": Setting(
+        label="Path prefix", help="Path prefix of the API if it is not the service's usual one, e.g. /api/v1 for Neurolinker."
+    ),
+    "status_words": Setting(
+        label="Status words", help='More status words and what they mean, e.g. {"archived": "succeeded"}.', type="object"
+    ),
+    "calls_per_minute": Setting(
+        label="Calls a minute",
+        help="The key's limit in any 60 s, if it is not the documented one.",
+        type="number",
+    ),
+    "share": Setting(
+        label="Share of the limit",
+        help="The part of the limit that one triggerer may use (above 0, at most 1); the rest is for workers and other clients.",
+        default=0.8,
+        type="number",
+    ),
+    "request_timeout": Setting(label="Request time-out", help="Seconds one HTTP request may take.", default=30.0, type="number"),
+    "max_reply_bytes": Setting(
+        label="Largest reply", help="Replies with more bytes are refused.", default=16 * 1024 * 1024, type="integer"
+    ),
+    "proxy": Setting(label="Proxy", help="Proxy URL for this connection; without it HTTPS_PROXY and NO_PROXY hold."),
+    "ca_bundle": Setting(
+        label="CA bundle",
+        help="File or folder with the CA certificates to trust; without it REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE.",
+    ),
+    "allow_http": Setting(
+        label="Allow http",
+        help="Permit plain http to a host that is not loopback; the key then travels unencrypted.",
+        default=False,
+        type="boolean",
+    ),
+}

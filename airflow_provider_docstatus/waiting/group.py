@@ -1,0 +1,132 @@
+"""The waits of one task, for one id or for a list of them, and when that is enough."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from airflow_provider_docstatus.exceptions import DocStatusError, RequestRejected
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
+from airflow_provider_docstatus.waiting.spec import WaitSpec
+from airflow_provider_docstatus.waiting.wait import Ending, PollAgain, Wait
+
+#: Ids that one task may wait for; more are a task each thousand.
+MOST_IDS = 1000
+
+
+def checked_ids(parameter: str, ids: Sequence[object]) -> list[object]:
+    """
+    Return a list of ids without repetitions.
+
+    :raises RequestRejected: more than a thousand; the DAG's author must cut them into chunks.
+    """
+    unique = list({str(one): one for one in ids}.values())
+    if len(unique) > MOST_IDS:
+        raise RequestRejected(
+            f"{parameter} has {len(unique):,} ids; one task waits for at most {MOST_IDS:,}. Cut the list into chunks and map: "
+            f".expand({parameter}=chunks), where an upstream task returns "
+            f"[ids[i : i + {MOST_IDS}] for i in range(0, len(ids), {MOST_IDS})]."
+        )
+    return unique
+
+
+def needed_of(wait_for: float | str, total: int) -> int:
+    """
+    Return how many ids must end well.
+
+    :param wait_for: ``all``, ``any``, a whole number of ids, or a share between 0 and 1.
+    :raises ValueError: none of these; the DAG's author must change it.
+    """
+    if wait_for == "all":
+        return total
+    if wait_for == "any":
+        return min(1, total)
+    if isinstance(wait_for, bool) or not isinstance(wait_for, (int, float)):
+        wait_for = 0
+    if isinstance(wait_for, int) and wait_for >= 1:
+        return min(wait_for, total)
+    if isinstance(wait_for, float) and 0 < wait_for < 1:
+        return math.ceil(round(wait_for * total, 6))  # 0.55 of 100 is 55.00000000000001
+    raise ValueError("wait_for must be 'all', 'any', a whole number of ids from 1, or a share between 0 and 1 (float)")
+
+
+@dataclass(kw_only=True, eq=False, slots=True)
+class Group:
+    """
+    The waits of one task.
+
+    :param spec: what the wait was told.
+    :param service: the service's description.
+    :param keeps_state: see :class:`~.wait.Wait`.
+    """
+
+    spec: WaitSpec
+    service: ServiceDescription
+    keeps_state: bool = True
+    waits: dict[str, Wait] = field(init=False)
+    endings: dict[str, Ending] = field(default_factory=dict)
+    good: int = 0
+    #: The first ending that is about the account and so ends all.
+    fatal: Ending | None = None
+
+    def __post_init__(self) -> None:
+        """Begin a wait for each id."""
+        self.waits = {
+            one: Wait(spec=self.spec, service=self.service, id=one, keeps_state=self.keeps_state) for one in self.spec.all_ids
+        }
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the task named a list, even of one."""
+        return self.spec.ids is not None
+
+    @property
+    def first(self) -> Wait:
+        """The wait for the first id, which for a single one is the only."""
+        return next(iter(self.waits.values()))
+
+    def observe(self, id: str, observation: DocumentStatus | DocStatusError, now: float) -> Ending | PollAgain | None:  # noqa: A002
+        """Take in what is said about one id; see :meth:`.Wait.observe`."""
+        verdict = self.waits[id].observe(observation, now)
+        if isinstance(verdict, Ending):
+            self._note(verdict)
+        return verdict
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing that is still open could change the outcome, or everything has ended."""
+        total, ended = len(self.waits), len(self.endings)
+        bad = ended - self.good
+        if ended == total or self.fatal is not None or (bad and self.spec.fail_fast):
+            return True
+        return self.spec.needed < total and (self.good >= self.spec.needed or total - bad < self.spec.needed)
+
+    def open_ids(self) -> list[str]:
+        """Return the ids that have not ended, in order."""
+        return [one for one in self.waits if one not in self.endings]
+
+    def time_out(self, now: float) -> None:
+        """End every id that is still open."""
+        for one in self.open_ids():
+            self._note(self.waits[one].time_out(now))
+
+    def is_good(self, ending: Ending) -> bool:
+        """Whether an ending counts as one that was needed."""
+        return ending.outcome == State.SUCCEEDED.value or ending.outcome in (self.spec.accept or ())
+
+    def summary(self) -> str:
+        """Return how far the wait is, in one line."""
+        counts = Counter(ending.outcome for ending in self.endings.values())
+        shown = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
+        return f"{len(self.endings)} of {len(self.waits)} ended" + (f" ({shown})" if shown else "")
+
+    def _note(self, ending: Ending) -> None:
+        if ending.id not in self.endings:
+            self.endings[ending.id] = ending
+            self.good += self.is_good(ending)
+            if self.fatal is None and OUTCOMES[ending.outcome].concerns == "account":
+                self.fatal = ending

@@ -1,0 +1,74 @@
+"""
+The ways a wait can end: one row each.
+
+``word`` stands in events and XCom, ``letter`` in the event of a list, one for each id. ``error`` is what the task raises, None
+where the gate may open. A final state that the vendor told has its own word.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
+    DocumentFailed,
+    Expired,
+    KeyRejected,
+    NotFound,
+    QuotaExhausted,
+    RequestRejected,
+    Stalled,
+    UnexpectedReply,
+    WaitTimedOut,
+)
+from airflow_provider_docstatus.status import State
+
+
+class Outcome(NamedTuple):
+    """
+    One way to end.
+
+    :param word: its name (str).
+    :param letter: one letter (str).
+    :param error: the error that the task raises; None for success.
+    :param retried: whether Airflow may retry the task.
+    :param skippable: whether ``soft_fail`` makes it a skip.
+    :param concerns: whose business it is: ``document``, ``request`` (an id, say), ``account`` (all ids), ``service``.
+    :param is_state: whether it is a final state that the vendor tells.
+    """
+
+    word: str
+    letter: str
+    error: type[DocStatusError] | None
+    retried: bool
+    skippable: bool
+    concerns: str
+    is_state: bool = False
+
+
+_ROWS = (
+    Outcome(State.SUCCEEDED.value, "s", None, False, False, "document", is_state=True),
+    Outcome(State.PARTIAL.value, "p", DocumentFailed, False, True, "document", is_state=True),
+    Outcome(State.REVIEW.value, "v", DocumentFailed, False, True, "document", is_state=True),
+    Outcome(State.FAILED.value, "f", DocumentFailed, False, True, "document", is_state=True),
+    Outcome(State.CANCELLED.value, "c", DocumentFailed, False, True, "document", is_state=True),
+    Outcome(State.EXPIRED.value, "e", Expired, False, True, "document", is_state=True),
+    Outcome("stalled", "l", Stalled, False, True, "document"),
+    Outcome("timed_out", "t", WaitTimedOut, False, True, "service"),
+    Outcome("not_found", "n", NotFound, False, False, "request"),
+    Outcome("rejected", "x", RequestRejected, False, False, "request"),
+    Outcome("key_rejected", "k", KeyRejected, False, False, "account"),
+    Outcome("quota", "q", QuotaExhausted, False, False, "account"),
+    Outcome("unexpected", "u", UnexpectedReply, True, False, "service"),
+)
+OUTCOMES = {row.word: row for row in _ROWS}
+TIMED_OUT = OUTCOMES["timed_out"].word
+
+
+def outcome_of(error: DocStatusError) -> str:
+    """Return the word of the ending that an error is, by the nearest of its classes that has a row."""
+    for kind in type(error).__mro__:
+        for row in _ROWS:
+            if row.error is kind and not row.is_state:
+                return row.word
+    return OUTCOMES["unexpected"].word

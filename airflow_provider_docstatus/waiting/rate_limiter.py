@@ -1,0 +1,176 @@
+"""How many requests one key may send, and when. Every rule about a 429 is here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from airflow_provider_docstatus.protocol.responses import RateLimitSignal
+
+#: The part of a limit that may be used at once; the rest comes evenly, so that no rolling minute holds more than the limit.
+BURST = 0.1
+MINUTE, DAY = 60.0, 86_400.0
+DAY_BURST = 0.5
+#: After a refusal the rate is halved, but never below this part of the limit.
+LEAST_RATE = 1 / 32
+#: Seconds in which a halved rate grows back by the whole limit.
+GROW_BACK = 300.0
+#: Seconds of the first pause when a refusal names none; each further one in a row doubles it.
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 120.0
+#: Tokens are sums of floats.
+ALMOST = 1e-9
+
+
+@dataclass(kw_only=True)
+class _Bucket:
+    """
+    Tokens that come at a rate (per second) and are kept up to a burst; each request takes one.
+
+    :param is_paced: whether a refusal slows it. One about a minute's calls says nothing of the day's.
+    """
+
+    rate: float
+    burst: float
+    tokens: float
+    at: float
+    is_paced: bool
+
+    @classmethod
+    def of(cls, limit: float, window: float, burst: float, now: float) -> _Bucket:
+        """Return a bucket that lets no rolling window have more than the limit: ``burst + rate x window <= limit``."""
+        is_paced = window <= MINUTE
+        if limit < 1 / BURST:  # no room for a burst: evenly spaced requests alone keep the limit
+            return cls(rate=(math.floor(limit) or limit) / window, burst=1.0, tokens=1.0, at=now, is_paced=is_paced)
+        return cls(rate=(limit - burst) / window, burst=burst, tokens=burst, at=now, is_paced=is_paced)
+
+    def in_a_minute(self, pace: float) -> float:
+        """Return how many requests the next minute can have; a minute's burst comes once and does not count."""
+        return self.rate * MINUTE * pace + (0.0 if self.is_paced else self.tokens)
+
+    def fill(self, now: float, pace: float) -> None:
+        self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate * pace)
+        self.at = now
+
+    def ready_at(self, now: float, pace: float) -> float:
+        return now if self.tokens >= 1 - ALMOST else now + (1 - self.tokens) / (self.rate * pace)
+
+
+@dataclass(kw_only=True)
+class RateLimiter:
+    """
+    The rate limit of one key at one host, as far as this process may use it.
+
+    :param per_minute: the vendor's limit in any 60 s; None if it has none.
+    :param per_day: the vendor's limit in any 24 h, None if it has none; best effort, since other processes count too.
+    :param share: the part of both that is used here (0 to 1); the rest is for workers and other clients.
+    :param now: epoch seconds (float).
+    """
+
+    per_minute: float | None
+    per_day: float | None = None
+    share: float = 1.0
+    now: float = 0.0
+    paused_until: float = 0.0
+    throttles: int = 0
+    _pace: float = 1.0
+    _pace_at: float = 0.0
+    _seen_at: float = 0.0
+    _buckets: list[_Bucket] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start with full buckets."""
+        self._buckets = self._full(self.now)
+
+    def change(self, *, per_minute: float | None, share: float, now: float) -> None:
+        """Go on with another limit; what was sent already still counts, and a pause goes on."""
+        self._fill(now)
+        spent = {bucket.is_paced: bucket.burst - bucket.tokens for bucket in self._buckets}
+        self.per_minute, self.share = per_minute, share
+        self._buckets = self._full(now)
+        for bucket in self._buckets:
+            bucket.tokens -= spent.get(bucket.is_paced, 0.0)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return bool(self._buckets)
+
+    def _full(self, now: float) -> list[_Bucket]:
+        return [
+            _Bucket.of(limit * self.share, window, limit * self.share * burst, now)
+            for limit, window, burst in ((self.per_minute, MINUTE, BURST), (self.per_day, DAY, DAY_BURST))
+            if limit is not None
+        ]
+
+    def opens_at(self, now: float) -> float:
+        """Return when the next request may be sent (epoch seconds); ``now`` if at once."""
+        self._fill(now)
+        return max([now, self.paused_until, *(bucket.ready_at(now, pace) for bucket, pace in self._paced(now))])
+
+    def spend(self, now: float) -> None:
+        """Count a request that is sent now."""
+        self._fill(now)
+        for bucket in self._buckets:
+            bucket.tokens -= 1
+
+    def update(self, signal: RateLimitSignal, now: float) -> bool:
+        """
+        Take in what a response says about the rate limit.
+
+        :return: whether it began a pause.
+        """
+        if signal.is_throttled:
+            return self.throttled(now, signal.retry_after)
+        self.ok(now)
+        if signal.resumes_at is not None:
+            self.exhausted(signal.resumes_at)
+        return False
+
+    def throttled(self, now: float, retry_after: float | None) -> bool:
+        """
+        Pause for everybody because the service refused (429, 503), then go on at half the rate.
+
+        :param retry_after: seconds the service sent for; None if it named none, and 0 (a date that is past) names none either.
+        :return: whether this began a pause; requests that were under way are refused too and count once.
+        """
+        self._fill(now)
+        is_new = now >= self.paused_until
+        if is_new:
+            self.throttles += 1
+            self._pace, self._pace_at = max(LEAST_RATE, self.pace(now) / 2), now
+            for bucket in self._buckets:
+                bucket.tokens = min(bucket.tokens, 1.0) if bucket.is_paced else bucket.tokens
+        pause = retry_after or min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.throttles - 1, 10))
+        self.paused_until = max(self.paused_until, now + pause)
+        return is_new
+
+    def exhausted(self, until: float) -> None:
+        """Pause until a time (epoch seconds) because the service's headers say that nothing is left; no refusal."""
+        self.paused_until = max(self.paused_until, until)
+
+    def ok(self, now: float) -> None:
+        """Note a response that was no refusal."""
+        if now >= self.paused_until:
+            self.throttles = 0
+
+    def pace(self, now: float) -> float:
+        """Return the part of the rate in use: 1, or less for a while after a refusal."""
+        return min(1.0, self._pace + max(0.0, now - max(self._pace_at, self.paused_until)) / GROW_BACK)
+
+    def per_minute_now(self, now: float) -> float | None:
+        """Return how many requests a minute are possible now; None if there is no limit."""
+        self._fill(now)
+        return min((bucket.in_a_minute(pace) for bucket, pace in self._paced(now)), default=None)
+
+    def _paced(self, now: float) -> list[tuple[_Bucket, float]]:
+        pace = self.pace(now)
+        return [(bucket, pace if bucket.is_paced else 1.0) for bucket in self._buckets]
+
+    def _fill(self, now: float) -> None:
+        if now < self._seen_at:  # the machine's clock was set back
+            self.paused_until -= self._seen_at - now
+            self._pace_at -= self._seen_at - now
+        self._seen_at = now
+        for bucket, pace in self._paced(now):
+            bucket.fill(now, pace)

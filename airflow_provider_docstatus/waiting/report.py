@@ -1,0 +1,279 @@
+"""
+What became of a wait: the event that a trigger sends, the manifest of a list, and the result or the error of the task.
+
+A list's event names states by one letter an id, in the order the task named the ids; the worker, which knows the ids, makes
+the manifest of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_docstatus.exceptions import DocStatusError, ExecutionTimedOut, UnexpectedReply, WaitTimedOut
+from airflow_provider_docstatus.protocol.values import one_line, utc_time
+from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
+from airflow_provider_docstatus.waiting.group import Group
+from airflow_provider_docstatus.waiting.outcomes import OUTCOMES, TIMED_OUT
+from airflow_provider_docstatus.waiting.wait import NO_STATUS, Ending, epoch, is_past_retention
+
+EVENT_VERSION = 1
+_RUNNING = State.RUNNING.value
+_LETTERS = {_RUNNING: "r"} | {row.word: row.letter for row in OUTCOMES.values()}
+#: Unknown, and by its own age not expired: the run's age does not matter then.
+_UNKNOWN_BUT_NEW = "N"
+_WORDS = {_UNKNOWN_BUT_NEW: "not_found"} | {letter: word for word, letter in _LETTERS.items()}
+_LONGEST_ERROR = 300
+
+Overdue = type[WaitTimedOut] | type[ExecutionTimedOut]
+
+
+# -- the event -------------------------------------------------------------------------------------------------
+
+
+def event_of(group: Group, *, calls: int, now: float) -> dict[str, Any]:
+    """Return what a trigger sends: JSON, small, no reply, no document text, no key."""
+    return _list_event(group, calls=calls, now=now) if group.is_list else ending_event(group.endings[group.first.id])
+
+
+def ending_event(ending: Ending) -> dict[str, Any]:
+    """Return the event of a single id."""
+    return {
+        "version": EVENT_VERSION,
+        "outcome": ending.outcome,
+        "service": ending.service,
+        "id": ending.id,
+        "status": ending.status.to_dict() if ending.status else None,
+        "text": ending.text,
+    }
+
+
+def ending_from(event: Any) -> Ending:
+    """
+    Read the event of a single id.
+
+    :raises UnexpectedReply: it is none of ours, or of a version this worker does not know; an unknown event never opens a gate.
+    """
+    event = _readable(event)
+    row = OUTCOMES.get(event["outcome"]) if isinstance(event.get("outcome"), str) else None
+    if row is None:
+        raise UnexpectedReply(f"The trigger's event has an unknown outcome, {one_line(str(event.get('outcome')))!r}.")
+    try:
+        status = _checked(DocumentStatus.from_dict(event["status"])) if event["status"] is not None else None
+        ending = Ending(outcome=row.word, service=event["service"], id=event["id"], status=status, text=event["text"])
+        _require_texts(ending.service, ending.id, *([] if ending.text is None else [ending.text]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnexpectedReply(f"The trigger's event cannot be read ({type(error).__name__}).") from error
+    if status is not None and (status.service, status.id) != (ending.service, ending.id):
+        raise UnexpectedReply(f"The trigger's event is about {one_line(ending.id)} but holds the status of another id.")
+    is_told = status is not None and status.state == row.word
+    # "expired" is the vendor's word, or what explains a 404
+    if row.is_state and not is_told and not (row.word == State.EXPIRED.value and ending.text):
+        raise UnexpectedReply(f"The trigger's event says {row.word} but holds no such status.")
+    return ending
+
+
+def _list_event(group: Group, *, calls: int, now: float) -> dict[str, Any]:
+    letters = "".join(_letter(group, group.endings[one], now) if one in group.endings else "r" for one in group.waits)
+    errors: dict[str, str] = {}
+    for one, ending in group.endings.items():
+        if not group.is_good(ending) and len(errors) < MOST_ERRORS:
+            text = ending.text or (why_closed(ending.status) if ending.status else "")
+            errors[one] = (one_line(text) or "")[:_LONGEST_ERROR]
+    return {
+        "version": EVENT_VERSION,
+        "service": group.service.name,
+        "started_at": group.spec.started_at,
+        "states": letters,
+        "mark": _fingerprint(group.waits),
+        "errors": errors,
+        "calls": calls,
+        "ended_at": now,
+        "text": group.fatal.text if group.fatal else None,
+    }
+
+
+def _letter(group: Group, ending: Ending, now: float) -> str:
+    """Return the letter of an ending; of an unknown id whose age is known, that decides between expired and not found."""
+    created_at = epoch(ending.status.created_at) if ending.outcome == "not_found" and ending.status else None
+    if created_at is None:
+        return _LETTERS[ending.outcome]
+    return _LETTERS[State.EXPIRED.value] if is_past_retention(group.service, created_at, now) else _UNKNOWN_BUT_NEW
+
+
+def _fingerprint(ids: Iterable[str]) -> str:
+    """Return a few letters in the place of ids in their order."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
+
+
+def _readable(event: Any) -> Mapping[str, Any]:
+    """Return a trigger's event if this worker reads its version. Raises UnexpectedReply if not, or if it is none of ours."""
+    if not isinstance(event, Mapping):
+        raise UnexpectedReply(f"The trigger sent no event of this package but a {type(event).__name__}.")
+    version = event.get("version")
+    if type(version) is not int or version != EVENT_VERSION:
+        raise UnexpectedReply(
+            f"The trigger's event has version {version!r}, this worker reads {EVENT_VERSION}: install the same "
+            "airflow-provider-docstatus on workers and triggerers."
+        )
+    return event
+
+
+def _checked(status: DocumentStatus) -> DocumentStatus:
+    """Return a status that an event holds. Raises TypeError if something in it is not what it should be."""
+    times = (status.created_at, status.started_at, status.updated_at, status.completed_at)
+    errors = [text for child in status.children for text in (child.id, child.message or "")]
+    _require_texts(status.service, status.kind, status.id, status.word, *errors)
+    _require_texts(*[text for text in (status.message, status.link, *times) if text is not None])
+    if not isinstance(status.counters, Mapping) or not isinstance(status.details, Mapping):
+        raise TypeError("counters and details are dicts")
+    return status
+
+
+def _require_texts(*texts: object) -> None:
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is something else")
+
+
+# -- the manifest ----------------------------------------------------------------------------------------------
+
+
+def manifest_from(
+    event: Any, ids: Sequence[str], *, parameter: str, operation: str | None, is_late: bool = False
+) -> dict[str, Any]:
+    """
+    Return what became of each id of a list: counts and ids by state, the first errors, times, calls.
+
+    :param event: what the trigger sent.
+    :param is_late: whether the vendor's retention explains that an id is unknown whose own age is not known.
+    :raises UnexpectedReply: the event is none of ours, or not about these ids.
+    """
+    event = _readable(event)
+    if event.get("outcome") == "unexpected":
+        raise UnexpectedReply(str(event.get("text")))
+    letters = event.get("states")
+    if not isinstance(letters, str) or len(letters) != len(ids) or set(letters) - set(_WORDS):
+        raise UnexpectedReply(f"The trigger's event does not tell the states of these {len(ids)} ids.")
+    if event.get("mark", _fingerprint(ids)) != _fingerprint(ids):  # the first form had none
+        raise UnexpectedReply(f"The trigger's event is not about these {len(ids)} ids, or has them in another order.")
+    if is_late:
+        letters = letters.replace(_LETTERS["not_found"], _LETTERS[State.EXPIRED.value])
+    errors = event.get("errors")
+    by_state: dict[str, list[str]] = {}
+    for one, letter in zip(ids, letters, strict=True):
+        by_state.setdefault(_WORDS[letter], []).append(one)
+    return {
+        "service": event.get("service"),
+        "parameter": parameter,
+        "operation": operation,
+        "total": len(ids),
+        "counts": {state: len(members) for state, members in by_state.items()},
+        "ids": by_state,
+        "errors": dict(errors) if isinstance(errors, Mapping) else {},
+        "started_at": utc_time(event.get("started_at")),
+        "ended_at": utc_time(event.get("ended_at")),
+        "calls": event.get("calls"),
+    }
+
+
+# -- the result or the error of the task -----------------------------------------------------------------------
+
+
+def result_of(ending: Ending, accept: Collection[str] = (), *, overdue: Overdue = WaitTimedOut) -> dict[str, Any]:
+    """
+    Return the XCom value of a single id's wait that ended well; raise the error of any other.
+
+    :param accept: the final states besides ``succeeded`` that open the gate: ``partial``, ``review``.
+    :param overdue: the error of a wait whose time is up.
+    :raises DocumentFailed: the vendor ended it without (all of) the data, no longer has it, or it has stalled.
+    :raises RequestRejected: key, quota, id: the DAG's author.
+    :raises UnexpectedReply: only invalid replies for ten minutes: this package or a proxy.
+    :raises WaitTimedOut: ``timeout`` passed; :class:`ExecutionTimedOut` if it was ``execution_timeout``.
+    """
+    status, row = ending.status, OUTCOMES[ending.outcome]
+    if status is None and row.is_state and not ending.text:  # ending_from refuses it; a programming error here
+        raise ValueError(f"{ending.outcome} without a status")
+    if status is not None and row.is_state and (row.error is None or status.state.value in accept):
+        return status.to_dict()
+    about: dict[str, Any] = {
+        "service": ending.service,
+        "id": ending.id,
+        "state": status.state if status else None,
+        "link": status.link if status else None,
+    }
+    text = ending.text or (why_closed(status) if status and status.state.is_final else ending.outcome)
+    if row.word == TIMED_OUT:
+        raise _too_late(f"{text} The job was left alone", overdue, **about)
+    raise (row.error or DocStatusError)(text, **about)
+
+
+def manifest_result(
+    manifest: Mapping[str, Any],
+    *,
+    needed: int,
+    accept: Collection[str],
+    text: str | None,
+    overdue: Overdue = WaitTimedOut,
+) -> dict[str, Any]:
+    """
+    Return the manifest of a list's wait that ended well; raise the error of any other, as :func:`result_of` does.
+
+    :param manifest: :func:`manifest_from`.
+    :param needed: how many ids must end well.
+    :param text: what the service said to all of them, if it did.
+    """
+    counts = Counter(manifest["counts"])
+    good = counts[State.SUCCEEDED.value] + sum(counts[state] for state in accept)
+    present = [row for row in OUTCOMES.values() if counts[row.word]]
+    fatal = next((row for row in present if row.concerns == "account"), None)
+    if good >= needed and fatal is None:
+        return dict(manifest)
+    shown = ", ".join(f"{number} {state}" for state, number in counts.most_common())
+    errors = "; ".join(f"{one}: {str(error).rstrip('.')}" for one, error in list(manifest["errors"].items())[:3])
+    said = f"{good} of {manifest['total']} ids ended well, {needed} were needed ({shown})" + (f": {errors}" if errors else "")
+    about = {"service": manifest["service"]}
+    if fatal is not None:
+        raise _error(fatal.word)(text or said, **about)
+    unfinished = counts[TIMED_OUT] + counts[_RUNNING]
+    if good + unfinished >= needed and counts[TIMED_OUT]:
+        raise _too_late(f"{said}. The jobs were left alone", overdue, **about)
+    for row in present:  # what somebody can mend, if enough ids could still have ended well
+        if row.concerns in ("request", "service") and row.word != TIMED_OUT and good + unfinished + counts[row.word] >= needed:
+            raise _error(row.word)(said, **about)
+    hint = [state for state in (State.PARTIAL.value, State.REVIEW.value) if counts[state] and state not in accept]
+    said += f". To let them pass, give the task accept={tuple(hint)}." if hint else ""
+    bad = [row.word for row in present if row.error and row.word != TIMED_OUT and row.word not in accept]
+    raise _error(bad[0] if len(bad) == 1 else State.FAILED.value)(said, **about)
+
+
+def with_known_status(ending: Ending, status: DocumentStatus) -> Ending:
+    """Return the ending of a wait that heard no status with the one that was known before it was deferred."""
+    known = f"last state {status.state} ({status.word!r}), before it was deferred"
+    return replace(ending, status=status, text=ending.text and ending.text.replace(NO_STATUS, known))
+
+
+def why_closed(status: DocumentStatus) -> str:
+    """Return why a final status does not open a gate, with the vendor's text, the link, and the way to let it pass."""
+    errors = status.to_dict()["errors"]
+    reasons = status.message or "; ".join(f"{child}: {text}" for child, text in errors.items()) or "the vendor gave no reason"
+    counts = ", ".join(f"{name} {number}" for name, number in status.counters.items())
+    text = f"{status.service} {status.kind} {status.id} ended {status.state} ({status.word!r})"
+    text += (f" [{counts}]" if counts else "") + f": {one_line(reasons)}"
+    if status.state in (State.PARTIAL, State.REVIEW):
+        text += f". To let it pass, give the task accept=('{status.state}',)."
+    return text + (f" {one_line(status.link)}" if status.link else "")
+
+
+def _error(outcome: str) -> type[DocStatusError]:
+    error = OUTCOMES[outcome].error
+    assert error is not None  # only what closes the gate is raised  # noqa: S101
+    return error
+
+
+def _too_late(text: str, overdue: Overdue, **about: Any) -> DocStatusError:
+    """Return the error of a wait whose time is up; its text goes on with the limit that passed and what to do."""
+    limit = overdue.limit
+    return overdue(f"{text} when {limit} passed; clear the task to wait on, or raise {limit}.", **about)

@@ -1,0 +1,393 @@
+"""
+Which ids to poll next, when, and which of them one request can answer.
+
+Overdue ids go first. Ids of one parent go into one request, and so do ids of a route that has a batch route. An id that a
+request for several leaves out some times in a row is polled alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import quote
+
+from airflow_provider_docstatus.exceptions import ServiceUnavailable
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.flows import Flow, Observation, PollReply, StatusCache, poll
+from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.waiting.wait import PollAgain
+
+#: Polls are due on a grid of so many seconds: those that fall together share the event loop's turns.
+GRID = 0.25
+#: Requests for several in a row that leave an id out, after which it is polled alone.
+MAX_OMISSIONS = 4
+#: Parents in a row that had one child waited for; after that no parent is looked up at once.
+MAX_LONE_PARENTS = 3
+#: How long other ids wait while one of them is polled to find their parent. Most responses come sooner, and one may hang.
+PARENT_LOOKUP_TIMEOUT = 3.0
+#: Ids that are held for a response under way are looked at no more often than that, all together.
+HELD_A_SECOND = 4000
+#: Seconds after which a missing batch route is looked for again.
+BATCH_ROUTE_RECHECK = 600.0
+
+
+class Subscriber(Protocol):
+    """A wait, as far as the schedule knows it."""
+
+    calls: int
+
+    @property
+    def deadline(self) -> float:
+        """When the last poll falls due (epoch seconds)."""
+
+    def observe(self, target: Target, observation: Observation, now: float) -> PollAgain | bool:
+        """Take in what a poll told about an id; return whether that is enough, or when to poll again."""
+
+    def next_poll(self, now: float, polls: int) -> float:
+        """Return when to poll again (epoch seconds), after so many polls."""
+
+
+@dataclass(eq=False, slots=True)
+class Poll:
+    """An id that somebody waits for: when to poll it next, and who wants to know."""
+
+    target: Target
+    parent: Target | None = None
+    due: float = math.inf
+    number: int = 1
+    omissions: int = 0
+    refused_at: float | None = None
+    subscribers: dict[Subscriber, int] = field(default_factory=dict)
+    batch: Batch | None = None
+
+    @property
+    def batch_key(self) -> Target | str:
+        """What ids must have in common for one request to answer for them."""
+        return self.parent or self.target.route
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the deadline of one of its subscribers has passed."""
+        return any(now >= one.deadline for one in self.subscribers)
+
+    def next_due(self, now: float) -> float:
+        """Return when the first of its subscribers wants to poll again."""
+        dues = []
+        for subscriber, joined in self.subscribers.items():
+            due = subscriber.next_poll(now, self.number - joined)
+            on_grid = due != subscriber.deadline and now + 4 * GRID < due < math.inf
+            dues.append(due - due % GRID if on_grid else due)
+        return min(dues)
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """
+    The ids that one request polls.
+
+    :param polls: the ids; the first one is due.
+    :param is_lookup: whether other ids wait for the parent that this one may have.
+    :param refused_at: when the refusal was heard that this confirms (epoch seconds), on a new connection; else None.
+    :param has_looked_up: whether the parent was polled at once.
+    :param late_by: seconds that its first poll is late.
+    """
+
+    polls: Sequence[Poll]
+    is_lookup: bool = False
+    refused_at: float | None = None
+    has_looked_up: bool = False
+    late_by: float = 0.0
+
+    @property
+    def targets(self) -> list[Target]:
+        """What is polled."""
+        return [one.target for one in self.polls]
+
+    @property
+    def parent(self) -> Target | None:
+        """What several ids are polled through."""
+        return self.polls[0].parent if len(self.polls) > 1 else None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for one of its ids."""
+        return any(one.subscribers for one in self.polls)
+
+
+class Schedule:
+    """
+    The ids that are waited for at one service.
+
+    :param service: the service's description.
+    :param max_omissions: requests for several in a row that may leave an id out before it is polled alone.
+    """
+
+    def __init__(self, service: ServiceDescription, *, max_omissions: int = MAX_OMISSIONS) -> None:
+        #: The service's description; whoever reads the connection again may put another one here.
+        self.service = service
+        self._max_omissions = max_omissions
+        self._polls: dict[Target, Poll] = {}
+        self._peers: dict[Target | str, dict[Target, Poll]] = {}
+        self._overdue: list[tuple[float, int, Poll]] = []
+        self._queue: list[tuple[float, int, Poll]] = []
+        self._number = itertools.count()
+        self._parents_in_flight: set[Target] = set()
+        self._lookup: Batch | None = None
+        self._held_until = 0.0
+        self._lone_parents = 0
+        self._batching_from = 0.0
+        #: Called whenever something is planned earlier than before.
+        self.on_plan: Callable[[], None] = lambda: None
+        #: The statuses that were read last, to read no reply twice.
+        self.cache: StatusCache = {}
+
+    def __len__(self) -> int:
+        return len(self._polls)
+
+    def __contains__(self, target: object) -> bool:
+        return target in self._polls
+
+    # -- who waits ---------------------------------------------------------------------------------------------
+
+    def subscribe(self, subscriber: Subscriber, target: Target, first_at: float, parent: Target | None = None) -> None:
+        """
+        Poll an id for a subscriber, first at ``first_at`` (epoch seconds).
+
+        :param parent: what it belongs to, if that is known.
+        """
+        one = self._polls.get(target)
+        if one is None:
+            one = self._polls[target] = Poll(target, parent)
+            self._peers.setdefault(one.batch_key, {})[target] = one
+        one.subscribers[subscriber] = one.number - 1
+        self._plan(one, first_at)
+
+    def unsubscribe(self, subscriber: Subscriber, target: Target) -> Batch | None:
+        """Stop polling an id for a subscriber. Return the request under way that nobody waits for any more, if there is one."""
+        one = self._polls.get(target)
+        if one is None or one.subscribers.pop(subscriber, None) is None or one.subscribers:
+            return None
+        del self._polls[target]
+        self.cache.pop(target, None)
+        self._leave_peers(one)
+        return one.batch if one.batch is not None and not one.batch.is_wanted else None
+
+    def subscribers(self) -> Iterator[Subscriber]:
+        """Yield who waits, each once."""
+        yield from {subscriber: None for one in self._polls.values() for subscriber in one.subscribers}
+
+    # -- what is next ------------------------------------------------------------------------------------------
+
+    def next(self, now: float, *, opens_at: float = 0.0) -> Batch | float:
+        """
+        Return the batch to poll now, or when to look again (epoch seconds; infinite if nothing is planned).
+
+        :param opens_at: when the rate limiter lets the next request through (epoch seconds).
+        """
+        while True:
+            heap = self._overdue if self._head(self._overdue) <= now else self._queue
+            head = min(self._head(heap), self._head(self._overdue))
+            at = max(head, opens_at)
+            if at > now:
+                return at
+            one = heapq.heappop(heap)[2]
+            if not self._is_held(one, now):
+                batch = self._batch(one, now)
+                batch.late_by = now - head
+                return batch
+            one.due = math.inf
+            bounds = [each.deadline for each in one.subscribers if each.deadline > now]
+            bounds += [self._held_until] if one.parent is None else []
+            self._plan(one, min([now + GRID + len(self._polls) / HELD_A_SECOND, *bounds]))
+
+    def flow(self, batch: Batch) -> Flow[PollReply]:
+        """Return the conversation that polls a batch."""
+        first = batch.polls[0]
+
+        def looks_up(parent: Target) -> bool:
+            batch.has_looked_up = parent not in self._peers and self._may_have_peers(first)
+            return batch.has_looked_up
+
+        return poll(
+            self.service,
+            batch.targets,
+            parent=batch.parent,
+            wanted=self._polls,
+            looks_up=looks_up,
+            may_omit=self._max_omissions > 1 and first.omissions == 0,
+            cache=self.cache,
+        )
+
+    def answered(self, batch: Batch, reply: PollReply, now: float) -> None:
+        """Tell the subscribers what a poll told, and plan its ids anew, those that it left out as well."""
+        self.finished(batch)
+        if reply.missing_route is not None:
+            self._batching_from = now + BATCH_ROUTE_RECHECK
+        told = [one for target in reply.observations if (one := self._polls.get(target)) is not None]
+        if reply.parent is not None:
+            for one in told:
+                self._set_parent(one, reply.parent)
+            if batch.has_looked_up:
+                is_lone = len(self._peers.get(reply.parent, ())) < 2
+                self._lone_parents = self._lone_parents + 1 if is_lone else 0
+        for subscriber in {subscriber for one in told for subscriber in one.subscribers}:
+            subscriber.calls += 1
+        for one in told:
+            self._tell(one, reply.observations[one.target], now)
+        for one in batch.polls:
+            if one.target not in reply.observations and one.subscribers:
+                one.omissions = self._max_omissions if one.is_overdue(now) else one.omissions + 1
+                is_now = self._must_be_single(one) or not self._can_batch(one, now)
+                self._plan(one, now if is_now else one.next_due(now))
+
+    def finished(self, batch: Batch) -> None:
+        """Forget a request that is no longer under way."""
+        for one in batch.polls:
+            if one.batch is batch:
+                one.batch = None
+        if batch.parent is not None:
+            self._parents_in_flight.discard(batch.parent)
+        if self._lookup is batch:
+            self._lookup = None
+
+    def poll_now(self, target: Target, now: float) -> None:
+        """Poll an id now unless that is planned already."""
+        self._plan(self._polls[target], now)
+
+    def promote_overdue(self, now: float) -> None:
+        """Let what is still queued at a deadline go first."""
+        for one in self._polls.values():
+            for subscriber in one.subscribers:
+                if one.due < subscriber.deadline <= now:
+                    one.due = math.inf
+                    self._plan(one, subscriber.deadline)
+
+    def clock_set_back(self, seconds: float) -> None:
+        """Keep the polls as far ahead as they were when the machine's clock is set back."""
+        for one in self._polls.values():
+            one.due -= seconds
+        for heap in (self._overdue, self._queue):
+            heap[:] = [(due - seconds, number, one) for due, number, one in heap]
+        self._batching_from = self._held_until = 0.0
+        self.on_plan()
+
+    def requests_per_round(self, now: float) -> int:
+        """Return how many requests poll every id once."""
+        number = 0
+        for key, members in self._peers.items():
+            size = len(members) if isinstance(key, Target) else self._batch_size(next(iter(members.values())), now)
+            number += math.ceil(len(members) / size)
+        return number
+
+    # ----------------------------------------------------------------------------------------------------------
+
+    def _plan(self, one: Poll, due: float) -> None:
+        if due < one.due:
+            one.due = due
+            heapq.heappush(self._overdue if one.is_overdue(due) else self._queue, (due, next(self._number), one))
+            self.on_plan()
+
+    def _head(self, heap: list[tuple[float, int, Poll]]) -> float:
+        """Return when the first poll of a heap is due that is still planned so."""
+        while heap and (heap[0][0] != heap[0][2].due or not heap[0][2].subscribers):
+            heapq.heappop(heap)
+        return heap[0][0] if heap else math.inf
+
+    def _tell(self, one: Poll, observation: Observation, now: float) -> None:
+        one.number += 1
+        one.omissions = self._max_omissions - 1 if self._must_be_single(one) else 0  # the request for several may work again
+        one.refused_at, again = None, math.inf
+        was_polled = not isinstance(observation, ServiceUnavailable) or observation.was_polled
+        due = math.inf if was_polled else now + (observation.retry_after or 0.0)  # type: ignore[union-attr]  # an error
+        for subscriber in list(one.subscribers):
+            verdict = subscriber.observe(one.target, observation, now)
+            if verdict is True:
+                self.unsubscribe(subscriber, one.target)
+            elif isinstance(verdict, PollAgain):
+                again = min(again, verdict.at)
+                one.refused_at = now if verdict.fresh_connection else one.refused_at
+        if one.subscribers:
+            one.due = math.inf
+            self._plan(one, min(due, again, one.next_due(now)))
+
+    def _is_held(self, one: Poll, now: float) -> bool:
+        """Whether a request under way may tell of this id as well."""
+        if one.parent is not None:
+            return one.parent in self._parents_in_flight and not self._must_be_single(one)
+        is_looking = self._lookup is not None and now < self._held_until
+        return is_looking and not one.is_overdue(now) and self._may_have_peers(one)
+
+    def _batch(self, one: Poll, now: float) -> Batch:
+        """Return what the poll that is due now can answer as well, and take all of it off the schedule."""
+        polls = [one]
+        if not self._must_be_single(one):
+            others = self._others(one)
+            if one.parent is not None:
+                polls += others
+            elif self._can_batch(one, now):
+                polls += self._fitting(one, heapq.nsmallest(self._batch_size(one, now) - 1, others, key=lambda other: other.due))
+        batch = Batch(polls, refused_at=max((each.refused_at for each in polls if each.refused_at), default=None))
+        for each in polls:
+            each.due, each.batch = math.inf, batch
+        if batch.parent is not None:
+            self._parents_in_flight.add(batch.parent)
+        elif len(polls) == 1 and not one.is_overdue(now) and self._may_have_peers(one):
+            batch.is_lookup, self._lookup, self._held_until = True, batch, now + PARENT_LOOKUP_TIMEOUT
+        return batch
+
+    def _others(self, one: Poll) -> list[Poll]:
+        peers = self._peers[one.batch_key].values()
+        return [other for other in peers if other is not one and not self._must_be_single(other) and other.due < math.inf]
+
+    def _must_be_single(self, one: Poll) -> bool:
+        return one.omissions >= self._max_omissions
+
+    def _can_batch(self, one: Poll, now: float) -> bool:
+        if one.parent is not None:
+            return True
+        batch = self.service.batch
+        return batch is not None and batch.route == one.target.route and now >= self._batching_from
+
+    def _batch_size(self, one: Poll, now: float) -> int:
+        """Return how many ids of this length fit one request."""
+        batch = self.service.batch
+        return max(1, batch.longest_query // _length(one)) if batch is not None and self._can_batch(one, now) else 1
+
+    def _fitting(self, one: Poll, others: list[Poll]) -> list[Poll]:
+        """Return as many of the others as fit one request, by the length of its URL."""
+        left = (self.service.batch.longest_query if self.service.batch else 0) - _length(one)
+        fitting = []
+        for other in others:
+            left -= _length(other)
+            if left < 0:
+                break
+            fitting.append(other)
+        return fitting
+
+    def _may_have_peers(self, one: Poll) -> bool:
+        """Whether this id may belong to something that answers for others as well, and nobody knows yet."""
+        if one.parent is not None or self._must_be_single(one) or self._lone_parents >= MAX_LONE_PARENTS:
+            return False
+        route = self.service.routes.get(one.target.route)
+        return route is not None and route.parent is not None and len(self._peers.get(one.batch_key, ())) > 1
+
+    def _set_parent(self, one: Poll, parent: Target) -> None:
+        """Note what an id belongs to, as soon as a reply tells it."""
+        if one.parent is None and not self._must_be_single(one):
+            self._leave_peers(one)
+            one.parent = parent
+            self._peers.setdefault(parent, {})[one.target] = one
+
+    def _leave_peers(self, one: Poll) -> None:
+        peers = self._peers[one.batch_key]
+        del peers[one.target]
+        if not peers:
+            del self._peers[one.batch_key]
+
+
+def _length(one: Poll) -> int:
+    """Return the characters that an id takes in a query, with its comma."""
+    return len(quote(one.target.id, safe="")) + 3

@@ -1,0 +1,114 @@
+"""What a wait is told: the fields that cross Airflow's database with a deferral."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from airflow_provider_docstatus.protocol.targets import Target
+
+#: The version of the fields below; a triggerer that knows only older ones refuses the wait.
+SPEC_VERSION = 1
+#: The spans of time among the arguments of sensor and operator, each with the least that makes sense (seconds).
+LEAST_SECONDS: Mapping[str, float] = {
+    "watch_on_worker": 0.0,
+    "poke_interval": 0.0,
+    "timeout": 0.0,
+    "grace": 0.0,
+    "stalled_after": 1.0,
+}
+
+
+@dataclass(kw_only=True, eq=False, slots=True)
+class WaitSpec:
+    """
+    One wait, for one id or for a list of them. Only ids, names and times: it stands in Airflow's database as clear text.
+
+    :param version: the version of these fields (int).
+    :param conn_id: the connection (str).
+    :param service: the service's name (str), which the connection had when the wait began.
+    :param route: the service's route (str): ``request``, ``document``, ``job``, or the operation.
+    :param id: what is waited for (str); empty with ``ids``.
+    :param ids: the ids that are waited for as one (list of str), None for a single one.
+    :param needed: how many of them must end well (int).
+    :param fail_fast: whether the first of them that ends otherwise ends the wait (bool).
+    :param accept: final states besides ``succeeded`` that count as well (list of str).
+    :param prefix: the path prefix that the worker found (str), None for the connection's.
+    :param parent: what the id belongs to (route and id), as far as the worker knows; one poll of it answers for all its children.
+    :param poke_interval: the user's seconds between two polls (float), None for the service's own timing.
+    :param exponential_backoff: whether each pause is twice the one before (bool).
+    :param max_wait: the longest pause in seconds (float) or None.
+    :param asked_at: when the worker polled last (epoch seconds); the first poll in the triggerer is one interval later.
+    :param started_at: this try's first start (epoch seconds); the grace for unknown ids counts from it.
+    :param deadline: epoch seconds; it survives any number of restarts.
+    :param grace: seconds in which an unknown id may still appear.
+    :param shortest: seconds that pass at least before the event is sent: a scheduler may lose a task that comes back
+        sooner (apache/airflow issues 66374, 71580, 72716).
+    :param stall: after how many seconds without a change the wait ends (``after``), and what the worker saw of each id and
+        since when (``seen``); None for never. Left out of the arguments then: a triggerer that does not know this field goes on
+        taking waits without it, and refuses those with it instead of half understanding them.
+    """
+
+    version: int = SPEC_VERSION
+    conn_id: str = ""
+    service: str = ""
+    route: str = ""
+    id: str = ""
+    ids: list[str] | None = None
+    needed: int = 1
+    fail_fast: bool = False
+    accept: list[str] | None = None
+    prefix: str | None = None
+    parent: list[str] | None = None
+    poke_interval: float | None = None
+    exponential_backoff: bool = False
+    max_wait: float | None = None
+    asked_at: float = 0.0
+    started_at: float = 0.0
+    deadline: float = 0.0
+    grace: float = 0.0
+    shortest: float = 5.0
+    stall: dict[str, Any] | None = None
+
+    def to_kwargs(self) -> dict[str, Any]:
+        """Return the fields as JSON primitives: the trigger's arguments."""
+        kwargs = {name: getattr(self, name) for name in _FIELDS}
+        if self.stall is None:
+            del kwargs["stall"]
+        return kwargs
+
+    @classmethod
+    def from_kwargs(cls, kwargs: Mapping[str, Any]) -> tuple[WaitSpec, dict[str, Any]]:
+        """Return the fields of a trigger's arguments, and the arguments that this version does not know; never raise."""
+        known = {name: value for name, value in kwargs.items() if name in _FIELDS}
+        return cls(**known), {name: value for name, value in kwargs.items() if name not in known}
+
+    @classmethod
+    def of_task(cls, task: object, **computed: Any) -> WaitSpec:
+        """Return the fields of a task: those computed from its arguments, and its arguments of the same names."""
+        plain = {name: getattr(task, name) for name in _FIELDS if name not in computed and hasattr(task, name)}
+        return cls(**plain, **computed)
+
+    @property
+    def all_ids(self) -> list[str]:
+        """The ids that are waited for, also if it is one."""
+        return [str(one) for one in ([self.id] if self.ids is None else self.ids)]
+
+    @property
+    def parent_target(self) -> Target | None:
+        """What the id belongs to, if the worker knows."""
+        return Target(route=self.parent[0], id=self.parent[1]) if self.parent else None
+
+    @property
+    def stalled_after(self) -> float | None:
+        """Seconds without a change after which the wait ends; None for never."""
+        return self.stall["after"] if self.stall else None
+
+    def seen(self, one: str) -> tuple[str, float] | None:
+        """Return what the worker saw of an id, as a fingerprint, and since when (epoch seconds)."""
+        fingerprint = (self.stall or {}).get("seen", {}).get(one)
+        return (fingerprint[0], fingerprint[1]) if fingerprint else None
+
+
+_FIELDS = tuple(field.name for field in fields(WaitSpec))

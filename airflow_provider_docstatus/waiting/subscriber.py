@@ -1,0 +1,124 @@
+"""A task's wait as the schedule knows it: what it observes, what it says in the log, and when it wants to poll again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
+from airflow_provider_docstatus.waiting.group import Group
+from airflow_provider_docstatus.waiting.intervals import PollInterval
+from airflow_provider_docstatus.waiting.spec import WaitSpec
+from airflow_provider_docstatus.waiting.wait import Ending, PollAgain, Wait
+
+#: Seconds of silence after which a wait says in its log that it still waits.
+HEARTBEAT = 300.0
+
+
+def interval_of(spec: WaitSpec, service: ServiceDescription) -> PollInterval:
+    """Return how often a wait polls; one object for all that poll so often."""
+    return _interval(service.poll_interval, spec.poke_interval, spec.exponential_backoff, spec.max_wait)
+
+
+@lru_cache
+def _interval(base: float, interval: float | None, backoff: bool, longest: float | None) -> PollInterval:
+    return PollInterval(base=base, interval=interval, backoff=backoff, longest=longest)
+
+
+class Subscriber:
+    """
+    One task's wait.
+
+    :param group: the waits of its ids.
+    :param log: where it says what changed (a logger).
+    :param now: epoch seconds (float).
+    :param deadline_grace: seconds after the deadline at which the wait ends although its last poll is not answered.
+    :param jitter: gives random numbers from 0 to 1.
+    :param describe: says how the polling goes, for the heartbeat in the log.
+    """
+
+    __slots__ = ("_describe", "_jitter", "_said", "_spoke_at", "calls", "deadline_grace", "group", "interval", "log")
+
+    def __init__(
+        self,
+        group: Group,
+        log: Any,
+        *,
+        now: float,
+        deadline_grace: float,
+        jitter: Callable[[], float],
+        describe: Callable[[float], str] = lambda _now: "",
+    ) -> None:
+        self.group = group
+        self.log = log
+        self.interval = interval_of(group.spec, group.service)
+        self.deadline_grace = deadline_grace
+        #: How many polls have told this wait something.
+        self.calls = 0
+        self._spoke_at = now
+        self._said = ""
+        self._describe = describe
+        self._jitter = jitter
+
+    @property
+    def deadline(self) -> float:
+        """When the last poll falls due (epoch seconds)."""
+        return self.group.spec.deadline
+
+    def observe(self, target: Target, observation: DocumentStatus | DocStatusError, now: float) -> PollAgain | bool:
+        """
+        Take in what a poll told about an id.
+
+        :return: whether that is enough about this id; or when to poll it again instead of at the interval.
+        """
+        wait = self.group.waits[target.id]
+        has_spoken = self._log_before(wait, observation)
+        verdict = self.group.observe(target.id, observation, now)
+        self._log_after(target.id, verdict, now, has_spoken=has_spoken)
+        return verdict if isinstance(verdict, PollAgain) else verdict is not None
+
+    def next_poll(self, now: float, polls: int) -> float:
+        """Return when to poll again (epoch seconds), after so many polls."""
+        spec = self.group.spec
+        return self.interval.next_at(
+            now=now, started_at=spec.started_at, deadline=spec.deadline, polls=polls, jitter=self._jitter()
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the whole wait has ended."""
+        return self.group.is_over
+
+    def _log_before(self, wait: Wait, observation: DocumentStatus | DocStatusError) -> bool:
+        """Say what an observation changes; return whether anything was said."""
+        if isinstance(observation, DocumentStatus):
+            before = wait.status
+            is_new = len(self.group.waits) == 1 and (
+                before is None or before.word != observation.word or wait.trouble is not None
+            )
+            if is_new:
+                self.log.info("%s %s is %s", wait.service.title, wait.id, observation.word)
+            return is_new
+        text = str(observation)
+        if text == self._said or text == str(wait.trouble):  # one response may be about many ids
+            return False
+        self.log.warning("%s", text)
+        self._said = text
+        return True
+
+    def _log_after(self, one: str, verdict: Ending | PollAgain | None, now: float, *, has_spoken: bool) -> None:
+        """Say that an id has ended, or that the wait goes on."""
+        group = self.group
+        if isinstance(verdict, Ending) and len(group.waits) == 1:
+            self.log.info("%s ended: %s", one, verdict.outcome)
+        elif isinstance(verdict, Ending) and verdict.outcome != State.SUCCEEDED.value and len(group.endings) <= MOST_ERRORS:
+            self.log.warning("%s ended: %s", one, verdict.outcome)
+        elif now > self._spoke_at + HEARTBEAT:
+            self.log.info("%s; %s", group.summary(), self._describe(now))
+        elif not has_spoken:
+            return
+        self._spoke_at = now

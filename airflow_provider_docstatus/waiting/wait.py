@@ -1,0 +1,235 @@
+"""One id's wait: what is remembered of it, when a poll must be repeated, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
+    NotFound,
+    QuotaExhausted,
+    RequestRejected,
+    ServiceUnavailable,
+    UnexpectedReply,
+)
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.waiting.outcomes import OUTCOMES, TIMED_OUT, outcome_of
+from airflow_provider_docstatus.waiting.spec import WaitSpec
+
+#: Seconds of nothing but invalid replies after which a wait ends: HTML, broken JSON, unknown words; one reply alone never does.
+PATIENCE = 600.0
+#: Seconds until a refusal is confirmed: a deploy, a proxy or one replica of several may have spoken.
+CONFIRM_AFTER = 5.0
+#: Seconds until the last poll, which falls on the deadline, is repeated if it met a fault.
+REPEAT_AFTER = 2.0
+NO_STATUS = "no status was heard"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """
+    How a wait ended.
+
+    :param outcome: the word of one of the :data:`~.outcomes.OUTCOMES`.
+    :param service: the service's name.
+    :param id: the id that was waited for.
+    :param status: the last status that is known, None if there never was one.
+    :param text: what happened, in one line; None for a final state that the vendor told.
+    """
+
+    outcome: str
+    service: str
+    id: str
+    status: DocumentStatus | None = None
+    text: str | None = None
+
+
+class PollAgain(NamedTuple):
+    """
+    When to poll an id again.
+
+    :param at: epoch seconds.
+    :param fresh_connection: whether on a new TCP connection, with the Airflow connection read anew.
+    """
+
+    at: float
+    fresh_connection: bool = False
+
+
+@dataclass(kw_only=True, eq=False, slots=True)
+class Wait:
+    """
+    What one wait remembers.
+
+    :param spec: the wait's times and bounds; a list's waits share it.
+    :param service: the service's description.
+    :param id: the id that is waited for.
+    :param keeps_state: whether this object observes all of the wait; in reschedule mode it does not, and then a run of
+        invalid replies cannot be told from a single one.
+    """
+
+    spec: WaitSpec
+    service: ServiceDescription
+    id: str
+    keeps_state: bool = True
+    status: DocumentStatus | None = None
+    trouble: DocStatusError | None = None
+    #: The outcome that a refusal would be while it is not confirmed, and when it was heard.
+    refusal: str | None = None
+    refused_at: float = 0.0
+    outage_since: float | None = None
+    outage_seconds: float = 0.0
+    invalid_since: float | None = None
+    invalid_seconds: float = 0.0
+    changed_at: float | None = None
+    has_repeated_last: bool = False
+
+    def observe(self, observation: DocumentStatus | DocStatusError, now: float) -> Ending | PollAgain | None:
+        """
+        Take in a status, or the error in its place.
+
+        :param now: epoch seconds.
+        :return: the ending; or when to poll again, since this must be confirmed or was no answer to the last poll; or None to
+            go on at the poll interval.
+        """
+        is_late = now >= self.spec.deadline
+        if isinstance(observation, DocumentStatus):
+            self._note(observation, now)
+            if observation.state.is_final:
+                return self._end(observation.state.value)
+            stalled_after = self.spec.stalled_after
+            if stalled_after is not None and self._unchanged(now) - self.outage_seconds >= stalled_after:
+                return self._stall(now)
+            return self.time_out(now) if is_late else None
+        self.trouble = observation
+        if self.outage_since is None:
+            self.outage_since = now
+        verdict = self._judge(observation, now)
+        if verdict is not None or not is_late:
+            return verdict
+        if isinstance(observation, ServiceUnavailable) and not observation.was_polled:  # the last poll is still to come
+            return PollAgain(now + (observation.retry_after or REPEAT_AFTER))
+        if self.has_repeated_last:
+            return self.time_out(now)
+        self.has_repeated_last = True
+        return PollAgain(now + REPEAT_AFTER)
+
+    def time_out(self, now: float) -> Ending:
+        """Return the ending of a wait whose time is up."""
+        waited = f"{self.service.title} {self.id} was not finished {now - self.spec.started_at:.0f} s after the start"
+        if self.status is None:
+            state = NO_STATUS
+        else:
+            unchanged = self._unchanged(now)  # nothing is known of the time before where this was all that was heard
+            state = f"last state {self.status.state} ({self.status.word!r})"
+            state += f", unchanged for {unchanged:.0f} s" if unchanged >= 1 else ""
+        trouble = f"; last trouble: {str(self.trouble).rstrip('.')}" if self.trouble else ""
+        return self._end(TIMED_OUT, f"{waited}: {state}{trouble}.")
+
+    @property
+    def last_seen(self) -> tuple[str, float] | None:
+        """What the vendor said last, as a fingerprint, and since when (epoch seconds); None if it never did."""
+        return (_fingerprint(self.status), (self.changed_at or 0.0) + self.outage_seconds) if self.status else None
+
+    def _unchanged(self, now: float) -> float:
+        return now - (now if self.changed_at is None else self.changed_at)
+
+    def _note(self, status: DocumentStatus, now: float) -> None:
+        if self.outage_since is not None:  # while the service could not be heard, the job may have had no chance to move
+            self.outage_seconds += now - self.outage_since
+            self.outage_since = None
+        if self.status is None:
+            self.changed_at = self._since(status, now)
+        elif _progress(self.status) != _progress(status):
+            self.changed_at, self.outage_seconds = now, 0.0
+        self.status, self.trouble, self.refusal = status, None, None
+        self.invalid_since, self.invalid_seconds = None, 0.0
+
+    def _since(self, status: DocumentStatus, now: float) -> float:
+        """Return since when a status stands that is the first this process hears."""
+        seen = self.spec.seen(self.id)
+        if seen is not None and seen[0] == _fingerprint(status):
+            return seen[1]
+        self.outage_seconds = 0.0
+        updated_at = epoch(status.updated_at)
+        return now if updated_at is None else min(now, max(updated_at, self.spec.started_at))
+
+    def _stall(self, now: float) -> Ending:
+        status = self.status
+        assert status is not None  # it has just been heard  # noqa: S101
+        counts = ", ".join(f"{name} {number}" for name, number in status.counters.items())
+        title = self.service.title
+        return self._end(
+            OUTCOMES["stalled"].word,
+            f"{title} {self.id} has stalled: still {status.state} ({status.word!r})"
+            + (f" [{counts}]" if counts else "")
+            + f", unchanged for {self._unchanged(now):.0f} s. The job at {title} was left alone.",
+        )
+
+    def _judge(self, error: DocStatusError, now: float) -> Ending | PollAgain | None:
+        """
+        Return what an error means for the wait.
+
+        A refusal ends it when it is said twice in a row: the second poll comes after a pause, on a fresh connection.
+        """
+        if isinstance(error, ServiceUnavailable):  # an outage is no invalid reply, and whoever speaks after it may be another
+            self.invalid_since = self.refusal = None
+            return None
+        if isinstance(error, UnexpectedReply):
+            self.invalid_seconds += now - (now if self.invalid_since is None else self.invalid_since)
+            self.invalid_since = now
+            if not self.keeps_state or self.invalid_seconds < PATIENCE:
+                return None
+            return self._end(OUTCOMES["unexpected"].word, f"{error} No sound reply for {self.invalid_seconds:.0f} s.")
+        if not needs_confirmation(error):
+            return self._end(outcome_of(error), str(error))
+        is_gone = isinstance(error, NotFound) and error.is_gone
+        in_grace = now < self.spec.started_at + self.spec.grace and self.status is None
+        if isinstance(error, NotFound) and in_grace and not is_gone:
+            return None
+        outcome = State.EXPIRED.value if is_gone else outcome_of(error)
+        if self.refusal != outcome:
+            self.refusal, self.refused_at = outcome, now
+        elif now >= self.refused_at + CONFIRM_AFTER:
+            return self._end(outcome, str(error))
+        return PollAgain(self.refused_at + CONFIRM_AFTER, fresh_connection=True)
+
+    def _end(self, outcome: str, text: str | None = None) -> Ending:
+        return Ending(outcome=outcome, service=self.service.name, id=self.id, status=self.status, text=text)
+
+
+def needs_confirmation(error: DocStatusError) -> bool:
+    """
+    Whether an error ends a wait only when it is said twice.
+
+    That is what the service refused, but for its own documented words for an account that is used up.
+    """
+    return isinstance(error, RequestRejected) and error.code is not None and not isinstance(error, QuotaExhausted)
+
+
+def epoch(time: str | None) -> float | None:
+    """Return a time of a status (ISO 8601) as epoch seconds, None if there is none."""
+    try:
+        return datetime.fromisoformat(time).timestamp() if time else None
+    except (TypeError, ValueError):  # in an event of somebody else's making
+        return None
+
+
+def is_past_retention(service: ServiceDescription, since: float | None, now: float) -> bool:
+    """Whether a service documents that it no longer knows what it was given then (epoch seconds)."""
+    return service.retention_seconds is not None and since is not None and now > since + service.retention_seconds
+
+
+def _progress(status: DocumentStatus) -> tuple[str, dict[str, int], str | None]:
+    """Return the fields that count as progress."""
+    return status.word, dict(status.counters), status.updated_at
+
+
+def _fingerprint(status: DocumentStatus) -> str:
+    """Return a few letters in the place of the fields that count as progress."""
+    return hashlib.sha256(json.dumps(_progress(status), sort_keys=True).encode()).hexdigest()[:12]

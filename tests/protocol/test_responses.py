@@ -1,0 +1,236 @@
+"""Which error an HTTP response is, and what it says about the rate limit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airflow_provider_docstatus.exceptions import (
+    KeyRejected,
+    NoSuchRoute,
+    NotFound,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    UnexpectedReply,
+)
+from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.responses import (
+    LONGEST_WAIT,
+    RateLimitSignal,
+    is_unavailable,
+    raise_if_unavailable,
+    rate_limit_signal,
+    read_object,
+    redirect_target,
+    retry_after,
+    vendor_text,
+)
+from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED
+from tests.conversations import HTML, LIMIT, NOW, error_of, refusal, response
+
+WITH_RESET = replace(AITRONOS, retry_headers=("x-reset",))
+REQUEST = Request(path="/documents/jobs/j-1", route="/documents/jobs/{job_id}", prefix="/v1")
+BATCH = Request(path="/jobs/status", route="/jobs/status", expected_codes={400, 404, 405, 410, 422, 501})
+RESULT = Request(path="/jobs/j-1/result", route="/jobs/{id}/result", expected_codes={400, 500})
+
+
+def got(*args: Any, request: Request = REQUEST, **more: Any) -> Response:
+    return response(*args, request=request, **more)
+
+
+# -- how long to wait --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "17"}, 17.0),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after": "99999"}, LONGEST_WAIT),
+        ({"retry-after": "inf"}, LONGEST_WAIT),
+        ({"retry-after": "Mon, 16 Dec 2024 10:30:20 GMT"}, 20.0),
+        ({"retry-after": "Mon, 16 Dec 2024 10:30:20"}, 20.0),
+        ({"retry-after": "Mon, 16 Dec 2024 12:30:20 +0200"}, 20.0),
+        ({"retry-after": "Mon, 16 Dec 2024 10:29:00 GMT"}, 0.0),
+        ({"x-reset": str(NOW + 30)}, 30.0),
+        ({"x-reset": "30"}, 30.0),
+        ({"retry-after": "5", "x-reset": "30"}, 5.0),
+        ({"retry-after": "soon", "x-reset": "30"}, 30.0),
+        ({"retry-after": "nan", "x-reset": "30"}, 30.0),
+        ({"retry-after": "Mon, 99 Dec 2024 10:30:20 GMT"}, None),
+        ({"retry-after": ""}, None),
+        ({"other": "5"}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_the_wait_is_read_from_seconds_dates_and_epochs(headers, seconds):
+    assert retry_after(WITH_RESET, response(headers=headers)) == seconds
+
+
+# -- the rate limit ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "signal"),
+    [
+        (429, {"retry-after": "7"}, RateLimitSignal(code=429, is_throttled=True, retry_after=7.0)),
+        (429, {}, RateLimitSignal(code=429, is_throttled=True)),
+        (503, {"retry-after": "7"}, RateLimitSignal(code=503, is_throttled=True, retry_after=7.0)),
+        (503, {}, RateLimitSignal(code=503, is_throttled=False)),
+        (500, {"retry-after": "7"}, RateLimitSignal(code=500, is_throttled=False)),
+        (200, {"retry-after": "7"}, RateLimitSignal(code=200, is_throttled=False)),
+        (200, {}, RateLimitSignal(code=200, is_throttled=False)),
+        (401, {}, RateLimitSignal(code=401, is_throttled=False)),
+    ],
+    ids=["429", "429 without a time", "503", "503 without a time", "500", "200 with a time", "200", "401"],
+)
+def test_the_service_is_throttled_by_a_429_or_a_503_with_a_time(code, headers, signal):
+    assert rate_limit_signal(AITRONOS, response({}, code, headers=headers)) == signal
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset", "resumes_at"),
+    [
+        ("0", str(int(NOW) + 9), NOW + 9),
+        ("0", f"{NOW + 9.7}", NOW + 9),
+        ("0", str(int(NOW) + 3600), NOW + 3600),
+        ("0", str(int(NOW) + 3601), None),
+        ("0", str(int(NOW)), None),
+        ("0", "9", None),
+        ("0", "soon", None),
+        ("0", None, None),
+        ("1", str(int(NOW) + 9), None),
+        ("none", str(int(NOW) + 9), None),
+        (None, str(int(NOW) + 9), None),
+    ],
+    ids=str,
+)
+def test_the_last_call_of_a_window_tells_when_the_next_begins(remaining, reset, resumes_at):
+    told = {"x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset}
+    headers = {name: value for name, value in told.items() if value is not None}
+    signal = rate_limit_signal(AITRONOS, response({}, headers=headers))
+    assert (signal.is_throttled, signal.resumes_at) == (False, resumes_at)
+    assert rate_limit_signal(NEUROLINKER, response({}, headers=headers)).resumes_at is None
+
+
+def test_a_throttled_response_has_its_wait_and_no_window():
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 9), "retry-after": "2"}
+    signal = RateLimitSignal(code=429, is_throttled=True, retry_after=2.0)
+    assert rate_limit_signal(AITRONOS, response({}, 429, headers=headers)) == signal
+
+
+# -- ask again later ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [408, 425, 429, 500, 501, 502, 503, 504, 599])
+def test_a_code_that_says_later_is_service_unavailable(code):
+    assert is_unavailable(code)
+    kind = RateLimited if code == 429 else ServiceUnavailable
+    reply = got({"detail": "m"}, code, headers={"retry-after": "3"})
+    error = error_of(lambda: raise_if_unavailable(AITRONOS, reply), kind=kind)
+    assert str(error) == f"Aitronos answered GET /v1/documents/jobs/{{job_id}} with {code}: m"
+    assert (error.retry_after, error.service, error.id) == (3.0, "aitronos", None)
+
+
+@pytest.mark.parametrize("code", [200, 204, 301, 400, 401, 402, 403, 404, 405, 409, 410, 418, 422, 499])
+def test_any_other_code_is_no_reason_to_ask_again(code):
+    assert not is_unavailable(code)
+    raise_if_unavailable(AITRONOS, got({}, code))
+
+
+def test_a_used_up_account_is_no_reason_to_ask_again():
+    reply = got(text="Usage limit exceeded", code=429)
+    raise_if_unavailable(UNSILOED, reply)
+    assert "quota" in refusal(lambda: read_object(UNSILOED, reply), kind=QuotaExhausted)
+
+
+def test_a_code_that_is_a_state_on_this_route_is_none_of_the_service_unless_a_proxy_sent_it():
+    raise_if_unavailable(UNSILOED, got({"detail": "PDF corrupted"}, 500, request=RESULT))
+    page = got(text="<html>", code=500, headers=HTML, request=RESULT)
+    refusal(lambda: raise_if_unavailable(UNSILOED, page), kind=ServiceUnavailable)
+    refusal(lambda: raise_if_unavailable(UNSILOED, got({}, 502, request=RESULT)), kind=ServiceUnavailable)
+
+
+# -- the object, or the error ------------------------------------------------------------------------------------
+
+
+def test_a_good_response_is_its_object():
+    assert read_object(AITRONOS, got({"a": 1})) == {"a": 1}
+    assert read_object(AITRONOS, got({}, 201)) == {}
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "code"),
+    [
+        (got({}, 400), RequestRejected, 400),
+        (got({}, 401), KeyRejected, 401),
+        (got({}, 402), QuotaExhausted, 402),
+        (got({}, 403), KeyRejected, 403),
+        (got({}, 404), NotFound, 404),
+        (got({}, 405), RequestRejected, 405),
+        (got({}, 410), NotFound, 410),
+        (got({}, 422), RequestRejected, 422),
+        (got({"error": {"code": "SPEND_LIMIT", "message": "m"}}, 429), QuotaExhausted, 429),
+        (got({}, 405, request=BATCH), NoSuchRoute, 405),
+        (got({}, 422, request=BATCH), NoSuchRoute, 422),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_refusal_carries_the_code_and_the_id(reply, kind, code):
+    error = error_of(lambda: read_object(AITRONOS, reply, id="j-1"), kind=kind)
+    assert (error.code, error.service, error.id) == (code, "aitronos", "j-1")
+
+
+def test_only_a_410_says_that_the_id_was_known_once():
+    for code in (404, 410):
+        error = error_of(lambda code=code: read_object(AITRONOS, got({}, code)), kind=NotFound)
+        assert error.is_gone is (code == 410)
+
+
+def test_an_error_about_several_ids_names_none():
+    error = error_of(lambda: read_object(AITRONOS, got({"detail": "m"}, 418)))
+    assert str(error) == "Aitronos answered GET /v1/documents/jobs/{job_id} with 418: m. Check the id and the connection."
+    assert error.id is None
+
+
+@pytest.mark.parametrize("code", [400, 401, 404, 418, 429])
+def test_a_web_page_is_a_proxys_whatever_its_code(code):
+    page = got(text="<html>Usage limit exceeded", code=code, headers=HTML)
+    kind = RateLimited if code == 429 else UnexpectedReply
+    error = error_of(lambda: read_object(AITRONOS, page), kind=kind)
+    assert ("If not, check the key" in str(error)) is (code == 401)
+
+
+# -- what a response says ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (response({"detail": "m"}, 404), "m"),
+        (response({"error": {"code": "C", "message": "m"}}, 404), "C: m"),
+        (response(text="plain\ntext", code=404), "plain text"),
+        (response({}, 404), None),
+        (response(text="<html>m", code=404, headers=HTML), None),
+        (response(text="x" * (LIMIT + 1), code=404), None),
+    ],
+    ids=["json", "the vendor's own envelope", "text", "nothing", "a web page", "too large"],
+)
+def test_the_vendors_text_is_read_but_not_a_proxys(reply, text):
+    assert vendor_text(AITRONOS, reply) == text
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [("https://login.example/?to=x", "login.example"), ("/v1/x", None), ("", None), ("https://[::1", None), (None, None)],
+    ids=str,
+)
+def test_a_redirect_that_is_no_url_leads_nowhere(location, host):
+    assert redirect_target(response(code=302, headers={} if location is None else {"location": location})).hostname == host

@@ -8,8 +8,8 @@ import re
 import runpy
 from pathlib import Path
 
-from airflow_provider_docstatus.endpoint import SETTINGS
 from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus.transport.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

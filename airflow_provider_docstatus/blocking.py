@@ -12,7 +12,7 @@ from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.waiting import wait
 from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
-from airflow_provider_docstatus.waiting.schedule import Batch, Schedule
+from airflow_provider_docstatus.waiting.schedule import Batch, Schedule, Subscriber
 from airflow_provider_docstatus.waiting.wait import needs_confirmation
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class BlockingPoller:
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
-        self.schedule = Schedule(sender.service, max_omissions=1)
+        self.schedule = Schedule[Subscriber](sender.service, max_omissions=1)
         #: When the last poll was answered (epoch seconds).
         self.polled_at = 0.0
         #: Whether the last poll told a status.
@@ -102,7 +102,7 @@ class BlockingPoller:
             else:
                 sender.sleep(due - now)
 
-    def _reply(self, batch: Batch) -> PollReply:
+    def _reply(self, batch: Batch[Subscriber]) -> PollReply:
         sender = self._sender
         if batch.refused_at is not None:
             sender.reload()

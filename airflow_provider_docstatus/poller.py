@@ -135,7 +135,7 @@ class Poller:
         self.clock = clock
         self.jitter = jitter
         self.service_name = service.name
-        self._schedule = Schedule(service)
+        self._schedule = Schedule[Subscription](service)
         self._schedule.on_plan = self._notice
         self._lookup = ClientLookup(conn_id, service.name, clock)
         self._found_prefix: str | None = None
@@ -143,8 +143,8 @@ class Poller:
         self._client: Client | None = None
         self._news = asyncio.Event()
         self._free = asyncio.Semaphore(MOST_AT_ONCE)
-        self._tasks: dict[asyncio.Task[None], Batch] = {}
-        self._sending: set[Batch | None] = set()
+        self._tasks: dict[asyncio.Task[None], Batch[Subscription]] = {}
+        self._sending: set[Batch[Subscription] | None] = set()
         self._run_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._checked_at = 0.0
@@ -199,7 +199,7 @@ class Poller:
         seconds = self._schedule.requests_per_round(now) / pace * 60
         return seconds if seconds > client.endpoint.service.poll_interval else None
 
-    def _warn_when_late(self, batch: Batch, now: float) -> None:
+    def _warn_when_late(self, batch: Batch[Subscription], now: float) -> None:
         """Say once what the limit makes of the interval, if it is the limit that makes polls late."""
         client = self._lookup.client
         if self._has_warned or client is None or batch.late_by < client.endpoint.service.poll_interval:
@@ -233,7 +233,7 @@ class Poller:
                 if (client := self._lookup.client) is not None and client.limiter.is_limited:
                     await asyncio.sleep(0)  # it takes its turn now, so that the next is chosen when there is one
         except Exception as error:  # a bug: it must end the waits with its traceback, not hang them
-            for subscriber in self._subscriptions():
+            for subscriber in self._schedule.subscribers():
                 subscriber.fail(error)
             raise
         finally:
@@ -245,7 +245,7 @@ class Poller:
                 task.cancel()
             await self._lookup.close()
 
-    async def _next_batch(self) -> Batch | None:
+    async def _next_batch(self) -> Batch[Subscription] | None:
         """Wait for what is due next and allowed by the rate limiter; None when nobody has waited for anything for a while."""
         while True:
             now = self.clock()
@@ -281,19 +281,16 @@ class Poller:
         self._checked_at = now
         has_stood_still = bool(before) and now > before + STANDSTILL * DEADLINES_EVERY
         self._schedule.promote_overdue(now)
-        for subscriber in self._subscriptions():
+        for subscriber in self._schedule.subscribers():
             if has_stood_still:
                 subscriber.deadline_grace += max(0.0, now - max(subscriber.deadline, before))
             if now >= subscriber.deadline + subscriber.deadline_grace:
                 subscriber.stop()
         self._timer = asyncio.get_running_loop().call_later(DEADLINES_EVERY, self._check_deadlines)
 
-    def _subscriptions(self) -> list[Subscription]:
-        return [subscriber for subscriber in self._schedule.subscribers() if isinstance(subscriber, Subscription)]
-
     # -- one poll ----------------------------------------------------------------------------------------------
 
-    async def _poll(self, batch: Batch) -> None:
+    async def _poll(self, batch: Batch[Subscription]) -> None:
         try:
             try:
                 reply = await self._reply(batch)
@@ -309,10 +306,9 @@ class Poller:
         except Exception as error:  # noqa: BLE001 -- a bug, as in _run
             for one in batch.polls:
                 for subscriber in one.subscribers:
-                    if isinstance(subscriber, Subscription):
-                        subscriber.fail(error)
+                    subscriber.fail(error)
 
-    async def _reply(self, batch: Batch) -> PollReply:
+    async def _reply(self, batch: Batch[Subscription]) -> PollReply:
         client = await self._lookup.get(batch.refused_at)
         if not batch.is_wanted:
             return PollReply({})  # they left while the connection was looked up

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Request:
     """
     One HTTP request.
@@ -43,10 +43,20 @@ class Request:
 
     def below(self, prefix: str) -> Request:
         """Return the same request below a path prefix."""
-        return self if prefix == self.prefix else replace(self, prefix=prefix)
+        if prefix == self.prefix:
+            return self
+        return Request(  # a third of the time of dataclasses.replace, for each request
+            path=self.path,
+            route=self.route,
+            query=self.query,
+            json=self.json,
+            key_optional=self.key_optional,
+            expected_codes=self.expected_codes,
+            prefix=prefix,
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Response:
     """
     What came back for one request.

@@ -10,9 +10,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_docstatus.exceptions import ServiceUnavailable
@@ -39,10 +39,8 @@ class Subscriber(Protocol):
     """A wait, as far as the schedule knows it."""
 
     calls: int
-
-    @property
-    def deadline(self) -> float:
-        """When the last poll falls due (epoch seconds)."""
+    #: When the last poll falls due (epoch seconds).
+    deadline: float
 
     def observe(self, target: Target, observation: Observation, now: float) -> PollAgain | bool:
         """Take in what a poll told about an id; return whether that is enough, or when to poll again."""
@@ -51,8 +49,13 @@ class Subscriber(Protocol):
         """Return when to poll again (epoch seconds), after so many polls."""
 
 
+S = TypeVar("S", bound=Subscriber)
+#: The shortest that :func:`_length` may be.
+_SHORTEST_LENGTH = 4
+
+
 @dataclass(eq=False, slots=True)
-class Poll:
+class Poll(Generic[S]):
     """An id that somebody waits for: when to poll it next, and who wants to know."""
 
     target: Target
@@ -61,8 +64,8 @@ class Poll:
     number: int = 1
     omissions: int = 0
     refused_at: float | None = None
-    subscribers: dict[Subscriber, int] = field(default_factory=dict)
-    batch: Batch | None = None
+    subscribers: dict[S, int] = field(default_factory=dict)
+    batch: Batch[S] | None = None
 
     @property
     def batch_key(self) -> Target | str:
@@ -84,7 +87,7 @@ class Poll:
 
 
 @dataclass(eq=False, slots=True)
-class Batch:
+class Batch(Generic[S]):
     """
     The ids that one request polls.
 
@@ -95,7 +98,7 @@ class Batch:
     :param late_by: seconds that its first poll is late.
     """
 
-    polls: Sequence[Poll]
+    polls: Sequence[Poll[S]]
     is_lookup: bool = False
     refused_at: float | None = None
     has_looked_up: bool = False
@@ -117,7 +120,7 @@ class Batch:
         return any(one.subscribers for one in self.polls)
 
 
-class Schedule:
+class Schedule(Generic[S]):
     """
     The ids that are waited for at one service.
 
@@ -129,13 +132,13 @@ class Schedule:
         #: The service's description; whoever reads the connection again may put another one here.
         self.service = service
         self._max_omissions = max_omissions
-        self._polls: dict[Target, Poll] = {}
-        self._peers: dict[Target | str, dict[Target, Poll]] = {}
-        self._overdue: list[tuple[float, int, Poll]] = []
-        self._queue: list[tuple[float, int, Poll]] = []
+        self._polls: dict[Target, Poll[S]] = {}
+        self._peers: dict[Target | str, dict[Target, Poll[S]]] = {}
+        self._overdue: list[tuple[float, int, Poll[S]]] = []
+        self._queue: list[tuple[float, int, Poll[S]]] = []
         self._number = itertools.count()
         self._parents_in_flight: set[Target] = set()
-        self._lookup: Batch | None = None
+        self._lookup: Batch[S] | None = None
         self._held_until = 0.0
         self._lone_parents = 0
         self._batching_from = 0.0
@@ -152,7 +155,7 @@ class Schedule:
 
     # -- who waits ---------------------------------------------------------------------------------------------
 
-    def subscribe(self, subscriber: Subscriber, target: Target, first_at: float, parent: Target | None = None) -> None:
+    def subscribe(self, subscriber: S, target: Target, first_at: float, parent: Target | None = None) -> None:
         """
         Poll an id for a subscriber, first at ``first_at`` (epoch seconds).
 
@@ -165,7 +168,7 @@ class Schedule:
         one.subscribers[subscriber] = one.number - 1
         self._plan(one, first_at)
 
-    def unsubscribe(self, subscriber: Subscriber, target: Target) -> Batch | None:
+    def unsubscribe(self, subscriber: S, target: Target) -> Batch[S] | None:
         """Stop polling an id for a subscriber. Return the request under way that nobody waits for any more, if there is one."""
         one = self._polls.get(target)
         if one is None or one.subscribers.pop(subscriber, None) is None or one.subscribers:
@@ -175,13 +178,13 @@ class Schedule:
         self._leave_peers(one)
         return one.batch if one.batch is not None and not one.batch.is_wanted else None
 
-    def subscribers(self) -> Iterator[Subscriber]:
-        """Yield who waits, each once."""
-        yield from {subscriber: None for one in self._polls.values() for subscriber in one.subscribers}
+    def subscribers(self) -> Iterable[S]:
+        """Return who waits, each once."""
+        return dict.fromkeys(subscriber for one in self._polls.values() for subscriber in one.subscribers)
 
     # -- what is next ------------------------------------------------------------------------------------------
 
-    def next(self, now: float, *, opens_at: float = 0.0) -> Batch | float:
+    def next(self, now: float, *, opens_at: float = 0.0) -> Batch[S] | float:
         """
         Return the batch to poll now, or when to look again (epoch seconds; infinite if nothing is planned).
 
@@ -203,7 +206,7 @@ class Schedule:
             bounds += [self._held_until] if one.parent is None else []
             self._plan(one, min([now + GRID + len(self._polls) / HELD_A_SECOND, *bounds]))
 
-    def flow(self, batch: Batch) -> Flow[PollReply]:
+    def flow(self, batch: Batch[S]) -> Flow[PollReply]:
         """Return the conversation that polls a batch."""
         first = batch.polls[0]
 
@@ -221,7 +224,7 @@ class Schedule:
             cache=self.cache,
         )
 
-    def answered(self, batch: Batch, reply: PollReply, now: float) -> None:
+    def answered(self, batch: Batch[S], reply: PollReply, now: float) -> None:
         """Tell the subscribers what a poll told, and plan its ids anew, those that it left out as well."""
         self.finished(batch)
         if reply.missing_route is not None:
@@ -243,7 +246,7 @@ class Schedule:
                 is_now = self._must_be_single(one) or not self._can_batch(one, now)
                 self._plan(one, now if is_now else one.next_due(now))
 
-    def finished(self, batch: Batch) -> None:
+    def finished(self, batch: Batch[S]) -> None:
         """Forget a request that is no longer under way."""
         for one in batch.polls:
             if one.batch is batch:
@@ -284,19 +287,19 @@ class Schedule:
 
     # ----------------------------------------------------------------------------------------------------------
 
-    def _plan(self, one: Poll, due: float) -> None:
+    def _plan(self, one: Poll[S], due: float) -> None:
         if due < one.due:
             one.due = due
             heapq.heappush(self._overdue if one.is_overdue(due) else self._queue, (due, next(self._number), one))
             self.on_plan()
 
-    def _head(self, heap: list[tuple[float, int, Poll]]) -> float:
+    def _head(self, heap: list[tuple[float, int, Poll[S]]]) -> float:
         """Return when the first poll of a heap is due that is still planned so."""
         while heap and (heap[0][0] != heap[0][2].due or not heap[0][2].subscribers):
             heapq.heappop(heap)
         return heap[0][0] if heap else math.inf
 
-    def _tell(self, one: Poll, observation: Observation, now: float) -> None:
+    def _tell(self, one: Poll[S], observation: Observation, now: float) -> None:
         one.number += 1
         one.omissions = self._max_omissions - 1 if self._must_be_single(one) else 0  # the request for several may work again
         one.refused_at, again = None, math.inf
@@ -313,22 +316,20 @@ class Schedule:
             one.due = math.inf
             self._plan(one, min(due, again, one.next_due(now)))
 
-    def _is_held(self, one: Poll, now: float) -> bool:
+    def _is_held(self, one: Poll[S], now: float) -> bool:
         """Whether a request under way may tell of this id as well."""
         if one.parent is not None:
             return one.parent in self._parents_in_flight and not self._must_be_single(one)
         is_looking = self._lookup is not None and now < self._held_until
         return is_looking and not one.is_overdue(now) and self._may_have_peers(one)
 
-    def _batch(self, one: Poll, now: float) -> Batch:
+    def _batch(self, one: Poll[S], now: float) -> Batch[S]:
         """Return what the poll that is due now can answer as well, and take all of it off the schedule."""
         polls = [one]
-        if not self._must_be_single(one):
-            others = self._others(one)
-            if one.parent is not None:
-                polls += others
-            elif self._can_batch(one, now):
-                polls += self._fitting(one, heapq.nsmallest(self._batch_size(one, now) - 1, others, key=lambda other: other.due))
+        if not self._must_be_single(one) and self._can_batch(one, now):
+            peers = self._peers[one.batch_key].values()
+            others = [other for other in peers if other is not one and other.due < math.inf and not self._must_be_single(other)]
+            polls += others if one.parent is not None else self._fitting(one, others)
         batch = Batch(polls, refused_at=max((each.refused_at for each in polls if each.refused_at), default=None))
         for each in polls:
             each.due, each.batch = math.inf, batch
@@ -338,56 +339,53 @@ class Schedule:
             batch.is_lookup, self._lookup, self._held_until = True, batch, now + PARENT_LOOKUP_TIMEOUT
         return batch
 
-    def _others(self, one: Poll) -> list[Poll]:
-        peers = self._peers[one.batch_key].values()
-        return [other for other in peers if other is not one and not self._must_be_single(other) and other.due < math.inf]
-
-    def _must_be_single(self, one: Poll) -> bool:
+    def _must_be_single(self, one: Poll[S]) -> bool:
         return one.omissions >= self._max_omissions
 
-    def _can_batch(self, one: Poll, now: float) -> bool:
+    def _can_batch(self, one: Poll[S], now: float) -> bool:
         if one.parent is not None:
             return True
         batch = self.service.batch
         return batch is not None and batch.route == one.target.route and now >= self._batching_from
 
-    def _batch_size(self, one: Poll, now: float) -> int:
+    def _batch_size(self, one: Poll[S], now: float) -> int:
         """Return how many ids of this length fit one request."""
         batch = self.service.batch
         return max(1, batch.longest_query // _length(one)) if batch is not None and self._can_batch(one, now) else 1
 
-    def _fitting(self, one: Poll, others: list[Poll]) -> list[Poll]:
-        """Return as many of the others as fit one request, by the length of its URL."""
-        left = (self.service.batch.longest_query if self.service.batch else 0) - _length(one)
+    def _fitting(self, one: Poll[S], others: list[Poll[S]]) -> list[Poll[S]]:
+        """Return as many of the others, the first due first, as fit one request by the length of its URL."""
+        batch = self.service.batch
+        left = (batch.longest_query if batch is not None else 0) - _length(one)
         fitting = []
-        for other in others:
+        for other in heapq.nsmallest(left // _SHORTEST_LENGTH, others, key=lambda other: other.due):
             left -= _length(other)
             if left < 0:
                 break
             fitting.append(other)
         return fitting
 
-    def _may_have_peers(self, one: Poll) -> bool:
+    def _may_have_peers(self, one: Poll[S]) -> bool:
         """Whether this id may belong to something that answers for others as well, and nobody knows yet."""
         if one.parent is not None or self._must_be_single(one) or self._lone_parents >= MAX_LONE_PARENTS:
             return False
         route = self.service.routes.get(one.target.route)
         return route is not None and route.parent is not None and len(self._peers.get(one.batch_key, ())) > 1
 
-    def _set_parent(self, one: Poll, parent: Target) -> None:
+    def _set_parent(self, one: Poll[S], parent: Target) -> None:
         """Note what an id belongs to, as soon as a reply tells it."""
         if one.parent is None and not self._must_be_single(one):
             self._leave_peers(one)
             one.parent = parent
             self._peers.setdefault(parent, {})[one.target] = one
 
-    def _leave_peers(self, one: Poll) -> None:
+    def _leave_peers(self, one: Poll[S]) -> None:
         peers = self._peers[one.batch_key]
         del peers[one.target]
         if not peers:
             del self._peers[one.batch_key]
 
 
-def _length(one: Poll) -> int:
+def _length(one: Poll[Any]) -> int:
     """Return the characters that an id takes in a query, with its comma."""
     return len(quote(one.target.id, safe="")) + 3

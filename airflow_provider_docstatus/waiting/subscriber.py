@@ -41,7 +41,7 @@ class Subscriber:
     :param describe: says how the polling goes, for the heartbeat in the log.
     """
 
-    __slots__ = ("_describe", "_jitter", "_said", "_spoke_at", "calls", "deadline_grace", "group", "interval", "log")
+    __slots__ = ("_describe", "_jitter", "_said", "_spoke_at", "calls", "deadline", "deadline_grace", "group", "interval", "log")
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class Subscriber:
         self.group = group
         self.log = log
         self.interval = interval_of(group.spec, group.service)
+        #: When the last poll falls due (epoch seconds).
+        self.deadline = group.spec.deadline
         self.deadline_grace = deadline_grace
         #: How many polls have told this wait something.
         self.calls = 0
@@ -63,11 +65,6 @@ class Subscriber:
         self._said = ""
         self._describe = describe
         self._jitter = jitter
-
-    @property
-    def deadline(self) -> float:
-        """When the last poll falls due (epoch seconds)."""
-        return self.group.spec.deadline
 
     def observe(self, target: Target, observation: DocumentStatus | DocStatusError, now: float) -> PollAgain | bool:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -9,11 +10,12 @@ from airflow_provider_docstatus.exceptions import DocStatusError
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.flows import PathPrefix, PollReply, run, with_prefix
 from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.waiting import wait
 from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
 from airflow_provider_docstatus.waiting.schedule import Batch, Schedule, Subscriber
-from airflow_provider_docstatus.waiting.wait import needs_confirmation
+from airflow_provider_docstatus.waiting.wait import PollAgain, needs_confirmation
 
 T = TypeVar("T")
 
@@ -111,3 +113,25 @@ class BlockingPoller:
             return run(with_prefix(self.schedule.flow(batch), sender.prefix), sender.send)
         except DocStatusError as error:
             return PollReply(dict.fromkeys(batch.targets, error))
+
+
+class Once:
+    """A subscriber that wants to hear once about each id, and nothing more after an error."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.deadline = math.inf
+        self.found: dict[Target, DocumentStatus] = {}
+        self.error: DocStatusError | None = None
+
+    def observe(self, target: Target, observation: DocumentStatus | DocStatusError, _now: float) -> PollAgain | bool:
+        """Keep what was told; that is enough."""
+        if isinstance(observation, DocumentStatus):
+            self.found[target] = observation
+        else:
+            self.error = self.error or observation
+        return True
+
+    def next_poll(self, now: float, _polls: int) -> float:
+        """Poll at once: it could not be polled."""
+        return now

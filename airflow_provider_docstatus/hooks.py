@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import tenacity
 
 from airflow_provider_docstatus._compat import AirflowNotFoundException, BaseHook
-from airflow_provider_docstatus.blocking import BlockingPoller
+from airflow_provider_docstatus.blocking import BlockingPoller, Once
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
@@ -24,20 +23,19 @@ from airflow_provider_docstatus.exceptions import (
     ServiceUnavailable,
     UnexpectedReply,
 )
+from airflow_provider_docstatus.forms import form_widgets
 from airflow_provider_docstatus.protocol.flows import Flow, PathPrefix, list_jobs, poll_one, run, status_request, with_prefix
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.responses import raise_if_unavailable, rate_limit_signal
 from airflow_provider_docstatus.protocol.results import fetch_contents, fetch_result, no_data
 from airflow_provider_docstatus.protocol.statuses import read_status
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, target_of
-from airflow_provider_docstatus.provider_info import field_behaviour, form_settings
+from airflow_provider_docstatus.provider_info import field_behaviour
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED, ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.transport.connection import Endpoint
-from airflow_provider_docstatus.transport.settings import SETTINGS
 from airflow_provider_docstatus.transport.sync import HostSession
 from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
-from airflow_provider_docstatus.waiting.wait import PollAgain
 
 T = TypeVar("T")
 
@@ -190,7 +188,7 @@ class DocStatusHook(BaseHook):
         :raises DocStatusError: the first error about any of them; see :meth:`get_status`.
         """
         targets = [self.target(**{parameter: one}, operation=operation) for one in ids]
-        once, schedule = _Once(), self._poller.schedule
+        once, schedule = Once(), self._poller.schedule
         for target in targets:
             schedule.subscribe(once, target, 0.0)
         try:
@@ -346,15 +344,7 @@ class DocStatusHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's own fields."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 -- only the web server has it
-        from flask_babel import lazy_gettext  # noqa: PLC0415
-        from wtforms import StringField  # noqa: PLC0415
-
-        names = form_settings(cls._described) if cls._described else []
-        return {
-            name: StringField(lazy_gettext(SETTINGS[name].label), description=SETTINGS[name].help, widget=BS3TextFieldWidget())
-            for name in names
-        }
+        return form_widgets(cls._described) if cls._described else {}
 
 
 class NeurolinkerHook(DocStatusHook):
@@ -382,27 +372,6 @@ class UnsiloedHook(DocStatusHook):
     hook_name = UNSILOED.title
     default_conn_name = "unsiloed_default"
     _described = UNSILOED
-
-
-class _Once:
-    """A subscriber that wants to hear once about each id, and nothing more after an error."""
-
-    deadline = math.inf
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.found: dict[Target, DocumentStatus] = {}
-        self.error: DocStatusError | None = None
-
-    def observe(self, target: Target, observation: DocumentStatus | DocStatusError, _now: float) -> PollAgain | bool:
-        if isinstance(observation, DocumentStatus):
-            self.found[target] = observation
-        else:
-            self.error = self.error or observation
-        return True
-
-    def next_poll(self, now: float, _polls: int) -> float:
-        return now
 
 
 def _single(request: Request) -> Flow[Response]:

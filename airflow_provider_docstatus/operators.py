@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout, BaseOperator, conf
 from airflow_provider_docstatus.airflow_errors import errors_for_airflow
+from airflow_provider_docstatus.arguments import DEFAULT_TIMEOUT, DEFAULT_WATCH, checked_accept, checked_seconds, ids_of
 from airflow_provider_docstatus.blocking import confirmed
 from airflow_provider_docstatus.exceptions import NoData, NotFinished, RequestRejected, ResultTooLarge
 from airflow_provider_docstatus.hooks import DocStatusHook
@@ -16,16 +17,7 @@ from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.protocol.results import checked_content
 from airflow_provider_docstatus.protocol.targets import operation_name
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.task import (
-    DEFAULT_TIMEOUT,
-    DEFAULT_WATCH,
-    TaskWait,
-    checked_accept,
-    checked_seconds,
-    conclude,
-    ids_of,
-    last_poke,
-)
+from airflow_provider_docstatus.task import TaskWait, conclude, last_poke
 from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:

@@ -17,16 +17,9 @@ from airflow_provider_docstatus._compat import (
     conf,
 )
 from airflow_provider_docstatus.airflow_errors import SKIPPABLE, errors_for_airflow, for_airflow
+from airflow_provider_docstatus.arguments import DEFAULT_TIMEOUT, DEFAULT_WATCH, checked_accept, checked_seconds
 from airflow_provider_docstatus.links import DocumentPageLink
-from airflow_provider_docstatus.task import (
-    DEFAULT_TIMEOUT,
-    DEFAULT_WATCH,
-    TaskWait,
-    checked_accept,
-    checked_seconds,
-    conclude,
-    last_poke,
-)
+from airflow_provider_docstatus.task import TaskWait, conclude, last_poke
 from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:

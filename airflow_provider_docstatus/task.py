@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import (
     DEFERRAL_TIMED_OUT,
-    AirflowSkipException,
     AirflowTaskTimeout,
-    conf,
     first_start,
     run_date,
 )
+from airflow_provider_docstatus.arguments import WaitingTask, ids_of, limit_of, no_time_of_change, spec_of
 from airflow_provider_docstatus.blocking import BlockingPoller
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
-    ExecutionTimedOut,
-    RequestRejected,
     UnexpectedReply,
-    WaitTimedOut,
 )
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.poller import DEADLINE_GRACE
-from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, parent_of
+from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.protocol.values import one_line
-from airflow_provider_docstatus.services import SERVICES, ServiceDescription
+from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
 from airflow_provider_docstatus.waiting.group import Group, checked_ids, needed_of
 from airflow_provider_docstatus.waiting.rate_limiter import MINUTE
 from airflow_provider_docstatus.waiting.report import (
-    Overdue,
     ending_from,
     event_of,
     manifest_from,
@@ -45,169 +40,15 @@ from airflow_provider_docstatus.waiting.report import (
     result_of,
     with_known_status,
 )
-from airflow_provider_docstatus.waiting.spec import LEAST_SECONDS, WaitSpec
+from airflow_provider_docstatus.waiting.spec import WaitSpec
 from airflow_provider_docstatus.waiting.subscriber import Subscriber
 from airflow_provider_docstatus.waiting.wait import CONFIRM_AFTER, Ending, PollAgain, epoch, is_past_retention
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
 
-#: The default time-out of a wait in seconds; Airflow's own is seven days.
-DEFAULT_TIMEOUT = 3600.0
-#: Seconds that a worker watches on before it defers: about what the start of a second worker costs.
-DEFAULT_WATCH = 3.0
 #: Airflow's own deferral time-out comes so many seconds after ours: it would throw the trigger's report away.
 BACKSTOP = 300.0
-
-
-class WaitingTask(Protocol):
-    """What is read of a sensor or operator that waits."""
-
-    conn_id: str
-    request_id: Any
-    document_id: Any
-    job_id: Any
-    operation: str | None
-    accept: tuple[str, ...]
-    wait_for: float | str
-    fail_fast: bool
-    grace: float | None
-    stalled_after: float | None
-    execution_timeout: timedelta | None
-
-    @property
-    def keeps_state(self) -> bool:
-        """Whether one process observes all of the wait; in reschedule mode each poke is a process of its own."""
-
-    @property
-    def log(self) -> Any:
-        """The task's logger."""
-
-    @property
-    def interval_settings(self) -> tuple[float | None, bool, float | None, float]:
-        """``poke_interval`` or None, ``exponential_backoff``, ``max_wait`` or None, ``timeout``; in seconds."""
-
-
-# -- the arguments ---------------------------------------------------------------------------------------------
-
-
-@overload
-def checked_seconds(name: str, span: timedelta | float) -> float: ...
-@overload
-def checked_seconds(name: str, span: timedelta | float | None) -> float | None: ...
-def checked_seconds(name: str, span: timedelta | float | None) -> float | None:
-    """Return a span of time in seconds. Raises ValueError if it is none, or too short; the DAG's author must change it."""
-    if span is None:
-        return None
-    seconds, least = span.total_seconds() if isinstance(span, timedelta) else span, LEAST_SECONDS[name]
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds < float("inf"):
-        raise ValueError(f"{name} must be a timedelta or a finite number of seconds, at least {least:g}; not {span!r}")
-    return float(seconds)
-
-
-def checked_accept(accept: Collection[str]) -> tuple[str, ...]:
-    """Return the states that open a gate besides success. Raises ValueError for others; the DAG's author must change it."""
-    states = (accept,) if isinstance(accept, str) else tuple(accept)
-    wrong = [state for state in states if state not in (State.PARTIAL.value, State.REVIEW.value)]
-    if wrong:
-        raise ValueError(f"accept={wrong} is not possible; a gate can accept 'partial' and 'review' besides success")
-    return tuple(str(State(state)) for state in states)
-
-
-def ids_of(task: WaitingTask) -> dict[str, Any]:
-    """
-    Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list.
-
-    :raises RequestRejected: a set, whose order is another in each process (the DAG's author).
-    """
-    given = {name: getattr(task, name) for name in ID_PARAMETERS}
-    for name, value in given.items():
-        if isinstance(value, (set, frozenset)):
-            raise RequestRejected(f"{name} is a set, which has no order to tell the ids by; give a list: sorted(ids).")
-    return {
-        name: list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) else value
-        for name, value in given.items()
-    }
-
-
-def _limit_of(task: WaitingTask) -> tuple[float, Overdue]:
-    """
-    Return the seconds that a wait may take, and the error of one that takes longer.
-
-    Airflow means ``execution_timeout`` for the whole of a task, while it is deferred too, but enforces that on 2.11 alone; in
-    reschedule mode it means each poke.
-    """
-    *_, timeout = task.interval_settings
-    execution = task.execution_timeout
-    if execution is None or not task.keeps_state or execution.total_seconds() >= timeout:
-        return timeout, WaitTimedOut
-    return execution.total_seconds(), ExecutionTimedOut
-
-
-def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[list[Target], bool]:
-    """Return what a task waits for, and whether it named a list."""
-    ids = ids_of(task)
-    lists = {name: value for name, value in ids.items() if isinstance(value, list)}
-    if not lists:
-        return [hook.target(**ids, operation=task.operation)], False
-    ((name, values), *_) = lists.items()
-    if not values:
-        hook.target(**{**ids, name: "any"}, operation=task.operation)  # that nothing is waited for excuses no other mistake
-        raise AirflowSkipException(f"{name} is an empty list: there is nothing to wait for.")
-    return [hook.target(**{**ids, name: one}, operation=task.operation) for one in checked_ids(name, values)], True
-
-
-def _spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSpec:
-    """Return what a task's wait is told, the same for the worker and the triggerer."""
-    service = hook.service
-    poke_interval, backoff, max_wait, _ = task.interval_settings
-    targets, is_list = _targets(hook, task)
-    _check_stall(task, service, targets[0])
-    least = service.least_poll_interval
-    if poke_interval is not None and poke_interval < least:
-        asks = f"{service.title} asks not to be polled more often than every {least:g} s"
-        task.log.warning("%s; poke_interval=%g is raised to that.", asks, poke_interval)
-        poke_interval = least
-    ids = list(dict.fromkeys(target.id for target in targets))
-    return WaitSpec.of_task(
-        task,
-        version=WaitSpec().version,
-        conn_id=hook.conn_id,
-        service=service.name,
-        route=targets[0].route,
-        id="" if is_list else ids[0],
-        ids=ids if is_list else None,
-        needed=needed_of(task.wait_for, len(ids)),
-        accept=list(task.accept),
-        prefix=None,
-        parent=None,
-        poke_interval=poke_interval,
-        exponential_backoff=backoff,
-        max_wait=None if max_wait is None else max(max_wait, least),
-        asked_at=0.0,
-        started_at=started_at,
-        deadline=started_at + _limit_of(task)[0],
-        grace=service.grace if task.grace is None else task.grace,
-        shortest=conf.getfloat("docstatus", "shortest_deferral", fallback=5.0),
-        stall=None if task.stalled_after is None else {"after": task.stalled_after, "seen": {}},
-    )
-
-
-def _check_stall(task: WaitingTask, service: ServiceDescription, target: Target) -> None:
-    if task.stalled_after is None or task.keeps_state or "updated_at" in service.routes[target.route].times:
-        return
-    raise _no_time_of_change(service, target)
-
-
-def _no_time_of_change(service: ServiceDescription, target: Target) -> RequestRejected:
-    return RequestRejected(
-        f"{service.title} does not say when a {service.routes[target.route].kind} last changed, and in reschedule mode nothing "
-        "is remembered from one poke to the next: stalled_after needs deferrable=True or mode='poke' here.",
-        service=service.name,
-    )
-
-
-# -- the wait --------------------------------------------------------------------------------------------------
 
 
 class _WorkerSubscriber(Subscriber):
@@ -219,7 +60,7 @@ class _WorkerSubscriber(Subscriber):
         """Take in what a poll told; see :class:`.Subscriber`."""
         needs_time = self.group.spec.stalled_after is not None and not self.group.keeps_state
         if needs_time and isinstance(observation, DocumentStatus) and not (observation.state.is_final or observation.updated_at):
-            observation = _no_time_of_change(self.group.service, target)
+            observation = no_time_of_change(self.group.service, target)
         return super().observe(target, observation, now)
 
     def next_poll(self, now: float, polls: int) -> float:  # noqa: ARG002 -- the schedule's signature
@@ -252,7 +93,7 @@ class TaskWait:
         clock, sleep = clock or time.time, sleep or time.sleep
         self.hook = DocStatusHook(task.conn_id, retries=retries, clock=clock, sleep=sleep)
         self.group = Group(
-            spec=_spec_of(task, self.hook, first_start(context)), service=self.hook.service, keeps_state=task.keeps_state
+            spec=spec_of(task, self.hook, first_start(context)), service=self.hook.service, keeps_state=task.keeps_state
         )
         self._clock, self._sleep = clock, sleep
         self._pokes = 0
@@ -366,7 +207,7 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
 
     :raises DocStatusError: see :func:`.report.result_of`.
     """
-    date, overdue = run_date(context), _limit_of(task)[1]
+    date, overdue = run_date(context), limit_of(task)[1]
     for name, values in ids_of(task).items():
         if isinstance(values, list):
             ids = [str(one) for one in checked_ids(name, values)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_docstatus.task import DEFAULT_WATCH
+from airflow_provider_docstatus.arguments import DEFAULT_WATCH
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
 from tests.task_runs import hurry

@@ -1,0 +1,167 @@
+"""What a sensor or an operator was told about its wait: checked, and brought into the one form that both drivers read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Protocol, overload
+
+from airflow_provider_docstatus._compat import AirflowSkipException, conf
+from airflow_provider_docstatus.exceptions import ExecutionTimedOut, RequestRejected, WaitTimedOut
+from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target
+from airflow_provider_docstatus.services import ServiceDescription
+from airflow_provider_docstatus.status import State
+from airflow_provider_docstatus.waiting.group import checked_ids, needed_of
+from airflow_provider_docstatus.waiting.report import Overdue
+from airflow_provider_docstatus.waiting.spec import LEAST_SECONDS, WaitSpec
+
+#: The default time-out of a wait in seconds; Airflow's own is seven days.
+DEFAULT_TIMEOUT = 3600.0
+#: Seconds that a worker watches on before it defers: about what the start of a second worker costs.
+DEFAULT_WATCH = 3.0
+
+
+class WaitingTask(Protocol):
+    """What is read of a sensor or operator that waits."""
+
+    conn_id: str
+    request_id: Any
+    document_id: Any
+    job_id: Any
+    operation: str | None
+    accept: tuple[str, ...]
+    wait_for: float | str
+    fail_fast: bool
+    grace: float | None
+    stalled_after: float | None
+    execution_timeout: timedelta | None
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether one process observes all of the wait; in reschedule mode each poke is a process of its own."""
+
+    @property
+    def log(self) -> Any:
+        """The task's logger."""
+
+    @property
+    def interval_settings(self) -> tuple[float | None, bool, float | None, float]:
+        """``poke_interval`` or None, ``exponential_backoff``, ``max_wait`` or None, ``timeout``; in seconds."""
+
+
+@overload
+def checked_seconds(name: str, span: timedelta | float) -> float: ...
+@overload
+def checked_seconds(name: str, span: timedelta | float | None) -> float | None: ...
+def checked_seconds(name: str, span: timedelta | float | None) -> float | None:
+    """Return a span of time in seconds. Raises ValueError if it is none, or too short; the DAG's author must change it."""
+    if span is None:
+        return None
+    seconds, least = span.total_seconds() if isinstance(span, timedelta) else span, LEAST_SECONDS[name]
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not least <= seconds < float("inf"):
+        raise ValueError(f"{name} must be a timedelta or a finite number of seconds, at least {least:g}; not {span!r}")
+    return float(seconds)
+
+
+def checked_accept(accept: Collection[str]) -> tuple[str, ...]:
+    """Return the states that open a gate besides success. Raises ValueError for others; the DAG's author must change it."""
+    states = (accept,) if isinstance(accept, str) else tuple(accept)
+    wrong = [state for state in states if state not in (State.PARTIAL.value, State.REVIEW.value)]
+    if wrong:
+        raise ValueError(f"accept={wrong} is not possible; a gate can accept 'partial' and 'review' besides success")
+    return tuple(str(State(state)) for state in states)
+
+
+def ids_of(task: WaitingTask) -> dict[str, Any]:
+    """
+    Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list.
+
+    :raises RequestRejected: a set, whose order is another in each process (the DAG's author).
+    """
+    given = {name: getattr(task, name) for name in ID_PARAMETERS}
+    for name, value in given.items():
+        if isinstance(value, (set, frozenset)):
+            raise RequestRejected(f"{name} is a set, which has no order to tell the ids by; give a list: sorted(ids).")
+    return {
+        name: list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) else value
+        for name, value in given.items()
+    }
+
+
+def limit_of(task: WaitingTask) -> tuple[float, Overdue]:
+    """
+    Return the seconds that a wait may take, and the error of one that takes longer.
+
+    Airflow means ``execution_timeout`` for the whole of a task, while it is deferred too, but enforces that on 2.11 alone; in
+    reschedule mode it means each poke.
+    """
+    *_, timeout = task.interval_settings
+    execution = task.execution_timeout
+    if execution is None or not task.keeps_state or execution.total_seconds() >= timeout:
+        return timeout, WaitTimedOut
+    return execution.total_seconds(), ExecutionTimedOut
+
+
+def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[list[Target], bool]:
+    """Return what a task waits for, and whether it named a list."""
+    ids = ids_of(task)
+    lists = {name: value for name, value in ids.items() if isinstance(value, list)}
+    if not lists:
+        return [hook.target(**ids, operation=task.operation)], False
+    ((name, values), *_) = lists.items()
+    if not values:
+        hook.target(**{**ids, name: "any"}, operation=task.operation)  # that nothing is waited for excuses no other mistake
+        raise AirflowSkipException(f"{name} is an empty list: there is nothing to wait for.")
+    return [hook.target(**{**ids, name: one}, operation=task.operation) for one in checked_ids(name, values)], True
+
+
+def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSpec:
+    """Return what a task's wait is told, the same for the worker and the triggerer."""
+    service = hook.service
+    poke_interval, backoff, max_wait, _ = task.interval_settings
+    targets, is_list = _targets(hook, task)
+    _check_stall(task, service, targets[0])
+    least = service.least_poll_interval
+    if poke_interval is not None and poke_interval < least:
+        asks = f"{service.title} asks not to be polled more often than every {least:g} s"
+        task.log.warning("%s; poke_interval=%g is raised to that.", asks, poke_interval)
+        poke_interval = least
+    ids = list(dict.fromkeys(target.id for target in targets))
+    return WaitSpec.of_task(
+        task,
+        version=WaitSpec().version,
+        conn_id=hook.conn_id,
+        service=service.name,
+        route=targets[0].route,
+        id="" if is_list else ids[0],
+        ids=ids if is_list else None,
+        needed=needed_of(task.wait_for, len(ids)),
+        accept=list(task.accept),
+        prefix=None,
+        parent=None,
+        poke_interval=poke_interval,
+        exponential_backoff=backoff,
+        max_wait=None if max_wait is None else max(max_wait, least),
+        asked_at=0.0,
+        started_at=started_at,
+        deadline=started_at + limit_of(task)[0],
+        grace=service.grace if task.grace is None else task.grace,
+        shortest=conf.getfloat("docstatus", "shortest_deferral", fallback=5.0),
+        stall=None if task.stalled_after is None else {"after": task.stalled_after, "seen": {}},
+    )
+
+
+def _check_stall(task: WaitingTask, service: ServiceDescription, target: Target) -> None:
+    if task.stalled_after is None or task.keeps_state or "updated_at" in service.routes[target.route].times:
+        return
+    raise no_time_of_change(service, target)
+
+
+def no_time_of_change(service: ServiceDescription, target: Target) -> RequestRejected:
+    """Return the error for a stall that reschedule mode could never notice."""
+    return RequestRejected(
+        f"{service.title} does not say when a {service.routes[target.route].kind} last changed, and in reschedule mode nothing "
+        "is remembered from one poke to the next: stalled_after needs deferrable=True or mode='poke' here.",
+        service=service.name,
+    )

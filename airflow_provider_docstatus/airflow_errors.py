@@ -57,4 +57,4 @@ def errors_for_airflow() -> Iterator[None]:
         joined = for_airflow(error)
         if joined is error:
             raise
-        raise joined from error
+        raise joined.with_traceback(error.__traceback__) from None  # one error in the log, not two with the same text

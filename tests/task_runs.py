@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import certifi
 
 from airflow_provider_docstatus.services import SERVICES
-from airflow_provider_docstatus.waiting import rate_limiter
+from airflow_provider_docstatus.waiting import rate_limiter, schedule
 from airflow_provider_docstatus.waiting import wait as waits
 
 try:
@@ -78,6 +78,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     monkeypatch.setattr(rate_limiter, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(waits, "REPEAT_AFTER", 0.01)
     monkeypatch.setattr(waits, "CONFIRM_AFTER", 0.005)
+    monkeypatch.setattr(schedule, "GRID", 0.01)
 
 
 @functools.cache

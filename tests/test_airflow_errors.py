@@ -69,11 +69,13 @@ def test_what_a_retry_may_help_is_left_to_the_task(error):
     assert not isinstance(error, AirflowFailException)
 
 
-def test_errors_on_their_way_to_airflow_keep_their_cause():
+def test_errors_on_their_way_to_airflow_say_once_what_happened_and_where():
     with pytest.raises(KeyRejected) as caught, errors_for_airflow():
         raise KeyRejected("401", id="j-1")
     assert isinstance(caught.value, AirflowFailException)
-    assert type(caught.value.__cause__) is KeyRejected
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert caught.traceback[-1].name == "test_errors_on_their_way_to_airflow_say_once_what_happened_and_where"
     assert caught.value.id == "j-1"
 
 

@@ -17,6 +17,7 @@ from airflow_provider_docstatus.services import UNSILOED
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.transport.aio import MOST_AT_ONCE
+from airflow_provider_docstatus.waiting import wait as waits
 from airflow_provider_docstatus.waiting.spec import WaitSpec
 from airflow_provider_docstatus.waiting.wait import Wait
 from tests.bench import contender, faults
@@ -44,6 +45,7 @@ def run(server: tuple[int, int, str], monkeypatch: pytest.MonkeyPatch) -> Run:
     port, control, certificate = server
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     monkeypatch.setattr(contender, "IDLE", 0.02)
+    monkeypatch.setattr(waits, "CONFIRM_AFTER", 0.1)
     monkeypatch.setattr(faults, "REQUEST_TIMEOUT", 0.5)
     work = {**faults.workload("requests", WAITS, 0.15), "per_request": WAITS // REQUESTS}
     return Run(port=port, control=control, **work)

@@ -61,6 +61,7 @@ def make_hook(monkeypatch: pytest.MonkeyPatch) -> MakeHook:
         hook = DocStatusHook("vendor", retries=retries)
         hook.naps = []
         hook.sleep = hook.naps.append
+        hook.clock = lambda: time.time() + sum(hook.naps)
         return hook
 
     return make

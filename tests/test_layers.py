@@ -37,8 +37,9 @@ LAYERS = [
     {"transport.sync", "transport.aio"},
     {"transport.lookup"},
     {"provider_info", "blocking", "poller"},
+    {"forms"},
     {"hooks"},
-    {"triggers"},
+    {"arguments", "triggers"},
     {"task"},
     {"sensors", "operators", "watchers"},
 ]
@@ -47,7 +48,8 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: Who may import what besides the standard library and this package.
 ALLOWED = {
     "_compat": {"airflow", "asgiref"},
-    "hooks": {"tenacity", "flask_appbuilder", "flask_babel", "wtforms"},  # the last three are for the forms of 2.11 to 3.1
+    "hooks": {"tenacity"},
+    "forms": {"flask_appbuilder", "flask_babel", "wtforms"},  # the web server of 2.11 to 3.1 has them
     "transport.sync": {"requests", "urllib3"},  # urllib3 is requests' own: what reading a body piece by piece raises
     "transport.aio": {"aiohttp", "yarl", "requests"},  # requests.utils reads the environment's proxies: both clients alike
     "testing.fixtures": {"pytest"},

@@ -59,10 +59,16 @@ def test_a_burst_is_served_in_turn_and_then_forgotten(outcomes):
     assert percentile([one.seen_at - one.ends_at for one in others], 0.95) < 30
 
 
-def test_documents_of_a_request_share_its_questions(outcomes):
+def test_documents_of_a_request_share_its_polls(outcomes):
     outcome = outcomes["in requests of 25"]
     assert len(outcome.calls) < 1.5 * len(outcome.documents)
     assert len(outcomes["one by one, 100 a minute"].calls) > 3 * len(outcomes["one by one, 100 a minute"].documents)
+
+
+def test_the_same_seed_gives_the_same_day(outcomes):
+    again = simulate(CALM)
+    assert row(again) == row(outcomes["one by one, 100 a minute"])
+    assert again.delays == outcomes["one by one, 100 a minute"].delays
 
 
 def test_constant_polling_that_knows_no_limit_is_mostly_refused(outcomes):

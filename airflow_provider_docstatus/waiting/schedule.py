@@ -137,7 +137,7 @@ class Schedule(Generic[S]):
         self._overdue: list[tuple[float, int, Poll[S]]] = []
         self._queue: list[tuple[float, int, Poll[S]]] = []
         self._number = itertools.count()
-        self._parents_in_flight: set[Target] = set()
+        self._parents_in_flight: dict[Target, Batch[S]] = {}
         self._lookup: Batch[S] | None = None
         self._held_until = 0.0
         self._lone_parents = 0
@@ -212,6 +212,8 @@ class Schedule(Generic[S]):
 
         def looks_up(parent: Target) -> bool:
             batch.has_looked_up = parent not in self._peers and self._may_have_peers(first)
+            if first.target in self._polls:
+                self._set_parent(first, parent)
             return batch.has_looked_up
 
         return poll(
@@ -241,7 +243,9 @@ class Schedule(Generic[S]):
         for one in told:
             self._tell(one, reply.observations[one.target], now)
         for one in batch.polls:
-            if one.target not in reply.observations and one.subscribers:
+            if one.target not in self._polls:
+                self.cache.pop(one.target, None)
+            elif one.target not in reply.observations and one.subscribers:
                 one.omissions = self._max_omissions if one.is_overdue(now) else one.omissions + 1
                 is_now = self._must_be_single(one) or not self._can_batch(one, now)
                 self._plan(one, now if is_now else one.next_due(now))
@@ -251,8 +255,8 @@ class Schedule(Generic[S]):
         for one in batch.polls:
             if one.batch is batch:
                 one.batch = None
-        if batch.parent is not None:
-            self._parents_in_flight.discard(batch.parent)
+        if batch.parent is not None and self._parents_in_flight.get(batch.parent) is batch:
+            del self._parents_in_flight[batch.parent]
         if self._lookup is batch:
             self._lookup = None
 
@@ -334,7 +338,7 @@ class Schedule(Generic[S]):
         for each in polls:
             each.due, each.batch = math.inf, batch
         if batch.parent is not None:
-            self._parents_in_flight.add(batch.parent)
+            self._parents_in_flight[batch.parent] = batch
         elif len(polls) == 1 and not one.is_overdue(now) and self._may_have_peers(one):
             batch.is_lookup, self._lookup, self._held_until = True, batch, now + PARENT_LOOKUP_TIMEOUT
         return batch

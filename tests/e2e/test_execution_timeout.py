@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout
+from airflow_provider_docstatus.airflow_errors import for_airflow
 from airflow_provider_docstatus.exceptions import ExecutionTimedOut
 from airflow_provider_docstatus.waiting.wait import epoch
 from tests.e2e.real_airflow import RealAirflow
@@ -55,7 +56,7 @@ def test_the_last_state_is_in_xcom(real_airflow: RealAirflow, rough_run: RoughRu
 @pytest.mark.parametrize(("number", "try_number"), [(number, one) for number, tries in TRIES.items() for one in tries])
 def test_the_log_says_what_was_last_known(real_airflow: RealAirflow, rough_run: RoughRun, number: int, try_number: int) -> None:
     """The exception is Airflow's time-out, and tells the last state and that the job goes on."""
-    assert issubclass(ExecutionTimedOut, AirflowTaskTimeout)
+    assert isinstance(for_airflow(ExecutionTimedOut("late")), AirflowTaskTimeout)
     ((kind, text),) = end_in_log(real_airflow, rough_run, number, try_number)
     assert kind == (None if number == SOFT else ExecutionTimedOut.__name__)
     one = re.escape(ids_of(rough_run.late[number])[0])

@@ -92,6 +92,7 @@ class Batch(Generic[S]):
     The ids that one request polls.
 
     :param polls: the ids; the first one is due.
+    :param parent: what several ids are polled through.
     :param is_lookup: whether other ids wait for the parent that this one may have.
     :param refused_at: when the refusal was heard that this confirms (epoch seconds), on a new connection; else None.
     :param has_looked_up: whether the parent was polled at once.
@@ -99,6 +100,7 @@ class Batch(Generic[S]):
     """
 
     polls: Sequence[Poll[S]]
+    parent: Target | None = None
     is_lookup: bool = False
     refused_at: float | None = None
     has_looked_up: bool = False
@@ -108,11 +110,6 @@ class Batch(Generic[S]):
     def targets(self) -> list[Target]:
         """What is polled."""
         return [one.target for one in self.polls]
-
-    @property
-    def parent(self) -> Target | None:
-        """What several ids are polled through."""
-        return self.polls[0].parent if len(self.polls) > 1 else None
 
     @property
     def is_wanted(self) -> bool:
@@ -212,7 +209,7 @@ class Schedule(Generic[S]):
 
         def looks_up(parent: Target) -> bool:
             batch.has_looked_up = parent not in self._peers and self._may_have_peers(first)
-            if first.target in self._polls:
+            if self._polls.get(first.target) is first:
                 self._set_parent(first, parent)
             return batch.has_looked_up
 
@@ -334,7 +331,8 @@ class Schedule(Generic[S]):
             peers = self._peers[one.batch_key].values()
             others = [other for other in peers if other is not one and other.due < math.inf and not self._must_be_single(other)]
             polls += others if one.parent is not None else self._fitting(one, others)
-        batch = Batch(polls, refused_at=max((each.refused_at for each in polls if each.refused_at), default=None))
+        parent = one.parent if len(polls) > 1 else None
+        batch = Batch(polls, parent, refused_at=max((each.refused_at for each in polls if each.refused_at), default=None))
         for each in polls:
             each.due, each.batch = math.inf, batch
         if batch.parent is not None:

@@ -507,6 +507,17 @@ def test_who_comes_back_while_the_old_request_is_under_way_is_told_by_it_and_pol
     assert schedule.next(NOW + 1) == NOW + 11
 
 
+def test_who_comes_back_while_the_old_look_up_is_under_way_can_leave_again(schedule):
+    waiter = subscribe(schedule, document(1), document(2))
+    (batch,) = due(schedule, NOW)
+    schedule.unsubscribe(waiter, document(1))
+    subscribe(schedule, document(1), at=NOW + 5, waiter=waiter)
+    ask(schedule, batch, Vendor({"d-1": "r-1", "d-2": "r-1"}), NOW + 1)
+    for number in (1, 2):
+        schedule.unsubscribe(waiter, document(number))
+    assert schedule.requests_per_round(NOW + 1) == 0
+
+
 def test_the_status_of_an_id_is_forgotten_with_its_last_subscriber(schedule):
     one, two = subscribe(schedule, document(1)), subscribe(schedule, document(1))
     (batch,) = due(schedule, NOW)

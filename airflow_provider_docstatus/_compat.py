@@ -1,4 +1,4 @@
-"""The only module that knows Airflow's versions: where names live, and how a trigger looks up a connection."""
+"""Hide the differences between Airflow's versions: where names live, and how a trigger looks up a connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 try:  # 3.1 and later
     from airflow.sdk import BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator, PokeReturnValue
-except ImportError:  # pragma: no cover -- each line takes one branch; the unit tests run on all lines
+except ImportError:  # pragma: no cover -- each Airflow version takes one branch; the unit tests run on all
     try:
         from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, PokeReturnValue
     except ImportError:  # 2.11
@@ -46,8 +46,8 @@ except ImportError:  # pragma: no cover -- 3.1 and earlier
 else:
     Stats: Any = _stats if hasattr(_stats, "incr") else _stats.Stats  # functions on 3.3, a class on 3.2
 
-# Silent on every line (the rest of airflow.exceptions is not).
-# airflow.configuration warns nowhere; provider configuration may not be loaded, so every read passes a fallback.
+# These two imports raise no deprecation warning on any version; other names of airflow.exceptions do.
+# Every read of conf passes a fallback, since the provider's configuration may not be loaded.
 from airflow.configuration import conf
 from airflow.exceptions import AirflowNotFoundException
 
@@ -80,7 +80,7 @@ __all__ = [
     "run_date",
 ]
 
-#: What Airflow's scheduler leaves for a task whose deferral has timed out: 3.x (TriggerFailureReason, a str), 2.11.
+#: The error text that the scheduler gives a task whose deferral has timed out: on 3.x (TriggerFailureReason, a str), on 2.11.
 DEFERRAL_TIMED_OUT = ("Trigger timeout", "Trigger/execution timeout")
 
 
@@ -89,8 +89,8 @@ def first_start(context: Context) -> float:
     ti = context["ti"]
     if hasattr(ti, "get_first_reschedule_date"):
         rescheduled = ti.get_first_reschedule_date(context)
-    else:  # 2.11, where start_date is that of the look, and only a resumed task keeps it
-        from airflow.sensors.base import _orig_start_date  # noqa: PLC0415 -- there it is needed, and only there it is
+    else:  # on 2.11 start_date is that of the current poke; only a resumed task keeps its first one
+        from airflow.sensors.base import _orig_start_date  # noqa: PLC0415 -- it exists on 2.11 only
 
         which = {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index", "try_number")}
         rescheduled = _orig_start_date(**which)
@@ -102,7 +102,7 @@ def run_date(context: Context) -> float | None:
     """
     Return the date that a run is for (epoch seconds), or None if it has none; clearing the run does not move it.
 
-    The latest of its dates: a run that was started by hand has its start for one, and an old data interval for another.
+    It is the latest of the run's dates. For a run that was started by hand this is its start; its data interval may be old.
     """
     run = context.get("dag_run")
     dates = [getattr(run, name, None) for name in ("run_after", "data_interval_end", "logical_date")]
@@ -118,10 +118,10 @@ async def get_connection_in_trigger(conn_id: str) -> tuple[Connection, dict[str,
     if hasattr(BaseHook, "aget_connection"):  # 3.1 and later
         conn = await BaseHook.aget_connection(conn_id)
     else:
-        from asgiref.sync import sync_to_async  # noqa: PLC0415 -- a dependency of every Airflow, needed on two lines only
+        from asgiref.sync import sync_to_async  # noqa: PLC0415 -- a dependency of every Airflow, needed on 2.11 and 3.0 only
 
         conn = await sync_to_async(BaseHook.get_connection)(conn_id)
-        return conn, await sync_to_async(lambda: conn.extra_dejson)()  # masks secrets by a synchronous request on 3.0
+        return conn, await sync_to_async(lambda: conn.extra_dejson)()  # on 3.0 this sends a synchronous request
     if hasattr(conn, "aextra_dejson"):  # 3.3
         return conn, await conn.aextra_dejson()
     return conn, conn.extra_dejson

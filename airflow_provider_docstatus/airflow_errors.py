@@ -1,8 +1,8 @@
 """
-This package's errors joined with Airflow's, so that Airflow retries what a retry can help, and nothing else.
+This package's errors joined with Airflow's, so that Airflow retries only what a retry can mend.
 
-A task raises these; catch the classes of :mod:`~airflow_provider_docstatus.exceptions`. Each is an attribute of this module, so
-that an error can be pickled.
+Tasks raise the joined classes. Catch their bases in :mod:`~airflow_provider_docstatus.exceptions` instead. Each joined class is
+an attribute of this module, since pickle finds it by its name here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_provider_docstatus._compat import AirflowFailException, AirflowSens
 from airflow_provider_docstatus.exceptions import DocStatusError
 from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
 
-#: What is not the ending of a wait: the data was asked for too early, is too large, or is not there.
+#: Errors of fetching data, not of waiting: the data was requested too early, is too large, or does not exist.
 _ABOUT_DATA = (exceptions.NoData, exceptions.NotFinished, exceptions.NoSuchRoute, exceptions.ResultTooLarge)
 _BASES: dict[type[DocStatusError], type[BaseException]] = {
     **{row.error: AirflowFailException for row in OUTCOMES.values() if row.error and not row.retried},
@@ -23,7 +23,7 @@ _BASES: dict[type[DocStatusError], type[BaseException]] = {
     exceptions.WaitTimedOut: AirflowSensorTimeout,
     exceptions.ExecutionTimedOut: AirflowTaskTimeout,
 }
-#: What ``soft_fail`` makes a skip. A broken key must never look like one.
+#: The errors that ``soft_fail`` turns into a skip. A rejected key is not among them, since somebody must see it.
 SKIPPABLE: tuple[type[DocStatusError], ...] = (
     *{row.error for row in OUTCOMES.values() if row.error and row.skippable},
     exceptions.ExecutionTimedOut,
@@ -39,7 +39,7 @@ globals().update({joined.__name__: joined for joined in _JOINED.values()})
 
 
 def for_airflow(error: DocStatusError) -> DocStatusError:
-    """Return the error joined with Airflow's: what a retry cannot help is not retried."""
+    """Return the error as its joined class; the error itself if it has none, so that Airflow may retry it."""
     joined = _JOINED.get(type(error))
     if joined is None:
         return error
@@ -50,7 +50,7 @@ def for_airflow(error: DocStatusError) -> DocStatusError:
 
 @contextmanager
 def errors_for_airflow() -> Iterator[None]:
-    """Raise this package's errors as Airflow should see them."""
+    """Raise this package's errors as their joined classes."""
     try:
         yield
     except DocStatusError as error:

@@ -1,4 +1,4 @@
-"""What a sensor or an operator was told about its wait: checked, and brought into the one form that both drivers read."""
+"""Check the arguments of a sensor or operator, and turn them into the :class:`.WaitSpec` that worker and triggerer share."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from airflow_provider_docstatus.waiting.spec import LEAST_SECONDS, WaitSpec
 
 #: The default time-out of a wait in seconds; Airflow's own is seven days.
 DEFAULT_TIMEOUT = 3600.0
-#: Seconds that a worker watches on before it defers: about what the start of a second worker costs.
+#: Seconds that a worker goes on polling before it defers; the start of a second worker takes about as long.
 DEFAULT_WATCH = 3.0
 
 
 class WaitingTask(Protocol):
-    """What is read of a sensor or operator that waits."""
+    """The attributes of a waiting sensor or operator that are read here."""
 
     conn_id: str
     request_id: Any
@@ -39,7 +39,7 @@ class WaitingTask(Protocol):
 
     @property
     def keeps_state(self) -> bool:
-        """Whether one process observes all of the wait; in reschedule mode each poke is a process of its own."""
+        """Whether one process observes the whole wait; in reschedule mode each poke is a process of its own."""
 
     @property
     def log(self) -> Any:
@@ -55,7 +55,7 @@ def checked_seconds(name: str, span: timedelta | float) -> float: ...
 @overload
 def checked_seconds(name: str, span: timedelta | float | None) -> float | None: ...
 def checked_seconds(name: str, span: timedelta | float | None) -> float | None:
-    """Return a span of time in seconds. Raises ValueError if it is none, or too short; the DAG's author must change it."""
+    """Return a duration in seconds. Raises ValueError if it is invalid or too short; the DAG's author must change it."""
     if span is None:
         return None
     seconds, least = span.total_seconds() if isinstance(span, timedelta) else span, LEAST_SECONDS[name]
@@ -77,7 +77,7 @@ def ids_of(task: WaitingTask) -> dict[str, Any]:
     """
     Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list.
 
-    :raises RequestRejected: a set, whose order is another in each process (the DAG's author).
+    :raises RequestRejected: the ids are a set, whose order differs from process to process (the DAG's author).
     """
     given = {name: getattr(task, name) for name in ID_PARAMETERS}
     for name, value in given.items():
@@ -93,8 +93,8 @@ def limit_of(task: WaitingTask) -> tuple[float, Overdue]:
     """
     Return the seconds that a wait may take, and the error of one that takes longer.
 
-    Airflow means ``execution_timeout`` for the whole of a task, while it is deferred too, but enforces that on 2.11 alone; in
-    reschedule mode it means each poke.
+    Airflow intends ``execution_timeout`` for the whole task, including the time in which it is deferred, but only 2.11 enforces
+    that. In reschedule mode it is the limit of one poke, not of the wait.
     """
     *_, timeout = task.interval_settings
     execution = task.execution_timeout
@@ -111,13 +111,13 @@ def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[list[Target], bool
         return [hook.target(**ids, operation=task.operation)], False
     ((name, values), *_) = lists.items()
     if not values:
-        hook.target(**{**ids, name: "any"}, operation=task.operation)  # that nothing is waited for excuses no other mistake
+        hook.target(**{**ids, name: "any"}, operation=task.operation)  # check the other arguments all the same
         raise AirflowSkipException(f"{name} is an empty list: there is nothing to wait for.")
     return [hook.target(**{**ids, name: one}, operation=task.operation) for one in checked_ids(name, values)], True
 
 
 def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSpec:
-    """Return what a task's wait is told, the same for the worker and the triggerer."""
+    """Return the arguments of a task's wait, the same for the worker and the triggerer."""
     service = hook.service
     poke_interval, backoff, max_wait, _ = task.interval_settings
     targets, is_list = _targets(hook, task)

@@ -1,4 +1,4 @@
-"""The worker's driver: polls what the schedule says, one request after another."""
+"""The worker's driver: it sends what the schedule says, one request after another."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Sender(Protocol):
 
 def confirmed(sender: Sender, fetch: Callable[[], T]) -> T:
     """
-    Return what ``fetch`` returns; a refusal is raised when it is said twice, as for a wait.
+    Return what ``fetch`` returns. After a refusal it is called once more; a second refusal is raised, as it would end a wait.
 
     :param fetch: sends requests through the hook.
     """
@@ -62,7 +62,7 @@ class BlockingPoller:
     """
     Poll one service from a worker.
 
-    What a request for several leaves out is polled alone at once, since a worker does not stay.
+    An id that a request for several omits is polled alone at once, since a worker does not stay for a later one.
 
     :param sender: the hook.
     """
@@ -70,10 +70,10 @@ class BlockingPoller:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self.schedule = Schedule[Subscriber](sender.service, max_omissions=1)
-        #: When the last poll was answered (epoch seconds).
+        #: When the last poll ended (epoch seconds).
         self.polled_at = 0.0
-        #: Whether the last poll told a status.
-        self.heard_status = True
+        #: Whether the last poll returned a status.
+        self.got_status = True
 
     def poll(
         self,
@@ -83,10 +83,10 @@ class BlockingPoller:
         max_requests: int | None = None,
     ) -> None:
         """
-        Poll what is due, and what falls due soon.
+        Poll the ids that are due, and those that fall due soon.
 
-        :param is_over: whether there is nothing more to learn.
-        :param waits_until: until when to wait for what is not due yet (epoch seconds), by the time of now.
+        :param is_over: tells whether to stop.
+        :param waits_until: given the time, returns until when to sleep for an id that is not due yet (both in epoch seconds).
         :param max_requests: stop after so many polls; None for no limit.
         """
         sender, polls = self._sender, 0
@@ -96,7 +96,7 @@ class BlockingPoller:
             if isinstance(due, Batch):
                 reply = self._reply(due)
                 self.polled_at = sender.clock()
-                self.heard_status = any(isinstance(one, DocumentStatus) for one in reply.observations.values())
+                self.got_status = any(isinstance(one, DocumentStatus) for one in reply.observations.values())
                 self.schedule.answered(due, reply, self.polled_at)
                 polls += 1
             elif due > waits_until(now):
@@ -116,7 +116,7 @@ class BlockingPoller:
 
 
 class Once:
-    """A subscriber that wants to hear once about each id, and nothing more after an error."""
+    """A subscriber that keeps one status of each id, and the first error."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -125,7 +125,7 @@ class Once:
         self.error: DocStatusError | None = None
 
     def observe(self, target: Target, observation: DocumentStatus | DocStatusError, _now: float) -> PollAgain | bool:
-        """Keep what was told; that is enough."""
+        """Keep the observation; the id needs no more polls."""
         if isinstance(observation, DocumentStatus):
             self.found[target] = observation
         else:
@@ -133,5 +133,5 @@ class Once:
         return True
 
     def next_poll(self, now: float, _polls: int) -> float:
-        """Poll at once: it could not be polled."""
+        """Return now: an id without an observation is polled again at once."""
         return now

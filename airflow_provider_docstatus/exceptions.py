@@ -1,21 +1,21 @@
 """
-What can go wrong, named for who must act.
+The exceptions of this package, each named for who must act.
 
 ::
 
     DocStatusError
-    ├── ServiceUnavailable      nobody: ask again later (network, time-out, 408, 425, 5xx)
-    │   ├── RateLimited         nobody: ask again after ``retry_after`` (429)
+    ├── ServiceUnavailable      nobody: the request is repeated later (network, time-out, 408, 425, 5xx)
+    │   ├── RateLimited         nobody: the request is repeated after ``retry_after`` (429)
     │   └── ConnectionUnavailable   nobody: the Airflow connection cannot be read just now
     ├── RequestRejected         the DAG's author: an id, an operation or the connection is wrong
     │   ├── KeyRejected         the key is wrong, or may not read this id (401, 403)
     │   ├── QuotaExhausted      the account is used up; waiting does not help (402, some 429)
     │   ├── NotFound            the vendor does not know the id, or no longer (404, 410)
     │   ├── NoSuchRoute         an optional route does not exist on this deployment (404, 405, 501)
-    │   ├── NotFinished         the data was asked for before the document was finished
+    │   ├── NotFinished         the data was requested before the document was finished
     │   └── ResultTooLarge      the data does not fit an XCom
-    ├── UnexpectedReply         this package, or a proxy on the way: the answer makes no sense
-    │   └── UnknownWord         the vendor has a status word that nobody has taught us
+    ├── UnexpectedReply         this package, or a proxy on the way: the reply is invalid
+    │   └── UnknownWord         the vendor sent a status word that this package does not know
     ├── DocumentFailed          the document's owner: the vendor could not extract it
     │   ├── NoData              the vendor says it is finished, but there is no data
     │   ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
@@ -23,8 +23,8 @@ What can go wrong, named for who must act.
     ├── WaitTimedOut            ``timeout`` passed before the document was finished
     └── ExecutionTimedOut       ``execution_timeout`` passed before the document was finished
 
-Catch these classes. What a task raises is a subclass of one of them and of the Airflow exception that makes Airflow retry or
-not (``airflow_errors``): ``WaitTimedOut`` is also an ``AirflowSensorTimeout``, ``ExecutionTimedOut`` an ``AirflowTaskTimeout``.
+Catch these classes. A task raises subclasses of them (``airflow_errors``), which also derive from the Airflow exception that
+decides about a retry: ``WaitTimedOut`` from ``AirflowSensorTimeout``, ``ExecutionTimedOut`` from ``AirflowTaskTimeout``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class DocStatusError(Exception):
 
     :param message: who, what, which id, where to fix it (str). Never a key, never document text.
     :param service: the service's name (str) or None when it is not known yet.
-    :param id: the id that was asked for (str) or None.
+    :param id: the id that the error is about (str) or None.
     :param state: the last state that is known (:class:`State`) or None.
     :param link: the vendor's page of the document (https URL, str) or None.
     """
@@ -64,12 +64,12 @@ class DocStatusError(Exception):
 
 class ServiceUnavailable(DocStatusError):
     """
-    The service cannot be reached or is overloaded; ask again.
+    The service cannot be reached or is overloaded; the request may succeed later.
 
-    :param retry_after: seconds (float) the service asked us to wait, or None if it named none.
+    :param retry_after: seconds (float) that the service tells its clients to wait, or None if it names none.
     """
 
-    #: Whether the service has dealt with the request; if not, nothing is known of the id, and it is polled as soon as possible.
+    #: Whether the service processed the request. If not, the id does not count as polled, and is polled again very soon.
     was_polled = True
 
     def __init__(self, message: str, *, retry_after: float | None = None, **about: object) -> None:
@@ -78,7 +78,7 @@ class ServiceUnavailable(DocStatusError):
 
 
 class RateLimited(ServiceUnavailable):
-    """Too many calls (429); ask again after ``retry_after``."""
+    """Too many requests (429); the next one may be sent after ``retry_after``."""
 
     was_polled = False
 
@@ -91,9 +91,9 @@ class ConnectionUnavailable(ServiceUnavailable):
 
 class RequestRejected(DocStatusError):
     """
-    What was asked is wrong; the DAG's author must change an id, an operation or the connection.
+    The request is wrong; the DAG's author must change an id, an operation or the connection.
 
-    :param code: the HTTP code (int) with which the service refused; None if nothing was sent.
+    :param code: the HTTP code (int) of the service's refusal; None if nothing was sent.
     """
 
     def __init__(self, message: str, *, code: int | None = None, **about: object) -> None:
@@ -122,11 +122,11 @@ class NotFound(RequestRejected):
 
 
 class NoSuchRoute(RequestRejected):
-    """An optional route does not exist on this deployment (404, 405, 501); ask in another way."""
+    """An optional route does not exist on this deployment (404, 405, 501); its ids must be polled one by one."""
 
 
 class NotFinished(RequestRejected):
-    """The data was asked for before the document was finished; wait first."""
+    """The data was requested before the document was finished; wait first."""
 
 
 class ResultTooLarge(RequestRejected):
@@ -134,23 +134,23 @@ class ResultTooLarge(RequestRejected):
 
 
 class UnexpectedReply(DocStatusError):
-    """The answer is not what the vendor documents: HTML, broken JSON, another id, a redirect, too large."""
+    """The reply is not what the vendor documents: HTML, broken JSON, another id, a redirect, too large."""
 
 
 class UnknownWord(UnexpectedReply):
     """
-    The vendor's status word is in no table.
+    The vendor's status word is not in the service's description, nor in the connection's ``status_words``.
 
     :param word: the word (str).
     """
 
-    def __init__(self, message: str, *, word: str = "", **about: object) -> None:  # pickle makes it without, and adds it
+    def __init__(self, message: str, *, word: str = "", **about: object) -> None:  # pickle calls it without, then sets it
         super().__init__(message, **about)  # type: ignore[arg-type]  # the keywords of DocStatusError
         self.word = word
 
 
 class DocumentFailed(DocStatusError):
-    """The vendor ended the document without the data that was asked for; its owner must look at it."""
+    """The vendor ended the document without (all of) its data; its owner must look at it."""
 
 
 class NoData(DocumentFailed):
@@ -158,7 +158,7 @@ class NoData(DocumentFailed):
 
 
 class Expired(DocumentFailed):
-    """The vendor no longer has the document or its data; who still needs it must submit it again."""
+    """The vendor no longer has the document or its data; whoever still needs it must submit it again."""
 
 
 class Stalled(DocumentFailed):

@@ -1,4 +1,4 @@
-"""The fields of a connection's form on Airflow 2.11 to 3.1; later lines read them from the provider info."""
+"""The fields of a connection's form on Airflow 2.11 to 3.1; later versions read them from the provider info."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_docstatus.transport.settings import SETTINGS
 
 
 def form_widgets(service: ServiceDescription) -> dict[str, Any]:
-    """Return the form's own fields for a service."""
+    """Return the fields that the form has for a service's settings, besides Airflow's own."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 -- only the web server has it
     from flask_babel import lazy_gettext  # noqa: PLC0415
     from wtforms import StringField  # noqa: PLC0415

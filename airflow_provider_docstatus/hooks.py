@@ -1,4 +1,4 @@
-"""The hook: what can be asked of an extraction service from a worker or from a user's own task."""
+"""The hook: get statuses and data from an extraction service, on a worker or in a user's own task."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _MADE_UP_ID = "00000000-0000-4000-8000-000000000000"
 
 class DocStatusHook(BaseHook):
     """
-    Ask an extraction service how far a document is, and for its data.
+    Get the status and the extracted data of documents from an extraction service.
 
-    The connection's type says which service. Every request is repeated where that is worth it (network, time-outs, 408, 425,
-    429, 5xx), after ``Retry-After`` if the service names one; what is sent through :meth:`get_conn` never is. A refusal is
-    raised at once.
+    The connection's type says which service. A request is repeated while the service is unavailable (network, time-outs, 408,
+    425, 429, 5xx), after ``Retry-After`` if the service sends one. A refusal is raised at once. What is sent through
+    :meth:`get_conn` is never repeated.
 
     :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
     :param retries: how often a request to an unavailable service is repeated (int, default 3).
@@ -80,7 +80,7 @@ class DocStatusHook(BaseHook):
         self._prefix: PathPrefix | None = None
         self.clock = clock
         self.sleep = sleep
-        #: The pause after a 429, for those who poll through this hook.
+        #: Keeps the pause after a 429 for the waits that poll through this hook; it has no limit of its own.
         self.limiter = RateLimiter(per_minute=None)
 
     # -- the connection ----------------------------------------------------------------------------------------
@@ -106,8 +106,8 @@ class DocStatusHook(BaseHook):
     def reload(self) -> None:
         """Read the connection again, and open a new TCP connection; a session that was handed out keeps the old key."""
         if self._session is not None:
-            self._session.close()  # its pool; it can still be used
-        with suppress(Exception):  # a secrets backend that is away, in whatever words, is no verdict on the connection
+            self._session.close()  # closes its pool; the session can still be used
+        with suppress(Exception):  # if the secrets backend is down, whatever it raises, the connection in use stays
             before, now = self.endpoint, self._read_connection()
             if now != before and now.service.name == before.service.name:
                 self._endpoint, self._session, self._prefix = now, None, None
@@ -119,7 +119,7 @@ class DocStatusHook(BaseHook):
 
     @property
     def prefix(self) -> PathPrefix:
-        """The path prefix in use: the connection's, or the one that the deployment has shown."""
+        """The path prefix in use: the connection's, or another one that this deployment turned out to use."""
         if self._prefix is None:
             self._prefix = PathPrefix(self.service, self.endpoint.base_url, self.endpoint.prefix)
         return self._prefix
@@ -130,21 +130,21 @@ class DocStatusHook(BaseHook):
 
     @property
     def found_prefix(self) -> str | None:
-        """The path prefix that the deployment has shown (str); None while it answers below the connection's."""
+        """The path prefix that this deployment turned out to use (str); None if it is the connection's."""
         return None if self.prefix.current == self.endpoint.prefix else self.prefix.current
 
     def get_conn(self) -> HostSession:
         """
         Return the authenticated session, for submitting: ``hook.get_conn().post("/v1/extract", files=...)``.
 
-        A path is taken below the connection's host; the key goes to that host only, redirects are not followed, and
-        nothing is repeated, since a submit that is sent twice may be billed twice.
+        A URL without a host is a path at the connection's host. The key goes to that host only. Redirects are not followed.
+        Nothing is repeated, since a document that is submitted twice may be billed twice.
         """
         if self._session is None:
             self._session = HostSession(self.endpoint, self.clock)
         return self._session
 
-    # -- what can be asked -------------------------------------------------------------------------------------
+    # -- statuses, data and lists ------------------------------------------------------------------------------
 
     def target(
         self,
@@ -154,7 +154,7 @@ class DocStatusHook(BaseHook):
         job_id: object = None,
         operation: str | None = None,
     ) -> Target:
-        """Return what an id stands for at this service. Raises RequestRejected for what cannot be one (the DAG's author)."""
+        """Return the target of an id at this service. Raises RequestRejected if the id is invalid (the DAG's author)."""
         ids = dict(zip(ID_PARAMETERS, (request_id, document_id, job_id), strict=True))
         return target_of(self.service, ids, operation or self.endpoint.operation)
 
@@ -163,9 +163,9 @@ class DocStatusHook(BaseHook):
         Return the status of one request, document or job.
 
         :param which: ``request_id``, ``document_id`` or ``job_id`` (str), and ``operation`` (str) where the service has several.
-        :raises ServiceUnavailable: it did not answer, also not after the retries (nobody must act; ask later).
+        :raises ServiceUnavailable: the service is unavailable, even after the retries (nobody must act; try later).
         :raises RequestRejected: key, quota, id or operation (the DAG's author).
-        :raises UnexpectedReply: an answer that is not the vendor's (this package, or a proxy).
+        :raises UnexpectedReply: the reply is not the vendor's (this package, or a proxy).
         """
         return self.get_target_status(self.target(**which))
 
@@ -179,8 +179,8 @@ class DocStatusHook(BaseHook):
         """
         Return the status of several ids, in their order.
 
-        Several are polled by one request where the service has a route for that or where they belong to one request, else one
-        after another.
+        One request polls several ids where the service has a batch route or where the ids have the same parent. Else they are
+        polled one after another.
 
         :param ids: the ids (str).
         :param parameter: what they are: ``request_id``, ``document_id`` or ``job_id``.
@@ -239,9 +239,9 @@ class DocStatusHook(BaseHook):
         self, targets: Sequence[Target], *, content: str | None = None, content_options: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """
-        Return the data of finished targets of one route by id, and the reason by id for what cannot be had.
+        Return the data of finished targets of one route by id, and the reason by id for each target without data.
 
-        :raises KeyRejected, QuotaExhausted, ServiceUnavailable: what concerns all of them.
+        :raises KeyRejected, QuotaExhausted, ServiceUnavailable: an error that concerns all of them.
         """
         service = self.service
         if service.contents and service.routes[targets[0].route].kind == "document":
@@ -260,7 +260,7 @@ class DocStatusHook(BaseHook):
 
     def list_jobs(self, *, limit: int | None = None, offset: int = 0, **filters: str) -> list[DocumentStatus]:
         """
-        Return the account's requests or jobs, newest as the vendor sorts them.
+        Return the account's requests or jobs, in the vendor's order.
 
         :param limit: at most so many (int, default all); pages are followed.
         :param offset: skip so many (int), where the vendor has paging.
@@ -300,7 +300,7 @@ class DocStatusHook(BaseHook):
     # -- sending -----------------------------------------------------------------------------------------------
 
     def run(self, flow: Flow[T]) -> T:
-        """Drive a flow and return what it learned."""
+        """Drive a flow and return its result."""
         before = self.prefix.current
         found = run(with_prefix(flow, self.prefix), self.send)
         if self.prefix.current != before:
@@ -324,12 +324,12 @@ class DocStatusHook(BaseHook):
             reraise=True,
         )(once)
 
-    # -- the form on Airflow 2.11 to 3.1; later lines read provider_info ---------------------------------------
+    # -- the form on Airflow 2.11 to 3.1; later versions read provider_info ------------------------------------
 
     _described: ClassVar[ServiceDescription | None] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Give each class form methods of its own: Airflow takes no inherited ones (ProvidersManager._import_hook)."""
+        """Give each class its own form methods, since Airflow ignores inherited ones (ProvidersManager._import_hook)."""
         super().__init_subclass__(**options)
         for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
             if name not in cls.__dict__:
@@ -343,7 +343,7 @@ class DocStatusHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's own fields."""
+        """Return the fields that the form has besides Airflow's own."""
         return form_widgets(cls._described) if cls._described else {}
 
 

@@ -9,7 +9,7 @@ from airflow_provider_docstatus._compat import BaseOperatorLink, XCom
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import BaseOperator
 
-#: The XCom under which every task of ours keeps the last status it knows.
+#: The XCom key under which every task of this package pushes the last status that it knows; for a list, the manifest.
 XCOM_KEY = "docstatus"
 
 

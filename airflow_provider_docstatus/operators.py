@@ -1,4 +1,4 @@
-"""The extracted data as a task."""
+"""The operator that fetches extracted data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from airflow_provider_docstatus.waiting.group import needed_of
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
 
-#: Bytes of JSON that go into one XCom by default.
+#: The largest data that goes into one XCom by default, in bytes of JSON.
 MOST_BYTES = 1024 * 1024
 
 
@@ -31,7 +31,7 @@ class ExtractedDataOperator(BaseOperator):
     """
     Fetch the extracted data of a finished request, document or job and return it to XCom.
 
-    What the data is:
+    The data depends on the service:
 
     * Neurolinker ``document_id``: what ``content`` names: ``json`` (default), ``markdown`` (text), ``images``,
       ``page-summaries``, ``section-summaries``, ``document-summary``, ``fields`` (after ``/extract-fields``) or ``scalars``.
@@ -41,7 +41,7 @@ class ExtractedDataOperator(BaseOperator):
       ``page_count``; ``classify`` and ``split``: ``result``; ``job``: the reply of ``/jobs/{id}/result``; ``batch``:
       ``{"items": {job id: data}, "errors": {job id: text}}``.
 
-    ``multiple_outputs=True`` gives one XCom a field where the data is a dict. The status stands under the key ``docstatus``.
+    With ``multiple_outputs=True`` each field of a dict becomes an XCom of its own. The status is under the key ``docstatus``.
 
     :param conn_id: the connection (str).
     :param request_id: a Neurolinker request (str), a list of them, or the manifest of a sensor that waited for a list. Give
@@ -49,11 +49,12 @@ class ExtractedDataOperator(BaseOperator):
     :param document_id: a Neurolinker document (str), a list, or a manifest.
     :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str), a list, or a manifest.
     :param operation: Unsiloed's route (str); default: the connection's.
-    :param content: Neurolinker's choice (str), see above.
+    :param content: Neurolinker only (str): which data to fetch, see above; default ``json``.
     :param content_options: more keys for Neurolinker's request (dict), e.g. ``{"content_types": ["tables"]}``,
         ``{"summary_type": "section"}``.
     :param max_bytes: the largest data, in bytes of JSON (int), default 1 MiB.
-    :param accept: final states besides ``succeeded`` whose data is fetched: ``partial``, ``review``. Default none.
+    :param accept: final states besides ``succeeded`` whose data is fetched: ``partial``, ``review`` (collection of str). Default
+        none.
     :param wait_for: see the sensor.
     :param fail_fast: see the sensor.
     :param wait_for_completion: wait first, like :class:`~.sensors.DocStatusSensor` (bool, default False).
@@ -63,9 +64,9 @@ class ExtractedDataOperator(BaseOperator):
     :param timeout: see the sensor.
     :param grace: see the sensor.
     :param stalled_after: see the sensor.
-    :raises DocStatusError: what the sensor raises, and the following.
+    :raises DocStatusError: every error that the sensor raises, and the following.
     :raises NotFinished: it is still running and ``wait_for_completion`` is off (the DAG's author). Not retried.
-    :raises NoData: the vendor says finished, but there is nothing (the document's owner). Not retried.
+    :raises NoData: the vendor says that it is finished, but has no data of it (the document's owner). Not retried.
     :raises ResultTooLarge: the data is larger than ``max_bytes`` (the DAG's author). Not retried.
     :raises ServiceUnavailable: the data could not be fetched just now (nobody). Retried as the task says.
     """
@@ -127,10 +128,10 @@ class ExtractedDataOperator(BaseOperator):
         self.stalled_after = checked_seconds("stalled_after", stalled_after)
 
     def execute(self, context: Context) -> Any:
-        """Wait if asked to, then fetch; return the data."""
+        """Wait if ``wait_for_completion`` is set; then fetch and return the data."""
         with errors_for_airflow():
             if not self.wait_for_completion or any(isinstance(value, Mapping) for value in ids_of(self).values()):
-                return self._fetch(context, None)  # a manifest has been waited for
+                return self._fetch(context, None)  # a sensor has waited for a manifest's ids
             wait = TaskWait(self, context)
             checked_content(wait.hook.service, self.content)  # before the wait, not after it
             try:
@@ -145,7 +146,7 @@ class ExtractedDataOperator(BaseOperator):
             return self.execute_complete(context, wait.event())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Judge the trigger's event on the worker, then fetch."""
+        """Raise the error that the trigger's event reports, or fetch and return the data."""
         with errors_for_airflow():
             return self._fetch(context, conclude(self, context, event))
 
@@ -160,12 +161,12 @@ class ExtractedDataOperator(BaseOperator):
 
     @property
     def keeps_state(self) -> bool:
-        """An operator is not rescheduled: one process observes all of the wait."""
+        """Whether one process observes the whole wait: always, since an operator is not rescheduled."""
         return True
 
     @property
     def interval_settings(self) -> tuple[float | None, bool, float | None, float]:
-        """What the user said about time, in seconds."""
+        """``poke_interval`` or None, no backoff, no longest pause, ``timeout``; in seconds."""
         return self.poke_interval, False, None, self.timeout
 
     def _fetch(self, context: Context, known: Mapping[str, Any] | None) -> Any:
@@ -184,16 +185,16 @@ class ExtractedDataOperator(BaseOperator):
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
     def _status(self, context: Context) -> DocumentStatus:
-        """Poll an id that nobody waited for; an ending that closes the gate is raised as a wait's is."""
+        """Poll an id that no wait was for. If it did not end well, raise the same error as a wait."""
         wait = self._polled_once(context)
         if wait.group.is_over:
             return DocumentStatus.from_dict(conclude(self, context, wait.event()))
         status = wait.group.first.status
-        assert status is not None  # what is not over has been heard of  # noqa: S101
+        assert status is not None  # an id that was polled and has not ended has one  # noqa: S101
         return status
 
     def _manifest_of_ended(self, context: Context) -> Mapping[str, Any]:
-        """Return the manifest of a list that nobody waited for; all of it must have ended."""
+        """Return the manifest of a list that no wait was for. Raises NotFinished if some of its ids have not ended."""
         wait = self._polled_once(context)
         if wait.group.is_over:
             return conclude(self, context, wait.event())
@@ -204,9 +205,9 @@ class ExtractedDataOperator(BaseOperator):
         )
 
     def _polled_once(self, context: Context) -> TaskWait:
-        """Poll what nobody waited for. Raises what kept an id from being polled."""
+        """Poll each id once. Raises the error of an id that could not be polled."""
         wait = TaskWait(self, context, retries=DocStatusHook.default_retries)
-        wait.spec.grace = 0.0  # it should be there by now
+        wait.spec.grace = 0.0  # the service should know the id by now
         if not wait.poke(is_last=True):
             trouble = next((one.trouble for one in wait.group.waits.values() if one.trouble), None)
             if trouble is not None:

@@ -1,8 +1,8 @@
 """
 The triggerer's driver: all waits of one connection on one event loop share one poller.
 
-A trigger does not poll. It subscribes to the poller of its loop and is woken when its wait is over. The poller sends what the
-schedule says, through one HTTP client and one rate limiter.
+A trigger does not poll. It subscribes to the poller of its loop, and is notified when its wait is over. The poller sends the
+requests that the schedule plans, through one HTTP client and one rate limiter.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds an idle poller keeps its session and its connection look-up.
 LINGER = 30.0
-#: Seconds between two searches for waits whose time is up.
+#: Seconds between two checks for waits whose time is up.
 DEADLINES_EVERY = 1.0
-#: So many times longer between them, and this process has stood still: no time in which a poll could be answered.
+#: If two checks are this many times ``DEADLINES_EVERY`` apart, the process stood still. No response could come in that time, so
+#: the waits get it back.
 STANDSTILL = 10
 #: Seconds after the deadline until a wait ends although its last poll is still under way.
 DEADLINE_GRACE = 60.0
@@ -49,7 +50,7 @@ _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, s
 
 def poller_for(conn_id: str, service: ServiceDescription) -> Poller:
     """Return the running loop's poller of a connection; the first wait makes it."""
-    for loop in [loop for loop in _pollers if loop.is_closed()]:  # a poller knows its loop, which keeps both
+    for loop in [loop for loop in _pollers if loop.is_closed()]:  # a poller refers to its loop, so both stay alive
         del _pollers[loop]
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     key = (conn_id, service.name)
@@ -62,17 +63,17 @@ def poller_for(conn_id: str, service: ServiceDescription) -> Poller:
 @cache
 def _freeze_what_is_loaded() -> None:
     """
-    Take what is loaded by now out of garbage collection, once.
+    Exclude the objects that are loaded by now from garbage collection, once.
 
-    That is 200,000 objects of Airflow, which stay: each full collection of them alone holds the loop for 0.1 s, and Airflow
-    blames the triggers for that.
+    These are 200,000 objects of Airflow, which stay. Each full collection of them blocks the event loop for 0.1 s, and Airflow
+    logs that as a fault of the triggers.
     """
     gc.freeze()
 
 
 class Subscription(Subscriber):
     """
-    A wait of a trigger. Its log lines go where its trigger's go, and a bug in it ends it alone.
+    The subscriber of a trigger's wait. It logs where its trigger logs, and a bug in it ends no other wait.
 
     :param group: the waits of the trigger's ids.
     :param log: the trigger's logger.
@@ -90,7 +91,7 @@ class Subscription(Subscriber):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def observe(self, target: Target, observation: Observation, now: float) -> PollAgain | bool:
-        """Take in what a poll told, in the trigger's own context; see :class:`.Subscriber`."""
+        """Process an observation in the trigger's own context; see :class:`.Subscriber`."""
         if self.done.done():
             return True
         try:
@@ -103,12 +104,12 @@ class Subscription(Subscriber):
         return verdict
 
     def stop(self) -> None:
-        """End although it is not over."""
+        """End the wait although some ids have not ended."""
         if not self.done.done():
             self.done.set_result(None)
 
     def fail(self, error: Exception) -> None:
-        """End with a bug's traceback."""
+        """End the wait with the exception of a bug."""
         if not self.done.done():
             self.done.set_exception(error)
 
@@ -118,7 +119,7 @@ class Poller:
     Poll one service for all ids that somebody on this event loop waits for.
 
     :param conn_id: the connection (str).
-    :param service: the service it must be of.
+    :param service: the service that the connection must be for.
     :param clock: gives epoch seconds.
     :param jitter: gives random numbers from 0 to 1.
     """
@@ -160,7 +161,7 @@ class Poller:
         for target in targets:
             self._schedule.subscribe(subscription, target, first_at, spec.parent_target)
         if self._run_task is None:
-            # An empty context: the poller is nobody's, its lines must not land in one task's log.
+            # An empty context: all waits share the poller, so its lines must not go to the log of one task.
             self._run_task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
         self._count()
         try:
@@ -169,7 +170,7 @@ class Poller:
             Stats.timing(f"docstatus.{self.service_name}.wait", timedelta(seconds=self.clock() - now))
             for target in targets:
                 unwanted = self._schedule.unsubscribe(subscription, target)
-                if unwanted in self._sending:  # not during a look-up: on 3.0 to 3.2.1 that must not be broken off
+                if unwanted in self._sending:  # not in a look-up, which must not be cancelled on 3.0 to 3.2.1
                     next(task for task, batch in self._tasks.items() if batch is unwanted).cancel()
             self._count()
 
@@ -191,7 +192,7 @@ class Poller:
         Stats.gauge(f"docstatus.{self.service_name}.open_waits", number)
 
     def _round_seconds(self, now: float) -> float | None:
-        """Return the seconds in which the limit allows to poll every id once, if they exceed the service's interval."""
+        """Return the seconds that the rate limit needs to poll every id once; None if the service's interval is longer."""
         client = self._lookup.client
         pace = client.limiter.per_minute_now(now) if client else None
         if client is None or pace is None:
@@ -200,7 +201,7 @@ class Poller:
         return seconds if seconds > client.endpoint.service.poll_interval else None
 
     def _warn_when_late(self, batch: Batch[Subscription], now: float) -> None:
-        """Say once what the limit makes of the interval, if it is the limit that makes polls late."""
+        """Log once how long the poll interval really is, if the rate limit makes polls late."""
         client = self._lookup.client
         if self._has_warned or client is None or batch.late_by < client.endpoint.service.poll_interval:
             return
@@ -231,13 +232,13 @@ class Poller:
                 self._tasks[task] = batch
                 task.add_done_callback(self._finished)
                 if (client := self._lookup.client) is not None and client.limiter.is_limited:
-                    await asyncio.sleep(0)  # it takes its turn now, so that the next is chosen when there is one
+                    await asyncio.sleep(0)  # it takes its turn first; the next batch is chosen only when it may be sent
         except Exception as error:  # a bug: it must end the waits with its traceback, not hang them
             for subscriber in self._schedule.subscribers():
                 subscriber.fail(error)
             raise
         finally:
-            self._run_task = None  # before the first await: whoever subscribes from now on starts anew
+            self._run_task = None  # before the first await, so that a new subscriber starts a new run
             if self._timer is not None:
                 self._timer.cancel()
             self._checked_at = 0.0
@@ -246,7 +247,7 @@ class Poller:
             await self._lookup.close()
 
     async def _next_batch(self) -> Batch[Subscription] | None:
-        """Wait for what is due next and allowed by the rate limiter; None when nobody has waited for anything for a while."""
+        """Return the next batch when it is due and the rate limiter allows it; None if there was no wait for a while."""
         while True:
             now = self.clock()
             client = self._lookup.client
@@ -260,7 +261,7 @@ class Poller:
                 return None
 
     async def _has_news(self, seconds: float) -> bool:
-        """Wait until something is planned anew, at most so long; say whether it was."""
+        """Wait until the schedule plans an earlier poll, but at most so long; return whether it did."""
         self._news.clear()
         try:
             await asyncio.wait_for(self._news.wait(), seconds)
@@ -273,7 +274,7 @@ class Poller:
         self._free.release()
 
     def _check_deadlines(self) -> None:
-        """Let what is still queued at a wait's deadline go first, end the waits that are long over it, and look again soon."""
+        """Let ids still queued at their deadline go first, end waits past the deadline grace, and plan the next check."""
         now, before = self.clock(), self._checked_at
         if now < before:
             self._schedule.clock_set_back(before - now)
@@ -295,7 +296,7 @@ class Poller:
             try:
                 reply = await self._reply(batch)
             except DocStatusError as error:
-                # It may be kept for hours, and its traceback holds the reply that it is about.
+                # A wait may keep the error for hours, and the traceback would keep the whole reply in memory.
                 error.__traceback__ = error.__context__ = error.__cause__ = None
                 reply = PollReply(dict.fromkeys(batch.targets, error))
             if reply.missing_route is not None:
@@ -311,7 +312,7 @@ class Poller:
     async def _reply(self, batch: Batch[Subscription]) -> PollReply:
         client = await self._lookup.get(batch.refused_at)
         if not batch.is_wanted:
-            return PollReply({})  # they left while the connection was looked up
+            return PollReply({})  # its waits ended during the look-up
         prefix = self._prefix_of(client)
         before = prefix.current
 
@@ -328,7 +329,7 @@ class Poller:
         return reply
 
     def _prefix_of(self, client: Client) -> PathPrefix:
-        """Return the path prefix in use; a prefix of the user's own holds, whatever was found before."""
+        """Return the path prefix in use. An undocumented prefix in the connection is the user's choice, and always holds."""
         if self._prefix is None or client is not self._client:
             endpoint = client.endpoint
             self._client, self._schedule.service = client, endpoint.service

@@ -1,4 +1,8 @@
-"""What Airflow asks at start-up, in every process: plain data, built from the pure descriptions; no Airflow, no I/O."""
+"""
+The provider's metadata, which Airflow reads at start-up in every process.
+
+It is built from the services' descriptions, without importing Airflow and without I/O.
+"""
 
 from __future__ import annotations
 
@@ -60,18 +64,18 @@ def get_provider_info() -> dict[str, Any]:
 
 
 def form_settings(service: ServiceDescription) -> list[str]:
-    """Return the extra keys that the service's form shows: those between which it leaves a choice."""
+    """Return the extra keys that the service's form shows: no key without a choice at this service, and no JSON object."""
     has_choice = {"operation": service.has_operations, "auth": len(service.auth) > 1, "prefix": len(service.prefixes) > 1}
     return [name for name, setting in SETTINGS.items() if has_choice.get(name, setting.type != "object")]
 
 
 def setting_choices(name: str, service: ServiceDescription) -> list[str]:
-    """Return the values a setting may have, or nothing where any will do."""
+    """Return the values a setting may have; an empty list if any value is allowed."""
     return {"operation": list(service.routes), "auth": list(service.auth)}.get(name, [])
 
 
 def field_behaviour(service: ServiceDescription) -> dict[str, Any]:
-    """Return what the form does with Airflow's own fields: the key's goes into the password, the host has a default."""
+    """Return what the form shows of Airflow's own fields: the password is the API key, and the host has a default."""
     return {
         "hidden-fields": ["schema", "login", "port"],
         "relabeling": {"password": "API key", "host": "Host"},

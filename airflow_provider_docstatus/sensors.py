@@ -1,4 +1,4 @@
-"""The gate as a sensor."""
+"""The sensor that waits until extraction is finished."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class DocStatusSensor(BaseSensorOperator):
     """
     Wait until a request, document or job of an extraction service is finished.
 
-    For a list the XCom is a manifest of how each id ended, an empty list skips, and ``accept`` counts for each id. For one id
-    the XCom is the last status as a small dict (:meth:`DocumentStatus.to_dict <.status.DocumentStatus.to_dict>`), the same
-    in poke, reschedule and deferrable mode; it also stands under the key ``docstatus``, when the task failed as well.
+    For one id the XCom is the last status as a small dict (:meth:`DocumentStatus.to_dict <.status.DocumentStatus.to_dict>`). For
+    a list it is a manifest of how each id ended. Both are the same in poke, reschedule and deferrable mode, and are also pushed
+    under the key ``docstatus``, even if the task fails. An empty list skips the task.
 
     :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
     :param request_id: a Neurolinker request (str), or a list of up to 1,000. Give exactly one of the three ids.
@@ -40,23 +40,26 @@ class DocStatusSensor(BaseSensorOperator):
     :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str), or a list.
     :param operation: Unsiloed only (str): ``extract``, ``parse``, ``classify``, ``split``, ``job`` (generic route) or ``batch``;
         default: the connection's.
-    :param accept: final states besides ``succeeded`` that open the gate: ``partial``, ``review``. Default none.
+    :param accept: final states besides ``succeeded`` that open the gate (collection of str), for each id of a list: ``partial``,
+        ``review``. Default none.
     :param wait_for: for a list, how many must end well: ``all`` (default), ``any``, a whole number, or a share (float below 1).
-    :param fail_fast: for a list, whether the first id that ends otherwise ends the wait (bool, default False).
+    :param fail_fast: for a list, whether the first id that does not end well ends the wait (bool, default False).
     :param deferrable: wait in the triggerer (bool); default ``[operators] default_deferrable``.
-    :param watch_on_worker: seconds (float or timedelta) the worker watches on before it defers, default 3; 0 switches it off.
+    :param watch_on_worker: seconds (float or timedelta) that the worker goes on polling before it defers, default 3; 0 defers at
+        once. A list is never polled on.
     :param poke_interval: seconds between two polls (float or timedelta); default: the service's own timing.
     :param timeout: seconds (float or timedelta) from this try's first start, default one hour.
-    :param grace: seconds (float or timedelta) from this try's first start in which the vendor may answer that it does not know
-        the id; default: the service's.
-    :param stalled_after: seconds (float or timedelta) without a change of the vendor's word, counters or time of its last
-        change after which the wait ends; default None, for never. From a fault to the next sound reply it does not count.
-    :raises DocumentFailed: it ended otherwise: the document's owner must look. Not retried; skipped under ``soft_fail``.
-    :raises Expired: the vendor no longer has it: it says so (its word, or 410), or it answers 404 and the run's date, or the
-        job's, is further back than its documented retention. Likewise.
-    :raises Stalled: nothing has changed for ``stalled_after``: the document's owner must ask the vendor. Likewise.
-    :raises RequestRejected: key, quota, id, operation or connection: the DAG's author. Not retried, never skipped.
-    :raises UnexpectedReply: ten minutes of replies that are not the vendor's: this package, or a proxy. Retried.
+    :param grace: seconds (float or timedelta) from this try's first start in which a 404 does not end the wait, since the vendor
+        may not know the id yet; default: the service's.
+    :param stalled_after: seconds (float or timedelta) after which the wait ends if the vendor's word, counters and time of last
+        change have not changed; default None (never). The time from a fault to the next valid reply does not count.
+    :raises DocumentFailed: the vendor ended it in another state (the document's owner). Not retried; skipped under ``soft_fail``.
+    :raises Expired: the vendor no longer has it, by its word or a 410, or by a 404 when the job or the run is older than the
+        vendor's documented retention (the document's owner). Not retried; skipped under ``soft_fail``.
+    :raises Stalled: nothing has changed for ``stalled_after`` (the document's owner must ask the vendor). Not retried; skipped
+        under ``soft_fail``.
+    :raises RequestRejected: key, quota, id, operation or connection is wrong (the DAG's author). Not retried, never skipped.
+    :raises UnexpectedReply: ten minutes of replies that are not the vendor's (this package, or a proxy). Retried.
     :raises AirflowSensorTimeout: ``timeout`` passed. Not retried; skipped under ``soft_fail``.
     :raises AirflowTaskTimeout: ``execution_timeout`` passed, while deferred too. Retried; skipped under ``soft_fail``.
     """
@@ -112,18 +115,18 @@ class DocStatusSensor(BaseSensorOperator):
                     wait.push_status(context)
                     self.defer(method_name="execute_complete", **wait.deferral())
             except AirflowTaskTimeout:
-                if not self.keeps_state:  # Airflow means one poke, not the wait
+                if not self.keeps_state:  # execution_timeout limits one poke here, not the wait
                     raise
                 wait.time_out()
             return self._end(context, wait.event())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Judge the trigger's event on the worker."""
+        """Turn the trigger's event into the task's result: return the XCom value, or raise."""
         with errors_for_airflow():
             return self._end(context, event)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Poll once what is open. How it ended is judged by ``execute``, the same as in deferrable mode."""
+        """Poll each open id once; return whether the wait is over. ``execute`` handles the ending as in deferrable mode."""
         wait = self._wait = self._wait or TaskWait(self, context)
         is_over = wait.poke()
         if not is_over:
@@ -145,13 +148,13 @@ class DocStatusSensor(BaseSensorOperator):
 
     @property
     def interval_settings(self) -> tuple[float | None, bool, float | None, float]:
-        """What the user said about time, in seconds."""
+        """``poke_interval`` or None, ``exponential_backoff``, ``max_wait`` or None, ``timeout``; in seconds."""
         longest = self.max_wait.total_seconds() if self.max_wait is not None else None
         return self.poke_interval if self.has_poke_interval else None, self.exponential_backoff, longest, self.timeout
 
     @property
     def keeps_state(self) -> bool:
-        """Whether one process observes all of the wait; in reschedule mode each poke is a process of its own."""
+        """Whether one process observes the whole wait; in reschedule mode each poke is a process of its own."""
         return self.deferrable or not self.reschedule
 
     def _poke_until_it_ends(self, context: Context, wait: TaskWait) -> None:
@@ -166,7 +169,11 @@ class DocStatusSensor(BaseSensorOperator):
             self._time_out(wait)
 
     def _time_out(self, wait: TaskWait) -> None:
-        """End the wait, unless it was 2.11 that counted a rescheduled task's time from its first try on."""
+        """
+        End the wait as timed out, or reschedule the task if that is too early.
+
+        Airflow 2.11 counts a rescheduled task's time from its first try on, the wait only from this try on.
+        """
         if not self.keeps_state and time.time() < wait.spec.deadline:
             raise AirflowRescheduleException(datetime.now(timezone.utc) + timedelta(seconds=wait.next_pause()))
         wait.time_out()
@@ -180,8 +187,8 @@ class DocStatusSensor(BaseSensorOperator):
             raise
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
-        """Give poke and reschedule mode the timing of the deferrable one."""
+        """Return the seconds until the next poke, so that poke and reschedule mode have the timing of the deferrable one."""
         counts_pokes = self.exponential_backoff and self.reschedule and self.has_poke_interval
-        if self._wait is None or counts_pokes:  # the base counts those of all processes
+        if self._wait is None or counts_pokes:  # the base class counts the pokes of all processes
             return super()._get_next_poke_interval(started_at, run_duration, poke_count)
         return self._wait.next_pause()

@@ -1,4 +1,4 @@
-"""Our words for what a vendor says about a document."""
+"""The status of a document, in one form for all vendors: :class:`State` and :class:`DocumentStatus`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: At most so many failed children are named with their error in a status dict: it travels in trigger events.
+#: The most failed children that a status dict names with their error; the dict travels in trigger events and must stay small.
 MOST_ERRORS = 20
-#: Of more children only those that ended badly are named there, at most so many; this detail counts the others.
+#: The most children that a status dict names. Of more, it names only those that ended badly; ``LEFT_OUT`` counts the others.
 MOST_CHILDREN = 1000
 LEFT_OUT = "children_left_out"
 
 
 class State(str, Enum):
-    """Where a document, request or job stands; every vendor word is mapped to one of these once."""
+    """The state of a document, request, job or batch. A service's description maps each vendor word to one of these."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -29,7 +29,7 @@ class State(str, Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the vendor will not change this any more."""
+        """Whether the document has ended, so that the vendor will not change its state any more."""
         return self is not State.RUNNING
 
     def __str__(self) -> str:
@@ -39,18 +39,18 @@ class State(str, Enum):
 @dataclass(frozen=True, kw_only=True)
 class DocumentStatus:
     """
-    One vendor's answer about one id.
+    What a vendor says about one id.
 
     :param service: the service's name (str), which is also its connection type.
     :param kind: what the id names (str): ``request``, ``document``, ``job`` or ``batch``.
-    :param id: the id that was asked for (str).
-    :param state: what the answer means (:class:`State`).
-    :param word: the vendor's own word for it (str), as spelled in the reply.
+    :param id: the id that was polled (str).
+    :param state: what the reply means (:class:`State`).
+    :param word: the vendor's own status word (str), as spelled in the reply.
     :param message: the vendor's text (str), one line of at most 500 characters; None if it gave none.
     :param counters: documents by the vendor's counter names (int each); empty if the vendor counts nothing.
     :param children: the documents of a request or the jobs of a batch, in the vendor's order.
     :param created_at: ISO 8601 in UTC (str), like the other times; None where the vendor does not say.
-    :param link: the vendor's page of it (https URL, str) or None.
+    :param link: the vendor's page of the document (https URL, str) or None.
     :param details: small facts by name: file name and type, sizes (bytes), pages, operation, confidence (in
         the vendor's own shape), cost, model, processing time (seconds). Never a user id, never extracted data.
     """
@@ -71,7 +71,7 @@ class DocumentStatus:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the small JSON form that is pushed to XCom: children as id to state, the first errors by id."""
+        """Return the small JSON form that is pushed to XCom. It holds the state of each child and the first errors, by id."""
         children = {child.id: child for child in self.children}
         errors = {child.id: child.message or child.word for child in children.values() if _is_bad(child.state)}
         named, details = list(children), dict(self.details)
@@ -98,7 +98,7 @@ class DocumentStatus:
 
     @classmethod
     def from_dict(cls, status: Mapping[str, Any]) -> DocumentStatus:
-        """Read :meth:`to_dict` back. Raises KeyError, TypeError or ValueError if it is not one."""
+        """Return the status that :meth:`to_dict` wrote. Raises KeyError, TypeError or ValueError for any other dict."""
         fields = dict(status)
         errors, states = fields.pop("errors"), fields.pop("children")
         if not isinstance(errors, dict) or not isinstance(states, dict):

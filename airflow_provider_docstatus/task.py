@@ -1,4 +1,4 @@
-"""The worker's side of one wait: the first poll, a short watch, the deferral, and what is left for Airflow to see."""
+"""The worker's side of one wait: the first poll, a short watch, the deferral, and the result of the task."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ from airflow_provider_docstatus.waiting.wait import CONFIRM_AFTER, Ending, PollA
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
 
-#: Airflow's own deferral time-out comes so many seconds after ours: it would throw the trigger's report away.
+#: Airflow's own deferral time-out is this many seconds after the wait's deadline. If it came first, the event would be lost.
 BACKSTOP = 300.0
 
 
 class _WorkerSubscriber(Subscriber):
-    """A wait in one process of a worker, which polls when Airflow lets it."""
+    """The subscriber of a wait on a worker, which is polled when the task is poked."""
 
     __slots__ = ()
 
     def observe(self, target: Target, observation: DocumentStatus | DocStatusError, now: float) -> PollAgain | bool:
-        """Take in what a poll told; see :class:`.Subscriber`."""
+        """Process an observation, see :class:`.Subscriber`; refuse ``stalled_after`` if reschedule mode could never notice it."""
         needs_time = self.group.spec.stalled_after is not None and not self.group.keeps_state
         if needs_time and isinstance(observation, DocumentStatus) and not (observation.state.is_final or observation.updated_at):
             observation = no_time_of_change(self.group.service, target)
         return super().observe(target, observation, now)
 
     def next_poll(self, now: float, polls: int) -> float:  # noqa: ARG002 -- the schedule's signature
-        """Wait for the next poke."""
+        """Return infinity: the next poke plans the next poll."""
         return float("inf")
 
 
@@ -74,7 +74,7 @@ class TaskWait:
 
     :param task: the sensor or operator.
     :param context: Airflow's.
-    :param retries: how often the hook repeats a request itself; the wait does so otherwise.
+    :param retries: how often the hook itself repeats a failed request (int); by default only the wait repeats it.
     :param clock: gives epoch seconds.
     :param sleep: waits for so many seconds.
     :raises RequestRejected: an id, the operation, the connection or ``stalled_after`` is wrong (the DAG's author).
@@ -103,8 +103,8 @@ class TaskWait:
         )
         now, spec = clock(), self.spec
         targets = [Target(spec.route, one) for one in spec.all_ids]
-        # In reschedule mode each poke is a process of its own. None that comes when a minute's limit is new may begin as the
-        # others did: then no id would ever be polled that always comes behind a refusal.
+        # In reschedule mode each poke is a process of its own, and knows nothing of the poke before. If all began with the same
+        # ids, a 429 would always cut off the same rest of a long list. So later pokes shuffle it.
         if not task.keeps_state and now >= spec.started_at + MINUTE:
             random.shuffle(targets)
         for target in targets:
@@ -112,15 +112,15 @@ class TaskWait:
 
     @property
     def spec(self) -> WaitSpec:
-        """What the wait was told."""
+        """The arguments of the wait."""
         return self.group.spec
 
     def poke(self, requests: int | None = None, *, is_last: bool = False) -> bool:
         """
-        Poll what is still open, once; confirm what must be confirmed. Return whether the wait is over.
+        Poll each open id once, and confirm refusals. Return whether the wait is over.
 
         :param requests: at most so many polls; None for all.
-        :param is_last: whether there is no other poke: then a pause after a 429 is waited out, as it is from the deadline on.
+        :param is_last: whether no other poke follows. This poke then waits out a pause after a 429, as from the deadline on.
         """
         self._pokes += 1
         began = self._clock()
@@ -129,14 +129,14 @@ class TaskWait:
             self._poller.schedule.poll_now(Target(self.spec.route, one), began)
 
         def waits_until(now: float) -> float:
-            # Without memory the endings of this poke would be lost.
+            # In reschedule mode the endings of this poke would be lost to the next one.
             is_needed = is_last or now >= self.spec.deadline or (not self.group.keeps_state and bool(self.group.endings))
             if is_needed:
                 return min(ends_by, began + DEADLINE_GRACE) if now < self.spec.deadline else ends_by
             return now if self.hook.limiter.paused_until > now else now + CONFIRM_AFTER
 
-        def is_hanging() -> bool:  # a service that hangs would hold the slot for as long with each id
-            return self._clock() >= ends_by and not self._poller.heard_status
+        def is_hanging() -> bool:  # else a service that hangs holds the slot for one time-out per id
+            return self._clock() >= ends_by and not self._poller.got_status
 
         self._poller.poll(is_over=lambda: self.group.is_over or is_hanging(), waits_until=waits_until, max_requests=requests)
         if not self.group.is_over and (began >= self.spec.deadline or is_hanging()):
@@ -144,10 +144,10 @@ class TaskWait:
         return self.group.is_over
 
     def watch(self, seconds: float) -> bool:
-        """Go on polling for so long: short jobs end on the worker, without a second worker start."""
+        """Go on polling for some seconds, so that a short job ends without a second worker start. Return whether it ended."""
         if self.group.is_list:
             return False
-        until = min(self._clock() + seconds, self.spec.deadline)  # the last poll needs no worker
+        until = min(self._clock() + seconds, self.spec.deadline)  # the triggerer polls at the deadline
         pause = self.hook.service.least_poll_interval
         while max((now := self._clock()) + pause, self.hook.limiter.paused_until) <= until:
             self._sleep(max(pause, self.hook.limiter.paused_until - now))
@@ -162,17 +162,17 @@ class TaskWait:
             self.poke()
 
     def next_pause(self) -> float:
-        """Return the seconds until the next poke; the last one before the deadline falls on it."""
+        """Return the seconds until the next poke; the last one falls on the deadline."""
         now = self._clock()
         due = Subscriber.next_poll(self._subscriber, now, self._pokes)
         return max(due, min(self.hook.limiter.paused_until, self.spec.deadline)) - now
 
     def time_out(self) -> None:
-        """End what is still open: its time is up."""
+        """End every open id as timed out."""
         self.group.time_out(self._clock())
 
     def push_status(self, context: Context) -> None:
-        """Push what is known, for the link to the vendor's page and for whoever looks while it waits."""
+        """Push the last status of a single id to XCom, where the link to the vendor's page and other tasks find it."""
         if not self.group.is_list and self.group.first.status is not None:
             context["ti"].xcom_push(key=XCOM_KEY, value=self.group.first.status.to_dict())
 
@@ -194,7 +194,7 @@ class TaskWait:
         return {"trigger": DocStatusTrigger(**spec.to_kwargs()), "timeout": timedelta(seconds=left)}
 
     def event(self) -> dict[str, Any]:
-        """Return what a trigger would report of this wait, so that both are judged alike."""
+        """Return the event that a trigger would send about this wait, so that :func:`conclude` handles both the same."""
         return event_of(self.group, calls=self._subscriber.calls, now=self._clock())
 
 
@@ -203,7 +203,7 @@ class TaskWait:
 
 def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
     """
-    Judge an event on the worker: push what became of it under ``docstatus``, then return the XCom value or raise.
+    Turn an event into the task's result: push the status or manifest as ``docstatus``, then return the XCom value or raise.
 
     :raises DocStatusError: see :func:`.report.result_of`.
     """
@@ -231,7 +231,7 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
 
 
 def _pushed_status(context: Context) -> DocumentStatus | None:
-    """Return what was pushed before the deferral; a try that was not deferred has pushed nothing."""
+    """Return the status that was pushed before the deferral; None if this try was not deferred."""
     ti = context["ti"]
     try:
         return DocumentStatus.from_dict(ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=ti.map_index))
@@ -245,7 +245,7 @@ def _is_past_retention(service: object, since: float | None) -> bool:
 
 
 def _expired_if_past_retention(ending: Ending, date: float | None) -> Ending:
-    """Return an unknown id as expired where the retention explains it, by the job's age or else the run's."""
+    """Return the ending as expired if the retention explains an unknown id, by the job's age or else the run's."""
     if ending.outcome != "not_found":
         return ending
     created_at = epoch(ending.status.created_at) if ending.status else None
@@ -254,7 +254,7 @@ def _expired_if_past_retention(ending: Ending, date: float | None) -> Ending:
         return ending
     day = datetime.fromtimestamp(since, timezone.utc).date()
     about = f"this run is for {day}" if created_at is None else f"it was created on {day}"
-    is_proven = ending.status is not None  # it was known by this id, below this operation
+    is_proven = ending.status is not None  # the same id and operation gave a status before
     why = f"has expired: {about}" if is_proven else f"counts as expired, since {about}; a wrong id or operation looks the same"
     text = f"{ending.text} It {why}. A sensor with soft_fail=True skips it."
     return replace(ending, outcome=State.EXPIRED.value, text=text)
@@ -264,16 +264,16 @@ def last_poke(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any
     """
     Poll once more for a wait that Airflow broke off (no triggerer, a trigger that crashed).
 
-    :param next_kwargs: what Airflow left of the deferral.
+    :param next_kwargs: the arguments with which Airflow resumes the task; ``error`` says why it broke the wait off.
     :return: the event to judge, or None if the wait is not over: then Airflow's own error stands.
     """
     error = (next_kwargs or {}).get("error")
     task.log.warning("Airflow broke the wait off: %s", error)
     wait = TaskWait(task, context)
-    with suppress(AirflowTaskTimeout):  # 3.x gives a resumed task its execution_timeout anew: the poke may take longer
+    with suppress(AirflowTaskTimeout):  # 3.x starts execution_timeout anew for a resumed task; the poke may exceed it
         wait.poke(is_last=True)
     if not wait.group.is_over:
         if error not in DEFERRAL_TIMED_OUT:
             return None
-        wait.time_out()  # Airflow's time-out comes after ours
+        wait.time_out()  # Airflow's time-out comes after the deadline
     return wait.event()

@@ -1,4 +1,4 @@
-"""The wait in the triggerer."""
+"""The trigger: one task's wait in the triggerer."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class DocStatusTrigger(BaseTrigger):
 
     Nothing is checked here, since an exception from a trigger's constructor ends the whole triggerer.
 
-    :param kwargs: the fields of :class:`~.waiting.spec.WaitSpec`. What this version does not know is kept, and refused when
-        the trigger runs.
+    :param kwargs: the fields of :class:`~.waiting.spec.WaitSpec`. A field that this version does not know is kept, and makes the
+        trigger refuse the wait when it runs.
     """
 
     def __init__(self, /, **kwargs: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is untyped
-        #: What the wait was told.
+        #: The arguments of the wait.
         self.spec, self._newer = WaitSpec.from_kwargs(kwargs)
 
     @property
     def log(self) -> Any:
-        """The logger of all waits. From 3.1 on one of its own would be a dozen objects more for each."""
+        """The logger, which all waits share. From Airflow 3.1 on a logger for each would cost a dozen objects per wait."""
         return self.logger()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""How a wait can end, and what each end means for the task: the README's table and ``test_endings.py`` are made of this.
+"""The ways a wait can end, and what each means for the task: the source of the table in docs/ and of ``test_endings.py``.
 
-Literals only: ``tests/readme.py`` reads this file without anything else being installed.
+This file holds literals only, so that ``tests/readme.py`` can read it although nothing else is installed.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ POKE, RESCHEDULE, DEFERRABLE = "poke", "reschedule", "deferrable"
 
 class End(NamedTuple):
     """
-    What an end is for the task, whichever way it waits, for one id as for a list in which one id ends so.
+    What one end means for the task, in each mode, for one id and for a list in which one id ends so.
 
-    :param means: what happened, for the README; empty for a variant that it need not tell.
+    :param means: what happened, for the table in docs/; empty for a variant that the table leaves out.
     :param raises: the exception's class and its base of Airflow's; empty for success.
     :param state: the task's state.
     :param soft: the task's state under ``soft_fail`` and ``never_fail``; ``silent_fail`` changes nothing.
-    :param xcom: ``state`` under the key ``docstatus``, for a job that was ``running`` when it was first asked for; in reschedule
-        mode there is none where the last look gave no status, since Airflow clears it before each look.
-    :param told: the word for the id in a list's manifest; empty where there is no manifest.
+    :param xcom: ``state`` under the key ``docstatus``, for a job that was ``running`` at the first poll. In reschedule mode there
+        is none if the last poll got no status, since Airflow clears the XCom before each poke.
+    :param told: the word for the id in a list's manifest; empty if there is no manifest.
     :param modes: the modes in which a wait can end so.
     """
 
@@ -61,7 +61,7 @@ ENDS: dict[str, End] = {
     "cancelled": End("somebody cancelled it", ("DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "cancelled", "cancelled"),
     "cancelled, with all accepted": End("", ("DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "cancelled", "cancelled"),
     "expired": End(
-        "the vendor says so, answers 410, or answers 404 and the run is older than its documented retention (Unsiloed: 7 days)",
+        "the vendor says so, or 410 twice in a row, or 404 twice and the run is older than the retention (Unsiloed: 7 days)",
         ("Expired", "DocumentFailed", FOR_GOOD),
         FAILED,
         SKIPPED,
@@ -71,7 +71,7 @@ ENDS: dict[str, End] = {
     "expired, by a 410": End("", ("Expired", "DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "running", "expired"),
     "expired, by the run's age": End("", ("Expired", "DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "running", "expired"),
     "stalled": End(
-        "no change of word, counters or time of change for `stalled_after` (off by default)",
+        "no change of word, counters or time of last change for `stalled_after` (off by default)",
         ("Stalled", "DocumentFailed", FOR_GOOD),
         FAILED,
         SKIPPED,
@@ -79,7 +79,7 @@ ENDS: dict[str, End] = {
         "stalled",
     ),
     "timed out": End(
-        "`timeout` passed, the service being up or down; a job found finished is a success however late",
+        "`timeout` passed, whether the service was up or down; a job found finished by the last poll is a success, however late",
         ("WaitTimedOut", "AirflowSensorTimeout"),
         FAILED,
         SKIPPED,
@@ -89,7 +89,7 @@ ENDS: dict[str, End] = {
     "service down until the deadline": End("", ("WaitTimedOut", "AirflowSensorTimeout"), FAILED, SKIPPED, "running", "timed_out"),
     "finished, but found late": End("", (), SUCCESS, SUCCESS, "succeeded", "succeeded"),
     "execution_timeout": End(
-        "it passed before `timeout`; in reschedule mode Airflow means one look",
+        "it passed before `timeout`; in reschedule mode it is the limit of one poke, not of the wait",
         ("ExecutionTimedOut", "AirflowTaskTimeout"),
         RETRY,
         SKIPPED,
@@ -98,7 +98,7 @@ ENDS: dict[str, End] = {
         (POKE, DEFERRABLE),
     ),
     "not found": End(
-        "404 twice in a row, after the `grace` or of an id that was known: the id, its kind or the operation is wrong",
+        "404 twice in a row, after `grace` or for an id that had a status: the id, its kind or the operation is wrong",
         ("NotFound", "RequestRejected", FOR_GOOD),
         FAILED,
         FAILED,
@@ -108,10 +108,24 @@ ENDS: dict[str, End] = {
     "rejected key": End(
         "401 or 403, twice in a row", ("KeyRejected", "RequestRejected", FOR_GOOD), FAILED, FAILED, "running", "key_rejected"
     ),
-    "quota": End("the account is used up", ("QuotaExhausted", "RequestRejected", FOR_GOOD), FAILED, FAILED, "running", "quota"),
-    "refused": End("another 4xx, a bad id or connection", ("RequestRejected", FOR_GOOD), FAILED, FAILED, "running", "rejected"),
+    "quota": End(
+        "the account is used up: 402 or a documented quota code, which ends the wait at once",
+        ("QuotaExhausted", "RequestRejected", FOR_GOOD),
+        FAILED,
+        FAILED,
+        "running",
+        "quota",
+    ),
+    "refused": End(
+        "any other refusal (4xx), believed when it is said twice in a row; an invalid id or connection, at once",
+        ("RequestRejected", FOR_GOOD),
+        FAILED,
+        FAILED,
+        "running",
+        "rejected",
+    ),
     "only garbage": End(
-        "ten minutes of HTML, redirects or broken JSON: a proxy, or this package",
+        "ten minutes of invalid replies (HTML, redirects, broken JSON): a proxy, or this package",
         ("UnexpectedReply",),
         RETRY,
         RETRY,
@@ -120,7 +134,7 @@ ENDS: dict[str, End] = {
         (POKE, DEFERRABLE),
     ),
     "unknown word": End(
-        "ten minutes of a status word nobody has taught: `status_words` teaches it",
+        "ten minutes of a status word that this package does not know; the connection's `status_words` can add it",
         ("UnexpectedReply",),
         RETRY,
         RETRY,
@@ -135,7 +149,7 @@ ENDS: dict[str, End] = {
         "the triggerer has another version of this package", ("UnexpectedReply",), RETRY, RETRY, "running", "", (DEFERRABLE,)
     ),
     "trigger crash": End(
-        "and a last look finds it still running (finished: it ends so)",
+        "the trigger crashed, and a last poll finds the job still running (a job found finished ends as such)",
         ("TaskDeferralError",),
         RETRY,
         RETRY,
@@ -145,7 +159,7 @@ ENDS: dict[str, End] = {
     ),
     "trigger crash, finished meanwhile": End("", (), SUCCESS, SUCCESS, "succeeded", "succeeded", (DEFERRABLE,)),
     "no triggerer": End(
-        "until five minutes after `timeout`, and a last look finds it still running",
+        "no triggerer ran until five minutes after `timeout`, and a last poll finds the job still running",
         ("WaitTimedOut", "AirflowSensorTimeout"),
         FAILED,
         SKIPPED,
@@ -159,13 +173,13 @@ ENDS: dict[str, End] = {
 
 class Mixed(NamedTuple):
     """
-    What a list of ids is whose ids end in several ways.
+    How a list ends whose ids end in different ways.
 
     :param ends: the ends of its ids, by the names above.
     :param raises: see above.
     :param state: see above.
     :param soft: see above.
-    :param counts: the ids by their words in the manifest.
+    :param counts: how many ids have each word in the manifest.
     :param asks: more arguments of the task.
     """
 
@@ -227,8 +241,8 @@ MIXED: dict[str, Mixed] = {
     ),
 }
 
-#: What is still different between Airflow's lines, since their cores decide it before this package is asked.
+#: What still differs between Airflow's versions, since Airflow itself decides it before this package is called.
 DIFFERENCES: tuple[str, ...] = (
-    "2.11 itself fails a task that it resumes after `execution_timeout`, under `soft_fail` or with the job finished in time too.",
-    "3.0 to 3.2.1 give a resumed task a new start: the message of a last look counts from that.",
+    "2.11 itself fails a task that it resumes after `execution_timeout`, even under `soft_fail` or if the job finished in time.",
+    "3.0 to 3.2.1 give a resumed task a new start: the message after a last poll counts the seconds from there.",
 )

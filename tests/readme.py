@@ -18,7 +18,7 @@ _PACKAGE = ROOT / "airflow_provider_docstatus"
 
 
 def services_table() -> str:
-    lines = ["| service | waits for | key travels as | data | evidence |", "|---|---|---|---|---|"]
+    lines = ["| service | waits for | key is sent as | data | evidence |", "|---|---|---|---|---|"]
     for service in SERVICES.values():
         operations = ": " + ", ".join(f"`{name}`" for name in service.routes) if service.has_operations else ""
         waits = ", ".join(dict.fromkeys(f"`{route.parameter}`" for route in service.routes.values())) + operations
@@ -32,7 +32,7 @@ def services_table() -> str:
 
 def timing_table() -> str:
     lines = [
-        "| service | calls a minute | calls a day | poll interval, s | shortest, s | `grace`, s | retention |",
+        "| service | calls a minute | calls a day | poll interval, s | shortest interval, s | `grace`, s | retention |",
         "|---|---|---|---|---|---|---|",
     ]
     for service in SERVICES.values():
@@ -52,7 +52,7 @@ def settings_table() -> str:
 
 def endings_table() -> str:
     told = runpy.run_path(str(ROOT / "tests" / "endings.py"))
-    lines = ["| end | what happened | exception | task | `soft_fail` | `docstatus` |", "|---|---|---|---|---|---|"]
+    lines = ["| end | what happened | exception | task state | `soft_fail` | `docstatus` |", "|---|---|---|---|---|---|"]
     for name, end in told["ENDS"].items():
         if not end.means:
             continue
@@ -60,7 +60,7 @@ def endings_table() -> str:
         airflows = [base for base in bases if base.endswith("Timeout")]
         exception = f"`{ours}`" + "".join(f" (`{base}`)" for base in airflows) if ours else ""
         lines.append(f"| {name} | {end.means} | {exception} | {end.state} | {end.soft} | `{end.xcom}` |")
-    return "\n".join([*lines, "", "Airflow's lines still differ in this:", *(f"- {text}" for text in told["DIFFERENCES"])])
+    return "\n".join([*lines, "", "Airflow's versions still differ in this:", *(f"- {text}" for text in told["DIFFERENCES"])])
 
 
 def sensor_table() -> str:

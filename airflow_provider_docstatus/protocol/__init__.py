@@ -1,1 +1,1 @@
-"""One conversation with an extraction service: no I/O, no clock, no Airflow."""
+"""Requests to an extraction service and the meaning of its responses: no I/O, no clock, no Airflow."""

@@ -1,4 +1,4 @@
-"""What must be known of an extraction service: data only. A new service is one description, see ``services/``."""
+"""The description of an extraction service, as data. Each service is one :class:`ServiceDescription`, see ``services/``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ResultRoute:
     :param path: the path with ``{id}``.
     :param query: query parameters.
     :param take: dotted path of the data in the reply; names separated by a space take several; empty takes all.
-    :param has_status: whether the reply is the status reply as well, so that one call answers both.
-    :param codes: HTTP codes of 400 and more that tell a state on this route.
+    :param has_status: whether the reply holds the status as well, so that one request gets both.
+    :param codes: HTTP codes of 400 and more that on this route mean a state of the job, not an error.
     """
 
     path: str
@@ -40,15 +40,16 @@ class Route:
     :param docs: the vendor's page (URL).
     :param query: query parameters.
     :param key_optional: whether the vendor says the route needs no key (default False).
-    :param ids: dotted paths of the id in the reply, to notice an answer about something else.
+    :param ids: dotted paths of the id in the reply, to notice a reply about another id.
     :param errors: dotted paths of the vendor's text about a failed job.
-    :param links: dotted paths of the vendor's page of it.
+    :param links: dotted paths of the link to the vendor's page of the document.
     :param times: our time fields and the dotted paths they are read from.
     :param counters: the vendor's counters, by name.
     :param children: dotted path of the list of documents or jobs inside, empty if there is none.
-    :param child: how an item of that list is read.
+    :param child: the route that describes an item of that list.
     :param details: small facts by our name and their dotted paths.
-    :param parent: the route on which one request answers for many of these, and the detail that holds its id.
+    :param parent: the route of these ids' parent, and the name of the detail that holds the parent's id. One poll of a parent
+        reports on all its children.
     :param result: where the data is; None if the service's ``contents`` says it.
     """
 
@@ -77,9 +78,10 @@ class ListRoute:
 
     :param path: the path below the prefix.
     :param items: dotted path of the list.
-    :param item: how one is read.
+    :param item: the route that describes an item of the list.
     :param filters: the query parameters the vendor documents.
     :param page_size: the largest page the vendor allows; None where it has no paging.
+    :param key_optional: whether the vendor says the route needs no key.
     """
 
     path: str
@@ -93,15 +95,15 @@ class ListRoute:
 @dataclass(frozen=True, kw_only=True)
 class BatchRoute:
     """
-    A route that asks about several ids at once, ``path?parameter=a,b``, in the words of one of the single routes.
+    A route that polls several ids by one request, ``path?parameter=a,b``.
 
-    :param route: the single route.
+    :param route: the name of the status route (str) whose ids it polls; its items are read like that route's replies.
     :param path: the path below the prefix.
     :param parameter: the query parameter that takes the ids, separated by commas.
     :param items: dotted path of the list in the reply.
     :param query: more query parameters.
     :param key_optional: whether the vendor says the route needs no key.
-    :param longest_query: characters of ids in one request (int).
+    :param longest_query: the most characters that the ids of one request may take (int).
     """
 
     route: str
@@ -119,7 +121,7 @@ class Content:
     One choice of ``content=`` where a vendor has several: a POST with document ids.
 
     :param path: the path below the prefix.
-    :param options: more keys of its body.
+    :param options: more keys of the request's body.
     """
 
     path: str
@@ -132,31 +134,31 @@ class ServiceDescription:
     Everything that is special about one vendor, as data.
 
     :param name: the service's name and connection type (str).
-    :param title: its name for people (str).
+    :param title: the name shown to people (str).
     :param host: the default host (URL).
     :param docs: the vendor's API pages (URL).
     :param auth: ways to send the key, by name: header and template. The first is the default.
     :param routes: the status routes, by operation where the service has several, else by kind.
     :param words: the vendor's status words in lower case, and what they mean.
-    :param prefixes: path prefixes that are documented; the first is used until the service shows another.
-    :param operations: other names of routes, as the vendor's pages use them.
+    :param prefixes: the documented path prefixes; the first is used until a response shows that the deployment uses another.
+    :param operations: other names that the vendor's pages use for an operation, each with our name of it.
     :param adjust: corrects a state by what else is in the reply (counters, flags).
-    :param error_text: reads the vendor's error envelope; None gives None to fall back to the common shapes.
-    :param is_quota: whether a 429 is a used-up account instead of too many calls.
+    :param error_text: returns the vendor's error text of a body, or None if the common shapes of such texts should be tried.
+    :param is_quota: tells whether a 429 means a used-up account instead of too many requests.
     :param retry_headers: vendor headers (lower case) that say how long to wait, after ``Retry-After``.
     :param remaining_headers: the vendor's headers (lower case) for how many calls are left, and when there are more (epoch).
     :param calls_per_minute: the documented limit of one key in any 60 s; None if there is none.
     :param calls_per_day: likewise in 24 h.
     :param poll_interval: seconds between two polls of one id.
     :param least_poll_interval: seconds; the vendor asks not to poll more often.
-    :param grace: seconds after the start in which an unknown id may still appear.
+    :param grace: seconds after the start of a wait in which a 404 may mean that the service does not know the id yet.
     :param retention: what is known about how long results are kept (text for messages).
     :param retention_seconds: seconds after which the vendor documents that it answers 404 for a job; None if it documents none.
-    :param batch: the route that asks about several ids at once, None if there is none.
+    :param batch: the route that polls several ids by one request, None if there is none.
     :param listing: the route that lists jobs, None if there is none.
     :param contents: choices of ``content=``; empty if there is none. The first is the default.
     :param read_item: reads one item of a content reply: (its data, None) or (None, error text).
-    :param evidence: what the description rests on (text for the README).
+    :param evidence: the sources of the description (text for the README).
     """
 
     name: str
@@ -187,7 +189,7 @@ class ServiceDescription:
     evidence: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a description that could not tell how a job ends."""
+        """Check that some words mean running, succeeded and failed, and that all words are in lower case."""
         missing = {State.RUNNING, State.SUCCEEDED, State.FAILED} - set(self.words.values())
         if missing:
             raise ValueError(f"{self.name}: no vendor word means {', '.join(sorted(missing))}")

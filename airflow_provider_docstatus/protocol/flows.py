@@ -1,9 +1,9 @@
 """
-Conversations with a service, without I/O and without a clock.
+Flows: conversations with a service as generators, without I/O and without a clock.
 
-A flow is a generator: it yields a :class:`~.messages.Request`, is sent the :class:`~.messages.Response` (or thrown the
-DocStatusError that came instead of one), and returns what it learned. :func:`run` drives it with a blocking sender,
-:func:`arun` with an asynchronous one.
+A flow yields a :class:`~.messages.Request`. Its driver sends the request, and hands the :class:`~.messages.Response` back to the
+flow, or throws the DocStatusError that came instead of one. The flow returns its result at the end. :func:`run` drives a flow
+with a blocking sender, :func:`arun` with an asynchronous one.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from airflow_provider_docstatus.status import DocumentStatus
 
 T = TypeVar("T")
 Flow = Generator[Request, Response, T]
-#: What a poll tells about an id.
+#: What a poll says about an id: its status, or the error in its place.
 Observation = DocumentStatus | DocStatusError
-#: The status last read about each id, beside what it was read from (a list's item) or the hash of that (a reply, which may be
-#: large). What says the same again need not be read again.
+#: The last status of each id, after what it was read from: the item of a parent's reply, or the hash of the id's own reply, which
+#: may be large. What has not changed is not read again.
 StatusCache = dict[Target, tuple[object, DocumentStatus]]
 
 
@@ -90,10 +90,10 @@ async def arun(flow: Flow[T], send: Callable[[Request], Awaitable[Response]]) ->
 @dataclass
 class PathPrefix:
     """
-    The path prefix below which a deployment answers. Flows that run side by side share one.
+    The path prefix that a deployment uses. Flows that run at the same time share this object.
 
-    :param service: the service, whose other prefixes are tried.
-    :param base_url: scheme, host and path of the connection, to judge a redirect by.
+    :param service: the service, whose other documented prefixes are tried.
+    :param base_url: scheme, host and path of the connection; a redirect's target is compared with it.
     :param current: the prefix in use (str).
     """
 
@@ -103,7 +103,7 @@ class PathPrefix:
 
 
 def with_prefix(flow: Flow[T], prefix: PathPrefix) -> Flow[T]:
-    """Put the path prefix in front of each request of a flow, and find the other one where this deployment needs it."""
+    """Send each request of a flow below the path prefix in use; switch to another one where this deployment needs it."""
     try:
         request = next(flow)
         while True:
@@ -119,10 +119,11 @@ def with_prefix(flow: Flow[T], prefix: PathPrefix) -> Flow[T]:
 
 def _send_below(request: Request, prefix: PathPrefix) -> Flow[Response]:
     """
-    Send a request below the prefix in use, and below the other one where the response says that this one does not exist.
+    Send a request below the prefix in use; send it below the other one if the response says that this prefix does not exist.
 
-    One such response may be a slip of a gateway. Only a JSON object below the other prefix shows that the service is there;
-    a refusal there is believed when this prefix is denied once more, and changes nothing.
+    One such response may be an error of a gateway, so it proves nothing. The other prefix becomes the one in use only when a JSON
+    object comes from there. A refusal from there is returned only if the prefix in use is denied a second time; that one stays
+    in use.
     """
     used = prefix.current
     response = yield request.below(used)
@@ -146,8 +147,8 @@ def _other_prefix(response: Response, used: str, prefix: PathPrefix) -> str | No
     """
     Return the other documented prefix when the response says that this one does not exist here.
 
-    That is a redirect to the same host below the other prefix, a 405, or the web framework's own 404 body: an unknown id
-    answers 404 as well, so a 404 alone says nothing.
+    Three responses say so: a redirect to the same host below the other prefix, a 405, and a 404 with the web framework's own
+    body. A 404 alone says nothing, since an unknown id gets one as well.
     """
     others = [other for other in prefix.service.prefixes if other != used]
     if not others:
@@ -167,10 +168,10 @@ def _other_prefix(response: Response, used: str, prefix: PathPrefix) -> str | No
 @dataclass
 class PollReply:
     """
-    What one poll told.
+    The result of one poll.
 
-    :param observations: a status, or the error in its place, by target; what was left out is not in it.
-    :param parent: what the polled ids belong to, if that is known by now.
+    :param observations: the status of each target, or the error in its place; an omitted target is not in it.
+    :param parent: the parent of the polled ids, if it is known by now.
     :param missing_route: the error of a batch route that this deployment does not have.
     """
 
@@ -190,15 +191,15 @@ def poll(
     cache: StatusCache | None = None,
 ) -> Flow[PollReply]:
     """
-    Poll one id, or several by one request: the batch route's, or that of the parent they belong to.
+    Poll one id, or several by one request: through their parent, or by the batch route.
 
-    If the request for several fails, the first id is polled alone: that tells whether it was the request or the service.
+    If the request for several fails, the first id is polled alone. That shows whether the request or the service is at fault.
 
-    :param parent: what several ids belong to; None for the batch route.
-    :param wanted: the ids that a parent's reply is read for.
-    :param looks_up: whether a parent that an id turns out to have is polled at once, since others may belong to it.
-    :param may_omit: whether a fault of a request for several leaves all of them out, to be polled again later.
-    :raises DocStatusError: what is wrong with the service, the key or the account, and so with all of them.
+    :param parent: the parent of several ids; None for the batch route.
+    :param wanted: the ids to read from a parent's reply.
+    :param looks_up: whether to poll a parent at once when an id's reply names it, since other ids may belong to it.
+    :param may_omit: whether a failed request for several omits all of them, so that they are polled again later.
+    :raises DocStatusError: a fault of the service, the key or the account, which concerns all of the ids.
     """
     first = targets[0]
     if len(targets) == 1:
@@ -215,7 +216,7 @@ def poll(
         found = yield from poll_parent(service, parent, first.route, wanted, cache)
         return PollReply(dict(found), parent)
     except RateLimited:
-        raise  # alone they would be refused as well
+        raise  # a single id would be throttled as well
     except NoSuchRoute as missing:
         return PollReply({}, missing_route=missing)
     except DocStatusError as error:
@@ -254,18 +255,18 @@ def status_request(service: ServiceDescription, target: Target) -> Request:
 
 def poll_batch(service: ServiceDescription, targets: Sequence[Target]) -> Flow[dict[Target, DocumentStatus]]:
     """
-    Poll several ids of one route by its batch route; return what was answered, which may be less.
+    Poll several ids by the batch route; return the statuses in its reply, which may omit some of the ids.
 
     :raises NoSuchRoute: the deployment has no such route.
     """
     batch, route_name = service.batch, targets[0].route
-    assert batch is not None  # the caller asked for it  # noqa: S101
+    assert batch is not None  # the schedule batches only such routes  # noqa: S101
     request = Request(
         path=batch.path,
         route=batch.path,
         query={batch.parameter: ",".join(target.id for target in targets), **batch.query},
         key_optional=batch.key_optional,
-        expected_codes=NO_BATCH_ROUTE_CODES,
+        missing_route_codes=NO_BATCH_ROUTE_CODES,
     )
     response = yield request
     wanted, found = {target.id: target for target in targets}, {}
@@ -273,7 +274,7 @@ def poll_batch(service: ServiceDescription, targets: Sequence[Target]) -> Flow[d
         target = wanted.get(str(first_of(item, service.routes[route_name].ids)))
         word = get_path(item, "status")
         if target is not None and isinstance(word, str) and word.strip().lower() in service.words:
-            with suppress(UnexpectedReply):  # what makes no sense is polled alone, as is what was left out
+            with suppress(UnexpectedReply):  # an invalid item counts as omitted
                 found[target] = status_from(service, target, item, response.request.label)
     return found
 
@@ -281,9 +282,9 @@ def poll_batch(service: ServiceDescription, targets: Sequence[Target]) -> Flow[d
 def poll_parent(
     service: ServiceDescription, parent: Target, route_name: str, wanted: Container[Target], cache: StatusCache | None = None
 ) -> Flow[dict[Target, DocumentStatus]]:
-    """Poll a parent; return its wanted children as if each had been polled, but not those whose word nobody knows."""
+    """Poll a parent; return the statuses of its wanted children, except those with an unknown status word."""
     about, route = service.routes[route_name].parent, service.routes[parent.route]
-    assert about is not None  # parent_of gave it  # noqa: S101
+    assert about is not None  # parent_of reads this field  # noqa: S101
     assert route.child is not None  # noqa: S101 -- a parent has children
     response = yield status_request(service, parent)
     body, _, _ = checked_object(service, parent, read_object(service, response, id=parent.id), response.request.label)
@@ -335,7 +336,7 @@ def list_jobs(
             route=listing.path,
             query={**filters, **paging},
             key_optional=listing.key_optional,
-            expected_codes=NO_ROUTE_CODES,
+            missing_route_codes=NO_ROUTE_CODES,
         )
         if response.code in NO_ROUTE_CODES:
             raise RequestRejected(
@@ -350,7 +351,7 @@ def list_jobs(
         fresh = [status for status in read_children(service, page, listing.item) if status.id not in seen]
         found.extend(fresh)
         offset += len(page)
-        # no end to a list whose deployment ignores the offset but for a page that brings nothing new
+        # A deployment that ignores the offset would send pages for ever, so a page without a new id is the last one.
         has_more = get_path(body, "pagination.has_more") is True
         if listing.page_size is None or not fresh or not has_more:
             break

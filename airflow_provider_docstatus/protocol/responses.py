@@ -1,4 +1,4 @@
-"""Which error an HTTP response is, and what it says about the rate limit. The only place that knows HTTP codes."""
+"""Classify HTTP responses: the error that a code and body mean, and what they say about the rate limit."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.messages import Response
 from airflow_provider_docstatus.protocol.values import count, one_line, text_in
 
-#: A service cannot make us wait longer than this many seconds with one header.
+#: The longest wait in seconds that one response header can impose.
 LONGEST_WAIT = 3600.0
 TOO_MANY = 429
 NO_ROUTE_CODES = frozenset({404, 405, 410, 501})
-#: Where only /jobs/{id} exists, "status" is taken for an id, which may be refused as one.
+#: Where the batch route /jobs/status is missing, /jobs/{id} takes "status" for an id, and may refuse it with 400 or 422.
 NO_BATCH_ROUTE_CODES = NO_ROUTE_CODES | {400, 422}
 _RETRY_CODES = frozenset({408, 425, TOO_MANY})
 _CONTENT_TYPE = re.compile(r"no content type|[\w.+-]{1,60}/[\w.+-]{1,60}(; ?charset=[\w-]{1,20})?", re.ASCII | re.IGNORECASE)
@@ -41,9 +41,9 @@ class RateLimitSignal:
     What a response says about the rate limit.
 
     :param code: the HTTP code (int).
-    :param is_throttled: whether the service refused because of too many calls (429, or 503 with a time).
-    :param retry_after: seconds it asks us to wait; None if it names none.
-    :param resumes_at: when there are calls again (epoch seconds), if it says that none are left; else None.
+    :param is_throttled: whether the service refused because of too many requests (429, or 503 with a time).
+    :param retry_after: seconds to wait, as the service says; None if it names none.
+    :param resumes_at: when requests are possible again (epoch seconds), if the headers say that none are left; else None.
     """
 
     code: int
@@ -67,7 +67,7 @@ def rate_limit_signal(service: ServiceDescription, response: Response) -> RateLi
 
 def retry_after(service: ServiceDescription, response: Response) -> float | None:
     """
-    Return how many seconds the service asks us to wait, or None.
+    Return how many seconds the service tells its clients to wait, or None.
 
     ``Retry-After`` may be seconds or an HTTP date; a vendor header whose number is a recent epoch time is read as one.
     """
@@ -92,23 +92,25 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
 
 
 def raise_if_unavailable(service: ServiceDescription, response: Response) -> None:
-    """Raise ServiceUnavailable when the response only says to ask again later."""
-    is_expected = response.code in response.request.expected_codes and not response.is_html
-    if is_expected or not is_unavailable(response.code):
+    """Raise ServiceUnavailable if the code means that the same request may succeed later."""
+    request, code = response.request, response.code
+    if not is_unavailable(code):
+        return
+    if (code in request.expected_codes or code in request.missing_route_codes) and not response.is_html:
         return
     if response.code == TOO_MANY and service.is_quota(response.json_or_text(), response):
         return
     error = RateLimited if response.code == TOO_MANY else ServiceUnavailable
     text = vendor_text(service, response)
     raise error(
-        f"{service.title} answered {response.request.label} with {response.code}" + (f": {text}" if text else ""),
+        f"{service.title} answered {request.label} with {response.code}" + (f": {text}" if text else ""),
         retry_after=retry_after(service, response),
         service=service.name,
     )
 
 
 def is_unavailable(code: int) -> bool:
-    """Whether an HTTP code says to ask again later."""
+    """Whether an HTTP code means that the same request may succeed later."""
     return code in _RETRY_CODES or code >= 500
 
 
@@ -116,15 +118,15 @@ def read_object(service: ServiceDescription, response: Response, *, id: str | No
     """
     Return the JSON object of a good response.
 
-    :param id: the id that was asked for (str), None for several.
-    :raises ServiceUnavailable: ask again later (nobody must act).
+    :param id: the id that was polled (str), None for several.
+    :raises ServiceUnavailable: the request may succeed later (nobody must act).
     :raises RequestRejected: key, quota, unknown id, refused request (the DAG's author).
     :raises UnexpectedReply: HTML (below 500), a redirect, broken JSON, too large (this package, or a proxy).
     """
     about: dict[str, Any] = {"service": service.name, "id": id}
     raise_if_unavailable(service, response)
     label = response.request.label
-    if response.code in response.request.expected_codes and response.code in NO_BATCH_ROUTE_CODES:
+    if response.code in response.request.missing_route_codes:
         raise NoSuchRoute(f"{service.title} has no {label} here ({response.code}).", code=response.code, **about)
     what = f"{service.title} answered {label}" + (f" for {id}" if id else "")
     if 300 <= response.code < 400:
@@ -165,7 +167,7 @@ def vendor_text(service: ServiceDescription, response: Response) -> str | None:
 
 
 def redirect_target(response: Response) -> SplitResult:
-    """Return where a redirect leads: nowhere if that is no URL."""
+    """Return the target of a redirect; an empty URL if its location is invalid."""
     try:
         return urlsplit(response.headers.get("location", ""))
     except ValueError:
@@ -175,9 +177,9 @@ def redirect_target(response: Response) -> SplitResult:
 def _rejection(
     service: ServiceDescription, what: str, response: Response, about: dict[str, Any]
 ) -> RequestRejected | UnexpectedReply:
-    """Return the error for a code of 400 to 499 that asking again does not mend."""
+    """Return the error for a code of 400 to 499 that repeating the request does not mend."""
     code = response.code
-    if response.is_html:  # no vendor's refusal is a web page, that of a key included: they are JSON or plain text
+    if response.is_html:  # vendors refuse in JSON or plain text, also a wrong key; a web page comes from a proxy
         return UnexpectedReply(
             f"{what} with {code} and a web page; is there a proxy or login page in between, or is the host wrong?"
             + (" If not, check the key (password) of the connection." if code in (401, 403) else ""),

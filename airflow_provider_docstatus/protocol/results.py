@@ -37,7 +37,7 @@ def fetch_result(
     """
     Fetch the data of a finished id.
 
-    :param status: the final status, if it is known already: saves a call where data and status are apart.
+    :param status: the final status, if it is known already; it saves a request where data and status have separate routes.
     :param content: which of the service's contents, None for the default.
     :param options: more keys for the request's body, where the vendor has some (``content_types``, ...).
     :return: the status, the data by id, and the vendor's error text by id for what could not be fetched.
@@ -45,11 +45,11 @@ def fetch_result(
     route = service.routes[target.route]
     checked_content(service, content)
     if status is not None and LEFT_OUT in status.details:
-        status = None  # it came through an event that does not name all of its documents
+        status = None  # it came through an event, which does not name all of its documents
     if status is None and not (route.result and route.result.has_status):
         status = yield from poll_one(service, target)
     if service.contents:
-        assert status is not None  # no such service has has_status  # noqa: S101
+        assert status is not None  # a service with contents has no has_status  # noqa: S101
         raise_unless_usable(service, status)
         documents = status.children if status.kind == "request" else (status,)
         failed = {one.id: one.message or one.word for one in documents if one.state in (State.RUNNING, *ENDED_BADLY)}
@@ -80,7 +80,7 @@ def fetch_contents(
     :return: the data by id, and the vendor's error text by id.
     """
     choice = service.contents[checked_content(service, content) or next(iter(service.contents))]
-    assert service.read_item is not None  # the contract test: contents need it  # noqa: S101
+    assert service.read_item is not None  # the contract test checks it  # noqa: S101
     items: dict[str, Any] = {}
     errors: dict[str, str] = {}
     for start in range(0, len(ids), _DOCUMENTS_AT_ONCE):
@@ -101,7 +101,7 @@ def fetch_contents(
 
 
 def checked_content(service: ServiceDescription, content: str | None) -> str | None:
-    """Return a choice of ``content=``. Raises RequestRejected for what is none; the DAG's author must change it."""
+    """Return ``content`` if the service has it. Raises RequestRejected if not; the DAG's author must change it."""
     if content is not None and content not in service.contents:
         known = f"use one of {', '.join(service.contents)}" if service.contents else "leave it out"
         raise RequestRejected(f"{service.title} has no content={content!r}; {known}.", service=service.name)
@@ -109,7 +109,7 @@ def checked_content(service: ServiceDescription, content: str | None) -> str | N
 
 
 def no_data(service: ServiceDescription, status: DocumentStatus, reason: str) -> NoData:
-    """Return the error for a document that is finished, but of which there is nothing to fetch."""
+    """Return the error for a finished document without data."""
     return NoData(
         f"{service.title} says {status.kind} {status.id} is {status.word!r}, but gives no data: {reason}. Look at the "
         "document in the vendor's own tools.",

@@ -31,7 +31,7 @@ def read_status(service: ServiceDescription, target: Target, response: Response)
     """
     Read the response to a status request.
 
-    :raises ServiceUnavailable: ask again later (nobody must act).
+    :raises ServiceUnavailable: the request may succeed later (nobody must act).
     :raises RequestRejected: key, quota, unknown id, refused request (the DAG's author).
     :raises UnexpectedReply: HTML (below 500), broken JSON, another id, an unknown word (this package, or a proxy).
     """
@@ -50,14 +50,14 @@ def status_from(service: ServiceDescription, target: Target, body: Mapping[str, 
 def checked_object(
     service: ServiceDescription, target: Target, body: Mapping[str, Any], label: str
 ) -> tuple[Mapping[str, Any], str, State]:
-    """Return a status reply with its word and what that means, if it is about the target and makes sense."""
+    """Check that a status reply is about the target and has a known word; return the reply, the word and the state."""
     route = service.routes[target.route]
     about: dict[str, Any] = {"service": service.name, "id": target.id}
     if isinstance(body.get("data"), Mapping) and "status" not in body:
         body = body["data"]  # the Neurolinker SDK accepts it nested (helpers.py); harmless for the others
     word = body.get("status")
     state = service.words.get(word.strip().lower()) if isinstance(word, str) else None
-    # Vendors send false beside "failed" too, so it decides nothing there; beside a word of success it contradicts.
+    # Vendors send success=false beside "failed" too: there the word decides. Beside a word of success the two contradict.
     is_told = isinstance(word, str) and state is not State.SUCCEEDED
     is_refused = not is_told or (state not in ENDED_BADLY and isinstance(body.get("error"), Mapping))
     if body.get("success") is False and is_refused:
@@ -104,17 +104,17 @@ def read_child(
     id: str,  # noqa: A002 -- the field's word
     details: Mapping[str, Any] = _NO_DETAILS,
 ) -> DocumentStatus:
-    """Read one of them; one whose word nobody knows counts as running, never as done."""
+    """Read one document of a request or of a list. An unknown word counts as running, never as finished."""
     word = item.get("status")
     word = word if isinstance(word, str) else ""
     state = service.words.get(word.strip().lower(), State.RUNNING)
-    read = _adjusted if state is State.SUCCEEDED else _facts  # a list has no counters to judge "partial" by
+    read = _adjusted if state is State.SUCCEEDED else _facts  # an item has no counters to judge "partial" by
     return read(service, route, item, id=id, state=state, word=word, details=details)
 
 
 def raise_unless_usable(service: ServiceDescription, status: DocumentStatus) -> None:
     """
-    Raise what keeps the data of a status from being fetched.
+    Raise an error if the status says that there is no data to fetch.
 
     :raises NotFinished: it is still running (the DAG's author must wait first).
     :raises DocumentFailed: it ended without data (the document's owner).
@@ -132,10 +132,10 @@ def raise_unless_usable(service: ServiceDescription, status: DocumentStatus) -> 
 
 
 def _adjusted(service: ServiceDescription, route: Route, body: Mapping[str, Any], *, state: State, **more: Any) -> DocumentStatus:
-    """Read a reply whose word means ``state``, and correct that by what else it says."""
+    """Read a reply whose word means ``state``, and correct that state by the reply's counters and flags."""
     status = _facts(service, route, body, state=state, **more)
     adjusted = service.adjust(state, status, body)
-    # once more, for the vendor's text about a failure
+    # Read again, since the vendor's error text is read only for a state that needs one.
     return status if adjusted is state else _facts(service, route, body, state=adjusted, **more)
 
 

@@ -1,4 +1,4 @@
-"""Which id, on which route: what a task asks for, checked before anything is sent."""
+"""Targets: the id to poll and its route at the service, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Target(NamedTuple):
 
 def target_of(service: ServiceDescription, ids: Mapping[str, object], operation: str | None = None) -> Target:
     """
-    Return what is asked for.
+    Return the target that the arguments of a task name.
 
     :param ids: the value of each of ``request_id``, ``document_id`` and ``job_id`` (None if not given).
     :param operation: the route, where the service has several for one kind of id.
-    :raises RequestRejected: no id or several, one of the wrong kind, an id that cannot be one, an unknown operation: the
-        DAG's author must change it.
+    :raises RequestRejected: no id, several ids, a wrong kind of id, an invalid id, or an unknown operation; the DAG's author
+        must change it.
     """
     given = {name: value for name, value in ids.items() if value is not None}
     known = service.parameters
@@ -45,17 +45,17 @@ def target_of(service: ServiceDescription, ids: Mapping[str, object], operation:
 
 
 def operation_name(service: ServiceDescription, operation: object) -> str:
-    """Return our name of an operation, which may be given by another that the vendor's pages use."""
+    """Return our name of an operation; the vendor's pages may use another one."""
     name = str(operation).strip().lower()
     return service.operations.get(name, name)
 
 
 def checked_id(service: ServiceDescription, parameter: str, value: object) -> str:
-    """Return an id as text. Raises RequestRejected when it cannot be one; the DAG's author must change it."""
-    shown = (one_line(repr(value)) or "")[:_SHOWN_OF_A_BAD_ID]  # a download link, say, without its signature
+    """Return an id as text. Raises RequestRejected if it is invalid; the DAG's author must change it."""
+    shown = (one_line(repr(value)) or "")[:_SHOWN_OF_A_BAD_ID]  # one_line cuts, say, the signature of a download link
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         kind = type(value).__name__
-        shown = f"<{kind}>"  # its text may be a document's
+        shown = f"<{kind}>"  # not its text, which may be a document's
         remedy = f"is a {kind}; it must be the id as text. Pass several as a list, or map: .expand({parameter}=[...])"
     else:
         text = str(value)
@@ -75,7 +75,7 @@ def checked_id(service: ServiceDescription, parameter: str, value: object) -> st
 
 
 def parent_of(service: ServiceDescription, status: DocumentStatus, route_name: str) -> Target | None:
-    """Return what a status belongs to and can be polled through: a document's request."""
+    """Return the parent of a status, such as a document's request, or None. Its children can be polled through it."""
     parent = service.routes[route_name].parent
     parent_id = status.details.get(parent[1]) if parent else None
     if parent is None or not isinstance(parent_id, str):

@@ -1,4 +1,4 @@
-"""Read values out of JSON and headers that nobody can trust: texts, times, links, counters."""
+"""Read texts, times, links and counters out of untrusted JSON and headers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 #: Vendor text in errors, events and logs is one line of at most so many characters.
 LONGEST_TEXT = 500
 
-#: One number of 64 bits or more ends the triggerer: Airflow 3 packs events with msgpack, and does not catch its error.
+#: Numbers must fit 64 bits: Airflow 3 packs events with msgpack, whose error about a larger one ends the whole triggerer.
 _MOST = 2**63
 
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
-#: What a URL has besides its place: a user, also where its slashes are escaped; a query or fragment, also without a scheme.
+#: The parts of a URL that may hold secrets: the user, also if the slashes are escaped, and the query, also without a scheme.
 _URL_USER = re.compile(r"(:(?:\\{0,9}/){2})[^\s/?#\"'<>]*@")
 _URL_QUERY = re.compile(r"(:(?:\\{0,9}/){2}[^\s?#\"'<>]*)[^\s\"'<>]*")
 _ANY_QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"'<>?=]*=[^\s\"'<>]*")
@@ -23,7 +23,7 @@ _LEVELS_OF_TEXT = 3
 
 
 def get_path(body: Any, path: str) -> Any:
-    """Return what stands at a dotted path of a JSON body (``result.success``), or None when there is nothing."""
+    """Return the value at a dotted path of a JSON body (``result.success``), or None if there is none."""
     if "." not in path:  # nearly always
         return body.get(path) if isinstance(body, dict) else None
     for name in path.split("."):
@@ -45,8 +45,8 @@ def one_line(text: object) -> str | None:
     """
     Return vendor text as one line of bounded length; None if empty.
 
-    The users and queries of URLs (passwords, signatures) are cut; what no log or database takes (control characters, halves
-    of a pair) is replaced.
+    The users and queries of URLs are cut, since they may hold passwords or signatures. Characters that logs and databases
+    refuse (control characters, halves of a surrogate pair) are replaced.
     """
     if not isinstance(text, str):
         try:
@@ -63,12 +63,12 @@ def one_line(text: object) -> str | None:
 
 
 def printable(text: str) -> str:
-    """Return text in which what no log, encoder or database takes (control characters, halves of a pair) is replaced."""
+    """Replace the characters that logs, encoders and databases refuse: control characters, halves of a surrogate pair."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def text_in(body: Any, *, levels: int = _LEVELS_OF_TEXT) -> str | None:
-    """Find a vendor's error text in the shapes the vendors use (vendors' error pages differ from route to route)."""
+    """Return the vendor's error text of a body; its place differs from vendor to vendor and from route to route."""
     if isinstance(body, Mapping):
         for path in ("error.message", "detail", "message", "error"):
             found = get_path(body, path)
@@ -122,7 +122,7 @@ def https_link(value: Any) -> str | None:
     """
     Return a vendor's link if it is a plain https URL in ASCII; anything else is untrusted text and dropped.
 
-    A query or fragment (no vendor's page of a document has one, a token may be in it) is cut.
+    A query or fragment is cut: it may hold a token, and no vendor's page of a document has one.
     """
     link = re.fullmatch(r"(https://[A-Za-z0-9.:\[\]_-]+(?:/[!$-&(-;=@-\[\]-~]*)?)(?:[?#][!#-&(-;=?-\[\]-~]*)?", str(value)[:2001])
     return link[1] if link and isinstance(value, str) and len(value) <= 2000 else None
@@ -133,7 +133,7 @@ def small_fact(value: Any) -> Any:
     if isinstance(value, str):
         return one_line(value[:200])
     if isinstance(value, (bool, int, float)):
-        return value if -_MOST <= value < _MOST else None  # nor NaN
+        return value if -_MOST <= value < _MOST else None  # false for NaN as well
     if isinstance(value, Mapping) and len(value) <= 20:
         facts = {one_line(name[:50]) or "": fact for name, fact in value.items() if isinstance(fact, (bool, int, float, str))}
         return {name: small_fact(fact) for name, fact in facts.items()} or None

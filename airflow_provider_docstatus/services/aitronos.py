@@ -16,7 +16,7 @@ _DOCS = "https://docs.aitronos.com/docs"
 
 
 def _envelope_text(body: Any) -> str | None:
-    """Say all that the error envelope says: code, message, system message, type, details, trace id."""
+    """Return the whole text of an error envelope: code, message, system message, type, details, trace id."""
     error = get_path(body, "error")
     if not isinstance(error, Mapping) or not error.get("message"):
         return None
@@ -38,7 +38,7 @@ AITRONOS = ServiceDescription(
     title="Aitronos",
     host="https://api.aitronos.com",
     docs=f"{_DOCS}/api-reference/documents/introduction",
-    # Samples that put an API key into a Bearer header put it where a JWT belongs (documentation/authentication).
+    # Some samples send the API key as a Bearer token; that header is meant for a JWT (documentation/authentication).
     auth={"api_key": ("X-API-Key", "{key}"), "bearer": ("Authorization", "Bearer {key}")},
     prefixes=("/v1",),
     routes={

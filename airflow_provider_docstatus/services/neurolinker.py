@@ -67,11 +67,11 @@ _REQUEST = Route(
 
 def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[str, Any]) -> State:
     """
-    Correct the word of a request by what it counts.
+    Correct the state of a request by its counters and its documents.
 
-    ``partial`` is nowhere defined; a 27-document request rested in it for weeks (docs/api/tasks.html), so it is final, but
-    only once nothing is being processed. ``completed`` beside failed documents is partial, beside open ones not final;
-    where the counters say that all have ended they win over a document's word. Where none is good it has failed.
+    The vendor does not define ``partial``. A request of 27 documents kept it for weeks (docs/api/tasks.html), so it is final once
+    no document is being processed. ``completed`` counts as partial if documents failed, and as running if some are open. If the
+    counters say that all documents have ended, they win over a document's own word. A request without a good document has failed.
     """
     if status.kind != "request" or state not in (State.SUCCEEDED, State.PARTIAL):
         return state
@@ -99,7 +99,7 @@ def _content_of_an_item(item: Mapping[str, Any], label: str) -> tuple[Any, str |
         return None, text_in({"error": error} if error is not None else item) or "the vendor gave no reason"
     if "content" in item:
         found = item["content"]
-    else:  # images and the summaries name their part themselves; paths and signed links are not data
+    else:  # images and summaries stand under a name of their own; paths and signed links are not data
         plumbing = {"document_id", "filename", "storage_path", "download_url", "file_size", "success", "status", "format"}
         parts = {name: part for name, part in item.items() if name not in plumbing}
         found = next(iter(parts.values())) if len(parts) == 1 else parts
@@ -130,7 +130,7 @@ NEUROLINKER = ServiceDescription(
     poll_interval=10.0,  # the SDK's cap; it starts at 2 s
     least_poll_interval=2.0,
     grace=60.0,  # both SDKs swallow a 404 after submitting: "some deployments"
-    retention="stored free for 30 days after upload",  # billed from then on (docs/billing.html): a 404 is not explained by it
+    retention="stored free for 30 days after upload",  # then kept and billed (docs/billing.html): no reason for a 404
     listing=ListRoute(
         path="/tasks",
         items="tasks.requests",

@@ -22,7 +22,7 @@ _TIMES = {
 }
 _FILE = {"file_name": ("file_name", "pdf_name"), "total_pages": ("page_count", "metadata.page_count", "result.total_pages")}
 _PROGRESS = {"progress": ("progress.percentage", "progress")}
-# The page's field is "id", the specification's of the same path "job_id". Jobs of a batch and of a list look alike.
+# The page calls the id "id", the specification of the same path "job_id". Jobs of a batch and of a list look alike.
 _JOB = Route(
     kind="job",
     path="/jobs/{id}",
@@ -38,7 +38,7 @@ _JOB = Route(
 
 
 def _believe_the_flag(state: State, status: DocumentStatus, body: Mapping[str, Any]) -> State:
-    """Take ``completed`` with ``result.success: false`` (classify, split) for what it is, and a batch by its counters."""
+    """Correct the state: ``completed`` with ``result.success: false`` (classify, split) has failed; a batch is what it counts."""
     if state is State.SUCCEEDED and get_path(body, "result.success") is False:
         return State.FAILED
     if status.kind != "batch" or state not in (State.SUCCEEDED, State.PARTIAL):
@@ -61,7 +61,7 @@ def _believe_the_flag(state: State, status: DocumentStatus, body: Mapping[str, A
 
 
 def _is_used_up(body: Any, _response: Response) -> bool:
-    # parse tells its two kinds of 429 apart by this text alone (parser/parse-document); the others by a status.
+    # The two kinds of 429 of parse differ by this text alone (parser/parse-document); the other routes send a status.
     if get_path(body, "detail.status") == "QUOTA_EXCEEDED":
         return True
     text = get_path(body, "detail") or get_path(body, "error") or body
@@ -175,13 +175,13 @@ UNSILOED = ServiceDescription(
     adjust=_believe_the_flag,
     error_text=_error_text,
     is_quota=_is_used_up,
-    calls_per_minute=60,  # per organisation, documented for POST /parse; nowhere said that questions do not count
+    calls_per_minute=60,  # per organisation, documented for POST /parse; no page says that polls do not count
     poll_interval=10.0,  # jobs/status page: every 5 to 10 s, never under 2
     least_poll_interval=2.0,
     grace=15.0,
     retention="jobs and results are kept for 7 days",
     retention_seconds=7 * 86_400.0,  # jobs/results page; expires_in of a parse job may shorten it
-    # Only for the generic route: in its words there is no "review", so it must not answer for extract.
+    # Only for the generic route: it never says "review", so jobs of extract must not be polled by it.
     batch=BatchRoute(
         route="job",
         path="/jobs/status",

@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 MOST_AT_ONCE = 16
 _PIECE = 64 * 1024
 
-#: The rate limiters of this process by account; they outlive the last wait.
+#: The rate limiters of this process, by account. They outlive the last wait, since the requests that were sent still count.
 _limiters: dict[tuple[str, str], RateLimiter] = {}
 
 
 @dataclass(kw_only=True, eq=False)
 class Client:
     """
-    The way to one endpoint: sessions, TLS, proxy and rate limiter.
+    The HTTP client of one endpoint: sessions, TLS, proxy and rate limiter.
 
     :param endpoint: the connection.
     :param read_at: when the connection was read (epoch seconds).
@@ -52,7 +52,7 @@ class Client:
 
     @classmethod
     async def open(cls, endpoint: Endpoint, before: Client | None, clock: Callable[[], float]) -> Client:
-        """Return the client of an endpoint, on the session that is open already if there is one."""
+        """Return the client of an endpoint; it takes over the open sessions of the client ``before``."""
         now = clock()
         if before is not None and before.endpoint == endpoint:
             before.read_at = now
@@ -72,7 +72,7 @@ class Client:
             limiter=_limiter_of(endpoint, now),
             read_at=now,
             clock=clock,
-            _fresh_session=None if before is None else before._fresh_session,  # noqa: SLF001 -- one of its own
+            _fresh_session=None if before is None else before._fresh_session,  # noqa: SLF001 -- the same class
         )
 
     async def close(self) -> None:
@@ -92,7 +92,7 @@ class Client:
         """
         Send a request when the rate limiter lets it through.
 
-        :param fresh_connection: whether on a TCP connection of its own; a kept one may lead to the same replica again.
+        :param fresh_connection: whether to open a new TCP connection, since a kept one may lead to the same replica again.
         :raises ServiceUnavailable: the service could not be reached or stopped answering.
         :raises RequestRejected: the connection has no key and the route needs one.
         """
@@ -129,7 +129,7 @@ class Client:
         return self._fresh_session
 
     async def _turn(self) -> None:
-        """Wait until the rate limiter lets this request through; who comes first is served first."""
+        """Wait until the rate limiter lets this request through. Requests pass in the order in which they came."""
         now = self.clock()
         if not self._lock.locked() and self.limiter.opens_at(now) <= now:
             self.limiter.spend(now)
@@ -155,7 +155,7 @@ def _session(*, force_close: bool = False) -> aiohttp.ClientSession:
 
 
 async def _read(reply: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read a body of unknown length, and no more of it than shows that it is too long."""
+    """Read a body of unknown length; stop as soon as it is longer than the limit."""
     body = bytearray()
     async for piece in reply.content.iter_chunked(_PIECE):
         body += piece
@@ -166,7 +166,7 @@ async def _read(reply: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def _limiter_of(endpoint: Endpoint, now: float) -> RateLimiter:
-    """Return the limiter of an endpoint's account; where connections of one key differ, the limit that was read last holds."""
+    """Return the limiter of an endpoint's account. If connections with one key differ, the limit that was read last holds."""
     limiter = _limiters.get(endpoint.account)
     if limiter is None:
         limiter = _limiters[endpoint.account] = RateLimiter(

@@ -1,4 +1,4 @@
-"""What an Airflow connection says: which service, which host, which key, which settings. The key never leaves it in text."""
+"""Read an Airflow connection as an endpoint: service, host, key and settings. The key never appears in a text or log."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from airflow_provider_docstatus.services import SERVICES, ServiceDescription
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.transport.settings import SETTINGS
 
-#: A key this short is made up; blotting it out would tear holes into replies.
+#: A shorter key is a made-up one, and is not redacted: it may be part of ordinary words in a reply.
 _SHORTEST_SECRET = 8
 #: The variables that name CA certificates: those of requests, then OpenSSL's.
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-#: What keeps an answer away, in our words: the two HTTP libraries wrap the same causes in classes of their own.
+#: Why no response came, by the class of the cause. The two HTTP libraries wrap the same causes in different classes.
 _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (
         ssl.SSLCertVerificationError,
@@ -84,7 +84,7 @@ class Endpoint:
 
         :param conn: the connection.
         :param extra: its extra, as a dict.
-        :raises RequestRejected: another connection type, a bad host, a bad setting; whoever owns the connection.
+        :raises RequestRejected: another connection type, a bad host or a bad setting (whoever owns the connection).
         """
         service = SERVICES.get(conn.conn_type or "")
         if service is None:
@@ -207,13 +207,13 @@ class Endpoint:
         return self.base_url, hashlib.sha256((self.key or "").encode()).hexdigest()
 
     def no_response(self, request: Request, error: BaseException) -> ServiceUnavailable:
-        """Return the error for a request without a response; the text of ``error`` may hold the URL or a proxy's password."""
+        """Return the error for a request without a response, without the text of ``error``: it may hold a proxy's password."""
         host = urlsplit(self.base_url).netloc
         text = f"{self.service.title} did not answer {request.label} at {host} ({_reason(error)})."
         return ServiceUnavailable(text, service=self.service.name)
 
     def response(self, request: Request, code: int, headers: Mapping[str, str], body: bytes, received_at: float) -> Response:
-        """Return what came back as a Response in which the key, should a vendor repeat it in any form, is blotted out."""
+        """Return the Response. If the vendor repeats the key in it, in whatever form, the key is redacted."""
         if b"\0" in body[:4] and len(body) <= self.max_reply_bytes:  # UTF-16 or UTF-32, as json.loads reads them
             with suppress(UnicodeDecodeError):
                 body = body.decode(json.detect_encoding(body), "surrogatepass").encode("utf-8", "surrogatepass")
@@ -240,7 +240,7 @@ class Endpoint:
 
 @lru_cache(maxsize=32)
 def _forms_of(key: str) -> tuple[bytes, re.Pattern[bytes]]:
-    """Return a part of a key that nobody encodes, and what finds the key as it is, escaped in JSON, or percent-encoded."""
+    """Return a part of a key that no encoding changes, and a pattern for the key: plain, escaped in JSON or percent-encoded."""
     part = max(re.findall("[A-Za-z0-9]*", key), key=len)
     forms = [rf"(?:\\{{0,9}}(?:{re.escape(c)}|u00(?i:{ord(c):02x}))|%(?:25)*(?i:{ord(c):02x}))" for c in key]
     return part.encode(), re.compile("".join(forms).encode())
@@ -293,12 +293,12 @@ def _base_url(conn: ConnectionFields, service: ServiceDescription, *, allow_http
 
 
 def _is_host_name(hostname: str) -> bool:
-    """Tell whether it is a name that both HTTP libraries take: they differ over blanks, empty labels and other scripts."""
+    """Tell whether both HTTP libraries accept a host name. They differ over blanks, empty labels and other scripts."""
     return ":" in hostname or re.fullmatch(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", hostname) is not None
 
 
 def _proxy(text: str, problem: _Problem) -> str:
-    """Return a proxy's URL; requests takes one without a scheme as well, aiohttp does not."""
+    """Return a proxy's URL with a scheme. requests takes one without a scheme as well, aiohttp does not."""
     url = text if "://" in text else f"http://{text}"
     try:
         parts = urlsplit(url)

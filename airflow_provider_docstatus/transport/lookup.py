@@ -1,4 +1,4 @@
-"""Look up an Airflow connection from a triggerer's event loop, and live through the time in which that fails."""
+"""Look up an Airflow connection on a triggerer's event loop, and keep its waits alive while that fails."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from airflow_provider_docstatus.transport.connection import Endpoint
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a connection is read again, for what was edited in the UI.
+#: Seconds after which a connection is read again, so that an edit in the UI takes effect.
 STALE = 600.0
-#: Seconds for which a failed look-up answers all who ask.
+#: Seconds for which a failed look-up is not repeated; every caller gets its error.
 FAILURE_HOLDS = 5.0
-#: Seconds in which a connection that cannot be found may still appear: a secrets backend that is away looks the same.
+#: Seconds for which a connection that cannot be found may still appear, since a secrets backend that is down looks the same.
 MISSING_HOLDS = 60.0
 
 
@@ -26,7 +26,7 @@ class ClientLookup:
     The HTTP client of one connection, opened anew when the connection has changed.
 
     :param conn_id: the connection (str).
-    :param service: the name of the service that it must be of (str).
+    :param service: the name of the service that the connection must be for (str).
     :param clock: gives epoch seconds.
     """
 
@@ -55,7 +55,7 @@ class ClientLookup:
                 return client
             before, now = self.client, self._clock()
             if self._failure is not None and now < self._failure[0] + FAILURE_HOLDS:
-                raise self._failure[1]  # the answer to all who queued for this look-up
+                raise self._failure[1]  # for all callers that queued for this look-up
             try:
                 endpoint = await self._read()
                 is_ours = endpoint.service.name == self.service
@@ -75,11 +75,11 @@ class ClientLookup:
             return opened
 
     def works(self) -> None:
-        """Note that the service has answered: what was read of the connection before is sound after all."""
+        """Note that a poll got a status: the connection in use works, so it does not count as missing."""
         self._missing_since = None
 
     def clock_set_back(self, seconds: float) -> None:
-        """Go on when the machine's clock is set back."""
+        """Keep the age of what was read when the machine's clock is set back."""
         self._failure = None
         if self.client is not None:
             self.client.read_at -= seconds
@@ -104,7 +104,7 @@ class ClientLookup:
                 f"Connection '{self.conn_id}' is not defined for the triggerer: environment variables and secrets backends must "
                 "be set there as on the workers."
             ) from error
-        except Exception as error:  # a secrets backend's own, or of Airflow's database
+        except Exception as error:  # an error of a secrets backend or of Airflow's database
             raise RequestRejected(
                 f"Connection '{self.conn_id}' cannot be read in the triggerer ({type(error).__name__})."
             ) from error
@@ -117,9 +117,9 @@ class ClientLookup:
         )
 
     def _verdict(self, error: RequestRejected, now: float) -> Exception:
-        """Return what a look-up's error is to the waits: nothing that ends them if the connection may still appear."""
+        """Return the error that the waits get of a failed look-up. It does not end them while the connection may still appear."""
         cause = error.__cause__
-        if not isinstance(cause, Exception):  # what was read is wrong
+        if not isinstance(cause, Exception):  # the connection was read, and is wrong
             return error
         self._missing_since = now if self._missing_since is None else self._missing_since
         if now >= self._missing_since + MISSING_HOLDS:

@@ -1,4 +1,4 @@
-"""Every key of a connection's extra. The forms, the documentation's table and the reading of connections come from here."""
+"""Every key of a connection's extra. The forms, the table in the documentation and the reader of connections use this list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Setting:
 
     :param label: its name in the form.
     :param help: what it does, in one sentence.
-    :param default: what holds without it.
+    :param default: the value if the key is missing.
     :param type: the JSON type.
     """
 

@@ -18,7 +18,7 @@ _PIECE = 64 * 1024
 
 class HostSession(requests.Session):
     """
-    A session bound to one host: paths are taken below it, and the key goes nowhere else.
+    A session bound to one host. A URL without a host is a path at that host, and the key is sent to no other host.
 
     :param endpoint: the connection.
     :param clock: gives epoch seconds.
@@ -37,7 +37,7 @@ class HostSession(requests.Session):
         """
         Send a request; the arguments are those of requests.
 
-        A ``url`` without a host is a path below the connection's host. Redirects are not followed unless asked for.
+        A ``url`` without a host is a path at the connection's host. Redirects are followed only with ``allow_redirects=True``.
         """
         if not urlsplit(url).netloc:
             url = f"{self._endpoint.base_url}/{url.lstrip('/')}"
@@ -50,11 +50,11 @@ class HostSession(requests.Session):
         return super().request(method, url, **options)
 
     def get(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # the stub names each option
-        """Send a GET; requests' own would follow redirects."""
+        """Send a GET without following redirects, which requests' own method would do."""
         return self.request("GET", url, **options)
 
     def options(self, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # the stub names each option
-        """Send an OPTIONS, likewise."""
+        """Send an OPTIONS request without following redirects, which requests' own method would do."""
         return self.request("OPTIONS", url, **options)
 
     def ask(self, request: Request) -> Response:
@@ -66,7 +66,7 @@ class HostSession(requests.Session):
         """
         endpoint, limit = self._endpoint, self._endpoint.max_reply_bytes
         headers = endpoint.headers(request)
-        until = time.monotonic() + endpoint.request_timeout  # as sockets count
+        until = time.monotonic() + endpoint.request_timeout  # monotonic, as for sockets
         try:
             with self.request(request.method, endpoint.url(request), headers=headers, json=request.json, stream=True) as reply:
                 body = bytearray()
@@ -79,7 +79,7 @@ class HostSession(requests.Session):
             raise endpoint.no_response(request, error) from None
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where a redirect leads; None if that is no URL. requests looks even where it is not to follow."""
+        """Return the target of a redirect; None if it is invalid. requests calls this even if it must not follow redirects."""
         try:
             place = super().get_redirect_target(resp)
             _ = urlsplit(place or "").port
@@ -88,7 +88,7 @@ class HostSession(requests.Session):
         return place
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Take the key off a request that a redirect sends to another host; on ours, keep .netrc from replacing it."""
+        """Remove the key from a request that is redirected to another host. On our host, keep .netrc from replacing the key."""
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # has no stub
         for name in self._endpoint.key_header():
             prepared_request.headers.pop(name, None)
@@ -105,6 +105,10 @@ class HostSession(requests.Session):
 
 
 def _read_some(raw: Any) -> bytes:
-    """Return what has come of a body; ``iter_content`` fills its piece, and a socket's time-out counts anew for each byte."""
-    read = getattr(raw, "read1", raw.read)  # urllib3 1.26 has none: there a body that drips takes as long as it likes
+    """
+    Return the part of a body that has arrived.
+
+    ``iter_content`` would wait for a whole piece, and the socket's time-out starts anew with each byte.
+    """
+    read = getattr(raw, "read1", raw.read)  # urllib3 1.26 has no read1: a slow body may exceed the time-out
     return bytes(read(_PIECE, decode_content=True))

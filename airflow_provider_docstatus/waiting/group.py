@@ -1,4 +1,4 @@
-"""The waits of one task, for one id or for a list of them, and when that is enough."""
+"""The waits of one task, one for each id, and whether all of them together are over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
 from airflow_provider_docstatus.waiting.spec import WaitSpec
 from airflow_provider_docstatus.waiting.wait import Ending, PollAgain, Wait
 
-#: Ids that one task may wait for; more are a task each thousand.
+#: The most ids that one task may wait for; a longer list must be cut into several tasks.
 MOST_IDS = 1000
 
 
@@ -22,7 +22,7 @@ def checked_ids(parameter: str, ids: Sequence[object]) -> list[object]:
     """
     Return a list of ids without repetitions.
 
-    :raises RequestRejected: more than a thousand; the DAG's author must cut them into chunks.
+    :raises RequestRejected: there are more than a thousand; the DAG's author must cut the list into chunks.
     """
     unique = list({str(one): one for one in ids}.values())
     if len(unique) > MOST_IDS:
@@ -39,7 +39,7 @@ def needed_of(wait_for: float | str, total: int) -> int:
     Return how many ids must end well.
 
     :param wait_for: ``all``, ``any``, a whole number of ids, or a share between 0 and 1.
-    :raises ValueError: none of these; the DAG's author must change it.
+    :raises ValueError: ``wait_for`` is none of these; the DAG's author must change it.
     """
     if wait_for == "all":
         return total
@@ -59,7 +59,7 @@ class Group:
     """
     The waits of one task.
 
-    :param spec: what the wait was told.
+    :param spec: the arguments of the wait.
     :param service: the service's description.
     :param keeps_state: see :class:`~.wait.Wait`.
     """
@@ -70,7 +70,7 @@ class Group:
     waits: dict[str, Wait] = field(init=False)
     endings: dict[str, Ending] = field(default_factory=dict)
     good: int = 0
-    #: The first ending that is about the account and so ends all.
+    #: The first ending that concerns the account; it ends the whole wait.
     fatal: Ending | None = None
 
     def __post_init__(self) -> None:
@@ -86,11 +86,11 @@ class Group:
 
     @property
     def first(self) -> Wait:
-        """The wait for the first id, which for a single one is the only."""
+        """The wait for the first id; for a single id, the only wait."""
         return next(iter(self.waits.values()))
 
     def observe(self, id: str, observation: DocumentStatus | DocStatusError, now: float) -> Ending | PollAgain | None:  # noqa: A002
-        """Take in what is said about one id; see :meth:`.Wait.observe`."""
+        """Process the status of one id, or the error in its place; see :meth:`.Wait.observe`."""
         verdict = self.waits[id].observe(observation, now)
         if isinstance(verdict, Ending):
             self._note(verdict)
@@ -98,7 +98,11 @@ class Group:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing that is still open could change the outcome, or everything has ended."""
+        """
+        Whether every id has ended, or the open ones cannot change the outcome.
+
+        If all ids are needed, a failed one does not end the wait (unless ``fail_fast``), so that the report names every ending.
+        """
         total, ended = len(self.waits), len(self.endings)
         bad = ended - self.good
         if ended == total or self.fatal is not None or (bad and self.spec.fail_fast):
@@ -115,11 +119,11 @@ class Group:
             self._note(self.waits[one].time_out(now))
 
     def is_good(self, ending: Ending) -> bool:
-        """Whether an ending counts as one that was needed."""
+        """Whether an ending counts towards the ids that must end well."""
         return ending.outcome == State.SUCCEEDED.value or ending.outcome in (self.spec.accept or ())
 
     def summary(self) -> str:
-        """Return how far the wait is, in one line."""
+        """Return how many ids have ended, and how, in one line."""
         counts = Counter(ending.outcome for ending in self.endings.values())
         shown = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
         return f"{len(self.endings)} of {len(self.waits)} ended" + (f" ({shown})" if shown else "")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Without an interval of the user's, a job that already took long may be found out later by this part of that time.
+#: Without a ``poke_interval`` the pause grows to this part of the wait's age, so a long job is noticed later by that part.
 SLOWDOWN = 0.1
-#: Pauses are up to so much shorter, so that waits that start together drift apart.
+#: The part of a pause by which jitter shortens it at most, so that waits that start together drift apart.
 JITTER = 0.1
 
 
@@ -45,6 +45,6 @@ class PollInterval:
         return pause * (1 - JITTER * jitter)
 
     def next_at(self, *, now: float, started_at: float, deadline: float, polls: int, jitter: float) -> float:
-        """Return when to poll next (epoch seconds): the last poll before the deadline falls on it."""
+        """Return when to poll next (epoch seconds). A poll that would come after the deadline is moved onto the deadline."""
         due = now + self.pause(age=max(0.0, now - started_at), polls=polls, jitter=jitter)
         return due if now >= deadline else min(due, deadline)

@@ -1,8 +1,8 @@
 """
 The ways a wait can end: one row each.
 
-``word`` stands in events and XCom, ``letter`` in the event of a list, one for each id. ``error`` is what the task raises, None
-where the gate may open. A final state that the vendor told has its own word.
+Events and XCom hold the ``word``. The event of a list holds a ``letter`` for each id. ``error`` is what the task raises, None
+for success. If the vendor ended the document, the outcome has the name of its final state.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Outcome(NamedTuple):
     :param error: the error that the task raises; None for success.
     :param retried: whether Airflow may retry the task.
     :param skippable: whether ``soft_fail`` makes it a skip.
-    :param concerns: whose business it is: ``document``, ``request`` (an id, say), ``account`` (all ids), ``service``.
-    :param is_state: whether it is a final state that the vendor tells.
+    :param concerns: what it is about: ``document``, ``request`` (an id, say), ``account`` (and so all ids) or ``service``.
+    :param is_state: whether it is a final state of the document at the vendor.
     """
 
     word: str
@@ -66,7 +66,7 @@ TIMED_OUT = OUTCOMES["timed_out"].word
 
 
 def outcome_of(error: DocStatusError) -> str:
-    """Return the word of the ending that an error is, by the nearest of its classes that has a row."""
+    """Return the word of the ending that an error causes: that of its nearest class with a row."""
     for kind in type(error).__mro__:
         for row in _ROWS:
             if row.error is kind and not row.is_state:

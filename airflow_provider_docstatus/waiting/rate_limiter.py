@@ -1,4 +1,4 @@
-"""How many requests one key may send, and when. Every rule about a 429 is here."""
+"""The rate limiter: how many requests one key may send, and when. It holds every rule about the pause after a 429."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 from airflow_provider_docstatus.protocol.responses import RateLimitSignal
 
-#: The part of a limit that may be used at once; the rest comes evenly, so that no rolling minute holds more than the limit.
+#: The part of a limit that may be used at once. The rest comes evenly, so that no rolling minute has more than the limit.
 BURST = 0.1
 MINUTE, DAY = 60.0, 86_400.0
 DAY_BURST = 0.5
-#: After a refusal the rate is halved, but never below this part of the limit.
+#: A 429 halves the rate, but never to less than this part of the limit.
 LEAST_RATE = 1 / 32
-#: Seconds in which a halved rate grows back by the whole limit.
+#: Seconds in which the rate would grow back from nothing to the whole limit; a halved rate takes half of them.
 GROW_BACK = 300.0
-#: Seconds of the first pause when a refusal names none; each further one in a row doubles it.
+#: Seconds of the first pause after a 429 that names no time; each further 429 in a row doubles the pause.
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 120.0
-#: Tokens are sums of floats.
+#: The tolerance for "one token", since tokens are sums of floats.
 ALMOST = 1e-9
 
 
@@ -27,7 +27,7 @@ class _Bucket:
     """
     Tokens that come at a rate (per second) and are kept up to a burst; each request takes one.
 
-    :param is_paced: whether a refusal slows it. One about a minute's calls says nothing of the day's.
+    :param is_paced: whether a 429 slows it down. The bucket of a day is not slowed: a 429 is about the last minute.
     """
 
     rate: float
@@ -45,7 +45,7 @@ class _Bucket:
         return cls(rate=(limit - burst) / window, burst=burst, tokens=burst, at=now, is_paced=is_paced)
 
     def in_a_minute(self, pace: float) -> float:
-        """Return how many requests the next minute can have; a minute's burst comes once and does not count."""
+        """Return how many requests the next minute allows. The burst of a minute's bucket comes once, so it does not count."""
         return self.rate * MINUTE * pace + (0.0 if self.is_paced else self.tokens)
 
     def fill(self, now: float, pace: float) -> None:
@@ -83,7 +83,7 @@ class RateLimiter:
         self._buckets = self._full(self.now)
 
     def change(self, *, per_minute: float | None, share: float, now: float) -> None:
-        """Go on with another limit; what was sent already still counts, and a pause goes on."""
+        """Change the limit. Requests that were sent already still count, and a pause goes on."""
         self._fill(now)
         spent = {bucket.is_paced: bucket.burst - bucket.tokens for bucket in self._buckets}
         self.per_minute, self.share = per_minute, share
@@ -116,9 +116,9 @@ class RateLimiter:
 
     def update(self, signal: RateLimitSignal, now: float) -> bool:
         """
-        Take in what a response says about the rate limit.
+        Follow what a response says about the rate limit.
 
-        :return: whether it began a pause.
+        :return: whether the response began a pause.
         """
         if signal.is_throttled:
             return self.throttled(now, signal.retry_after)
@@ -129,10 +129,10 @@ class RateLimiter:
 
     def throttled(self, now: float, retry_after: float | None) -> bool:
         """
-        Pause for everybody because the service refused (429, 503), then go on at half the rate.
+        Pause all requests because the service refused one (429, 503), then go on at half the rate.
 
-        :param retry_after: seconds the service sent for; None if it named none, and 0 (a date that is past) names none either.
-        :return: whether this began a pause; requests that were under way are refused too and count once.
+        :param retry_after: seconds of the pause, as the service says. None, and 0 (a date in the past), mean that it names none.
+        :return: whether this began a pause. Requests that were under way are refused as well; together they count once.
         """
         self._fill(now)
         is_new = now >= self.paused_until
@@ -146,16 +146,16 @@ class RateLimiter:
         return is_new
 
     def exhausted(self, until: float) -> None:
-        """Pause until a time (epoch seconds) because the service's headers say that nothing is left; no refusal."""
+        """Pause until a time (epoch seconds) because the headers say that no requests are left; the rate stays."""
         self.paused_until = max(self.paused_until, until)
 
     def ok(self, now: float) -> None:
-        """Note a response that was no refusal."""
+        """Note a response that was not throttled."""
         if now >= self.paused_until:
             self.throttles = 0
 
     def pace(self, now: float) -> float:
-        """Return the part of the rate in use: 1, or less for a while after a refusal."""
+        """Return the part of the rate in use: 1, or less for a while after a 429."""
         return min(1.0, self._pace + max(0.0, now - max(self._pace_at, self.paused_until)) / GROW_BACK)
 
     def per_minute_now(self, now: float) -> float | None:

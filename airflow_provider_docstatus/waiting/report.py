@@ -1,8 +1,8 @@
 """
-What became of a wait: the event that a trigger sends, the manifest of a list, and the result or the error of the task.
+The report of a wait: the event that a trigger sends, the manifest of a list, and the result or the error of the task.
 
-A list's event names states by one letter an id, in the order the task named the ids; the worker, which knows the ids, makes
-the manifest of it.
+The event of a list is short: one letter for each id, in the order of the task's ids. The worker knows the ids, and makes the
+manifest from ids and letters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_provider_docstatus.waiting.wait import NO_STATUS, Ending, epoch, is
 EVENT_VERSION = 1
 _RUNNING = State.RUNNING.value
 _LETTERS = {_RUNNING: "r"} | {row.word: row.letter for row in OUTCOMES.values()}
-#: Unknown, and by its own age not expired: the run's age does not matter then.
+#: The letter of an unknown id whose own age shows that it has not expired; the age of the run does not matter then.
 _UNKNOWN_BUT_NEW = "N"
 _WORDS = {_UNKNOWN_BUT_NEW: "not_found"} | {letter: word for word, letter in _LETTERS.items()}
 _LONGEST_ERROR = 300
@@ -35,7 +35,7 @@ Overdue = type[WaitTimedOut] | type[ExecutionTimedOut]
 
 
 def event_of(group: Group, *, calls: int, now: float) -> dict[str, Any]:
-    """Return what a trigger sends: JSON, small, no reply, no document text, no key."""
+    """Return the event that a trigger sends: small JSON, without replies, document text or keys."""
     return _list_event(group, calls=calls, now=now) if group.is_list else ending_event(group.endings[group.first.id])
 
 
@@ -55,7 +55,7 @@ def ending_from(event: Any) -> Ending:
     """
     Read the event of a single id.
 
-    :raises UnexpectedReply: it is none of ours, or of a version this worker does not know; an unknown event never opens a gate.
+    :raises UnexpectedReply: the event is not this package's, or its version is unknown here. An unknown event is never a success.
     """
     event = _readable(event)
     row = OUTCOMES.get(event["outcome"]) if isinstance(event.get("outcome"), str) else None
@@ -70,7 +70,7 @@ def ending_from(event: Any) -> Ending:
     if status is not None and (status.service, status.id) != (ending.service, ending.id):
         raise UnexpectedReply(f"The trigger's event is about {one_line(ending.id)} but holds the status of another id.")
     is_told = status is not None and status.state == row.word
-    # "expired" is the vendor's word, or what explains a 404
+    # "expired" may have no such status: it may explain a 404 or 410
     if row.is_state and not is_told and not (row.word == State.EXPIRED.value and ending.text):
         raise UnexpectedReply(f"The trigger's event says {row.word} but holds no such status.")
     return ending
@@ -97,7 +97,7 @@ def _list_event(group: Group, *, calls: int, now: float) -> dict[str, Any]:
 
 
 def _letter(group: Group, ending: Ending, now: float) -> str:
-    """Return the letter of an ending; of an unknown id whose age is known, that decides between expired and not found."""
+    """Return the letter of an ending. If the age of an unknown id is known, it decides between expired and not found."""
     created_at = epoch(ending.status.created_at) if ending.outcome == "not_found" and ending.status else None
     if created_at is None:
         return _LETTERS[ending.outcome]
@@ -105,12 +105,12 @@ def _letter(group: Group, ending: Ending, now: float) -> str:
 
 
 def _fingerprint(ids: Iterable[str]) -> str:
-    """Return a few letters in the place of ids in their order."""
+    """Return a short hash of the ids and their order."""
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
 
 
 def _readable(event: Any) -> Mapping[str, Any]:
-    """Return a trigger's event if this worker reads its version. Raises UnexpectedReply if not, or if it is none of ours."""
+    """Return a trigger's event. Raises UnexpectedReply if it is not this package's, or if its version is unknown here."""
     if not isinstance(event, Mapping):
         raise UnexpectedReply(f"The trigger sent no event of this package but a {type(event).__name__}.")
     version = event.get("version")
@@ -123,7 +123,7 @@ def _readable(event: Any) -> Mapping[str, Any]:
 
 
 def _checked(status: DocumentStatus) -> DocumentStatus:
-    """Return a status that an event holds. Raises TypeError if something in it is not what it should be."""
+    """Return the status of an event. Raises TypeError if one of its fields has a wrong type."""
     times = (status.created_at, status.started_at, status.updated_at, status.completed_at)
     errors = [text for child in status.children for text in (child.id, child.message or "")]
     _require_texts(status.service, status.kind, status.id, status.word, *errors)
@@ -145,11 +145,11 @@ def manifest_from(
     event: Any, ids: Sequence[str], *, parameter: str, operation: str | None, is_late: bool = False
 ) -> dict[str, Any]:
     """
-    Return what became of each id of a list: counts and ids by state, the first errors, times, calls.
+    Return the manifest of a list: counts and ids by outcome, the first errors, times, and the number of polls.
 
     :param event: what the trigger sent.
-    :param is_late: whether the vendor's retention explains that an id is unknown whose own age is not known.
-    :raises UnexpectedReply: the event is none of ours, or not about these ids.
+    :param is_late: whether the run is older than the vendor's retention; then an unknown id without a known age is expired.
+    :raises UnexpectedReply: the event is not this package's, or not about these ids.
     """
     event = _readable(event)
     if event.get("outcome") == "unexpected":
@@ -157,7 +157,7 @@ def manifest_from(
     letters = event.get("states")
     if not isinstance(letters, str) or len(letters) != len(ids) or set(letters) - set(_WORDS):
         raise UnexpectedReply(f"The trigger's event does not tell the states of these {len(ids)} ids.")
-    if event.get("mark", _fingerprint(ids)) != _fingerprint(ids):  # the first form had none
+    if event.get("mark", _fingerprint(ids)) != _fingerprint(ids):  # older events have none
         raise UnexpectedReply(f"The trigger's event is not about these {len(ids)} ids, or has them in another order.")
     if is_late:
         letters = letters.replace(_LETTERS["not_found"], _LETTERS[State.EXPIRED.value])
@@ -223,7 +223,7 @@ def manifest_result(
 
     :param manifest: :func:`manifest_from`.
     :param needed: how many ids must end well.
-    :param text: what the service said to all of them, if it did.
+    :param text: the text of an ending that concerns all ids, if there was one.
     """
     counts = Counter(manifest["counts"])
     good = counts[State.SUCCEEDED.value] + sum(counts[state] for state in accept)
@@ -240,7 +240,7 @@ def manifest_result(
     unfinished = counts[TIMED_OUT] + counts[_RUNNING]
     if good + unfinished >= needed and counts[TIMED_OUT]:
         raise _too_late(f"{said}. The jobs were left alone", overdue, **about)
-    for row in present:  # what somebody can mend, if enough ids could still have ended well
+    for row in present:  # an error that somebody can mend, if without it enough ids could have ended well
         if row.concerns in ("request", "service") and row.word != TIMED_OUT and good + unfinished + counts[row.word] >= needed:
             raise _error(row.word)(said, **about)
     hint = [state for state in (State.PARTIAL.value, State.REVIEW.value) if counts[state] and state not in accept]
@@ -250,7 +250,7 @@ def manifest_result(
 
 
 def with_known_status(ending: Ending, status: DocumentStatus) -> Ending:
-    """Return the ending of a wait that heard no status with the one that was known before it was deferred."""
+    """Return an ending without a status with the status that was known before the deferral."""
     known = f"last state {status.state} ({status.word!r}), before it was deferred"
     return replace(ending, status=status, text=ending.text and ending.text.replace(NO_STATUS, known))
 
@@ -269,7 +269,7 @@ def why_closed(status: DocumentStatus) -> str:
 
 def _error(outcome: str) -> type[DocStatusError]:
     error = OUTCOMES[outcome].error
-    assert error is not None  # only what closes the gate is raised  # noqa: S101
+    assert error is not None  # success is never raised  # noqa: S101
     return error
 
 

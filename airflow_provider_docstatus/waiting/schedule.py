@@ -1,8 +1,8 @@
 """
-Which ids to poll next, when, and which of them one request can answer.
+The schedule: which ids to poll next, when, and which of them go into one request.
 
-Overdue ids go first. Ids of one parent go into one request, and so do ids of a route that has a batch route. An id that a
-request for several leaves out some times in a row is polled alone.
+Overdue ids go first. Ids of one parent go into one request, and so do ids of a route that has a batch route. An id that several
+such requests in a row omit is polled alone.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from airflow_provider_docstatus.protocol.flows import Flow, Observation, PollRep
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.waiting.wait import PollAgain
 
-#: Polls are due on a grid of so many seconds: those that fall together share the event loop's turns.
+#: Due times are rounded down to a multiple of this many seconds, so that polls that are due together wake the loop once.
 GRID = 0.25
-#: Requests for several in a row that leave an id out, after which it is polled alone.
+#: How many requests for several may omit an id in a row before it is polled alone.
 MAX_OMISSIONS = 4
-#: Parents in a row that had one child waited for; after that no parent is looked up at once.
+#: How many parents in a row may turn out to be lone (only one child is waited for) before the look-up of parents stops.
 MAX_LONE_PARENTS = 3
 #: How long other ids wait while one of them is polled to find their parent. Most responses come sooner, and one may hang.
 PARENT_LOOKUP_TIMEOUT = 3.0
-#: Ids that are held for a response under way are looked at no more often than that, all together.
+#: An id is held while a request under way may report on it too. All held ids together are checked this often per second.
 HELD_A_SECOND = 4000
-#: Seconds after which a missing batch route is looked for again.
+#: Seconds after which a missing batch route is tried again.
 BATCH_ROUTE_RECHECK = 600.0
 
 
@@ -43,20 +43,20 @@ class Subscriber(Protocol):
     deadline: float
 
     def observe(self, target: Target, observation: Observation, now: float) -> PollAgain | bool:
-        """Take in what a poll told about an id; return whether that is enough, or when to poll again."""
+        """Process a poll's observation of an id; return whether the id needs no more polls, or when to poll it again."""
 
     def next_poll(self, now: float, polls: int) -> float:
         """Return when to poll again (epoch seconds), after so many polls."""
 
 
 S = TypeVar("S", bound=Subscriber)
-#: The shortest that :func:`_length` may be.
+#: The smallest value of :func:`_length`.
 _SHORTEST_LENGTH = 4
 
 
 @dataclass(eq=False, slots=True)
 class Poll(Generic[S]):
-    """An id that somebody waits for: when to poll it next, and who wants to know."""
+    """An id that is waited for: when to poll it next, and who subscribes to it."""
 
     target: Target
     parent: Target | None = None
@@ -69,7 +69,7 @@ class Poll(Generic[S]):
 
     @property
     def batch_key(self) -> Target | str:
-        """What ids must have in common for one request to answer for them."""
+        """What ids must have in common to go into one request: the parent, else the route."""
         return self.parent or self.target.route
 
     def is_overdue(self, now: float) -> bool:
@@ -92,10 +92,10 @@ class Batch(Generic[S]):
     The ids that one request polls.
 
     :param polls: the ids; the first one is due.
-    :param parent: what several ids are polled through.
-    :param is_lookup: whether other ids wait for the parent that this one may have.
-    :param refused_at: when the refusal was heard that this confirms (epoch seconds), on a new connection; else None.
-    :param has_looked_up: whether the parent was polled at once.
+    :param parent: the parent through which several ids are polled; None for a single id and for the batch route.
+    :param is_lookup: whether other ids are held until this poll shows the parent of its id.
+    :param refused_at: when the refusal came that this poll confirms on a fresh connection (epoch seconds); else None.
+    :param has_looked_up: whether the parent that its reply named was polled at once.
     :param late_by: seconds that its first poll is late.
     """
 
@@ -108,7 +108,7 @@ class Batch(Generic[S]):
 
     @property
     def targets(self) -> list[Target]:
-        """What is polled."""
+        """The targets of its ids."""
         return [one.target for one in self.polls]
 
     @property
@@ -122,11 +122,11 @@ class Schedule(Generic[S]):
     The ids that are waited for at one service.
 
     :param service: the service's description.
-    :param max_omissions: requests for several in a row that may leave an id out before it is polled alone.
+    :param max_omissions: how many requests for several may omit an id in a row before it is polled alone.
     """
 
     def __init__(self, service: ServiceDescription, *, max_omissions: int = MAX_OMISSIONS) -> None:
-        #: The service's description; whoever reads the connection again may put another one here.
+        #: The service's description; the driver replaces it after it has read the connection again.
         self.service = service
         self._max_omissions = max_omissions
         self._polls: dict[Target, Poll[S]] = {}
@@ -141,7 +141,7 @@ class Schedule(Generic[S]):
         self._batching_from = 0.0
         #: Called whenever something is planned earlier than before.
         self.on_plan: Callable[[], None] = lambda: None
-        #: The statuses that were read last, to read no reply twice.
+        #: The statuses that were read last, so that an unchanged reply is not read again.
         self.cache: StatusCache = {}
 
     def __len__(self) -> int:
@@ -156,7 +156,7 @@ class Schedule(Generic[S]):
         """
         Poll an id for a subscriber, first at ``first_at`` (epoch seconds).
 
-        :param parent: what it belongs to, if that is known.
+        :param parent: the id's parent, if it is known.
         """
         one = self._polls.get(target)
         if one is None:
@@ -183,7 +183,7 @@ class Schedule(Generic[S]):
 
     def next(self, now: float, *, opens_at: float = 0.0) -> Batch[S] | float:
         """
-        Return the batch to poll now, or when to look again (epoch seconds; infinite if nothing is planned).
+        Return the batch to poll now, or when to call this again (epoch seconds; infinite if nothing is planned).
 
         :param opens_at: when the rate limiter lets the next request through (epoch seconds).
         """
@@ -204,7 +204,7 @@ class Schedule(Generic[S]):
             self._plan(one, min([now + GRID + len(self._polls) / HELD_A_SECOND, *bounds]))
 
     def flow(self, batch: Batch[S]) -> Flow[PollReply]:
-        """Return the conversation that polls a batch."""
+        """Return the flow that polls a batch."""
         first = batch.polls[0]
 
         def looks_up(parent: Target) -> bool:
@@ -224,7 +224,7 @@ class Schedule(Generic[S]):
         )
 
     def answered(self, batch: Batch[S], reply: PollReply, now: float) -> None:
-        """Tell the subscribers what a poll told, and plan its ids anew, those that it left out as well."""
+        """Notify the subscribers of a poll's observations, and plan the batch's ids again, also the omitted ones."""
         self.finished(batch)
         if reply.missing_route is not None:
             self._batching_from = now + BATCH_ROUTE_RECHECK
@@ -238,7 +238,7 @@ class Schedule(Generic[S]):
         for subscriber in {subscriber for one in told for subscriber in one.subscribers}:
             subscriber.calls += 1
         for one in told:
-            self._tell(one, reply.observations[one.target], now)
+            self._notify(one, reply.observations[one.target], now)
         for one in batch.polls:
             if one.target not in self._polls:
                 self.cache.pop(one.target, None)
@@ -258,11 +258,11 @@ class Schedule(Generic[S]):
             self._lookup = None
 
     def poll_now(self, target: Target, now: float) -> None:
-        """Poll an id now unless that is planned already."""
+        """Plan a poll of an id for now, unless it is planned for then or earlier."""
         self._plan(self._polls[target], now)
 
     def promote_overdue(self, now: float) -> None:
-        """Let what is still queued at a deadline go first."""
+        """Let ids that are still queued at their deadline go first."""
         for one in self._polls.values():
             for subscriber in one.subscribers:
                 if one.due < subscriber.deadline <= now:
@@ -279,7 +279,7 @@ class Schedule(Generic[S]):
         self.on_plan()
 
     def requests_per_round(self, now: float) -> int:
-        """Return how many requests poll every id once."""
+        """Return how many requests it takes to poll every id once."""
         number = 0
         for key, members in self._peers.items():
             size = len(members) if isinstance(key, Target) else self._batch_size(next(iter(members.values())), now)
@@ -295,14 +295,14 @@ class Schedule(Generic[S]):
             self.on_plan()
 
     def _head(self, heap: list[tuple[float, int, Poll[S]]]) -> float:
-        """Return when the first poll of a heap is due that is still planned so."""
+        """Drop the outdated entries at the head of a heap; return when its first valid one is due."""
         while heap and (heap[0][0] != heap[0][2].due or not heap[0][2].subscribers):
             heapq.heappop(heap)
         return heap[0][0] if heap else math.inf
 
-    def _tell(self, one: Poll[S], observation: Observation, now: float) -> None:
+    def _notify(self, one: Poll[S], observation: Observation, now: float) -> None:
         one.number += 1
-        one.omissions = self._max_omissions - 1 if self._must_be_single(one) else 0  # the request for several may work again
+        one.omissions = self._max_omissions - 1 if self._must_be_single(one) else 0  # a batch may report on it again
         one.refused_at, again = None, math.inf
         was_polled = not isinstance(observation, ServiceUnavailable) or observation.was_polled
         due = math.inf if was_polled else now + (observation.retry_after or 0.0)  # type: ignore[union-attr]  # an error
@@ -318,14 +318,14 @@ class Schedule(Generic[S]):
             self._plan(one, min(due, again, one.next_due(now)))
 
     def _is_held(self, one: Poll[S], now: float) -> bool:
-        """Whether a request under way may tell of this id as well."""
+        """Whether a request under way may report on this id as well."""
         if one.parent is not None:
             return one.parent in self._parents_in_flight and not self._must_be_single(one)
         is_looking = self._lookup is not None and now < self._held_until
         return is_looking and not one.is_overdue(now) and self._may_have_peers(one)
 
     def _batch(self, one: Poll[S], now: float) -> Batch[S]:
-        """Return what the poll that is due now can answer as well, and take all of it off the schedule."""
+        """Return the batch of the id that is due now and the others that fit its request; take them off the schedule."""
         polls = [one]
         if not self._must_be_single(one) and self._can_batch(one, now):
             peers = self._peers[one.batch_key].values()
@@ -356,7 +356,7 @@ class Schedule(Generic[S]):
         return max(1, batch.longest_query // _length(one)) if batch is not None and self._can_batch(one, now) else 1
 
     def _fitting(self, one: Poll[S], others: list[Poll[S]]) -> list[Poll[S]]:
-        """Return as many of the others, the first due first, as fit one request by the length of its URL."""
+        """Return the others that fit into the same request by the length of its URL, those that are due first."""
         batch = self.service.batch
         left = (batch.longest_query if batch is not None else 0) - _length(one)
         fitting = []
@@ -368,14 +368,14 @@ class Schedule(Generic[S]):
         return fitting
 
     def _may_have_peers(self, one: Poll[S]) -> bool:
-        """Whether this id may belong to something that answers for others as well, and nobody knows yet."""
+        """Whether this id may have a parent that it shares with others and that is not known yet."""
         if one.parent is not None or self._must_be_single(one) or self._lone_parents >= MAX_LONE_PARENTS:
             return False
         route = self.service.routes.get(one.target.route)
         return route is not None and route.parent is not None and len(self._peers.get(one.batch_key, ())) > 1
 
     def _set_parent(self, one: Poll[S], parent: Target) -> None:
-        """Note what an id belongs to, as soon as a reply tells it."""
+        """Set an id's parent as soon as a reply names it."""
         if one.parent is None and not self._must_be_single(one):
             self._leave_peers(one)
             one.parent = parent

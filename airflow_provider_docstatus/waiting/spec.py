@@ -1,4 +1,4 @@
-"""What a wait is told: the fields that cross Airflow's database with a deferral."""
+"""The arguments of a wait, which cross Airflow's database with a deferral."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_docstatus.protocol.targets import Target
 
 #: The version of the fields below; a triggerer that knows only older ones refuses the wait.
 SPEC_VERSION = 1
-#: The spans of time among the arguments of sensor and operator, each with the least that makes sense (seconds).
+#: The durations among the arguments of sensor and operator, each with its minimum in seconds.
 LEAST_SECONDS: Mapping[str, float] = {
     "watch_on_worker": 0.0,
     "poke_interval": 0.0,
@@ -23,19 +23,19 @@ LEAST_SECONDS: Mapping[str, float] = {
 @dataclass(kw_only=True, eq=False, slots=True)
 class WaitSpec:
     """
-    One wait, for one id or for a list of them. Only ids, names and times: it stands in Airflow's database as clear text.
+    The arguments of one wait, for one id or for a list. They hold only ids, names and times: the database stores clear text.
 
     :param version: the version of these fields (int).
     :param conn_id: the connection (str).
-    :param service: the service's name (str), which the connection had when the wait began.
+    :param service: the name of the connection's service when the wait began (str).
     :param route: the service's route (str): ``request``, ``document``, ``job``, or the operation.
-    :param id: what is waited for (str); empty with ``ids``.
-    :param ids: the ids that are waited for as one (list of str), None for a single one.
+    :param id: the single id (str); empty for a list.
+    :param ids: the ids of a list (list of str), None for a single id.
     :param needed: how many of them must end well (int).
-    :param fail_fast: whether the first of them that ends otherwise ends the wait (bool).
+    :param fail_fast: whether the first id that does not end well ends the wait (bool).
     :param accept: final states besides ``succeeded`` that count as well (list of str).
     :param prefix: the path prefix that the worker found (str), None for the connection's.
-    :param parent: what the id belongs to (route and id), as far as the worker knows; one poll of it answers for all its children.
+    :param parent: the id's parent (route and id), if the worker knows it; one poll of the parent reports on all its children.
     :param poke_interval: the user's seconds between two polls (float), None for the service's own timing.
     :param exponential_backoff: whether each pause is twice the one before (bool).
     :param max_wait: the longest pause in seconds (float) or None.
@@ -45,9 +45,9 @@ class WaitSpec:
     :param grace: seconds in which an unknown id may still appear.
     :param shortest: seconds that pass at least before the event is sent: a scheduler may lose a task that comes back
         sooner (apache/airflow issues 66374, 71580, 72716).
-    :param stall: after how many seconds without a change the wait ends (``after``), and what the worker saw of each id and
-        since when (``seen``); None for never. Left out of the arguments then: a triggerer that does not know this field goes on
-        taking waits without it, and refuses those with it instead of half understanding them.
+    :param stall: ``after``, the seconds without a change after which the wait ends, and ``seen``, for each id the progress
+        fingerprint that the worker saw and since when. None if the wait never stalls; the arguments then leave the field out. So
+        a triggerer that does not know the field takes waits without it, and refuses waits with it instead of ignoring it.
     """
 
     version: int = SPEC_VERSION
@@ -86,7 +86,7 @@ class WaitSpec:
 
     @classmethod
     def of_task(cls, task: object, **computed: Any) -> WaitSpec:
-        """Return the fields of a task: those computed from its arguments, and its arguments of the same names."""
+        """Return the spec of a task: the computed fields, and for the others the task's arguments of the same names."""
         plain = {name: getattr(task, name) for name in _FIELDS if name not in computed and hasattr(task, name)}
         return cls(**plain, **computed)
 
@@ -97,7 +97,7 @@ class WaitSpec:
 
     @property
     def parent_target(self) -> Target | None:
-        """What the id belongs to, if the worker knows."""
+        """The id's parent, if the worker knows it."""
         return Target(route=self.parent[0], id=self.parent[1]) if self.parent else None
 
     @property
@@ -106,7 +106,7 @@ class WaitSpec:
         return self.stall["after"] if self.stall else None
 
     def seen(self, one: str) -> tuple[str, float] | None:
-        """Return what the worker saw of an id, as a fingerprint, and since when (epoch seconds)."""
+        """Return the progress fingerprint that the worker saw of an id, and since when (epoch seconds)."""
         fingerprint = (self.stall or {}).get("seen", {}).get(one)
         return (fingerprint[0], fingerprint[1]) if fingerprint else None
 

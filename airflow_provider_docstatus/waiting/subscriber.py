@@ -1,4 +1,4 @@
-"""A task's wait as the schedule knows it: what it observes, what it says in the log, and when it wants to poll again."""
+"""The subscriber: one task's wait, which observes polls, logs what changes, and says when to poll again."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from airflow_provider_docstatus.waiting.intervals import PollInterval
 from airflow_provider_docstatus.waiting.spec import WaitSpec
 from airflow_provider_docstatus.waiting.wait import Ending, PollAgain, Wait
 
-#: Seconds of silence after which a wait says in its log that it still waits.
+#: Seconds without a log line after which a wait logs that it goes on.
 HEARTBEAT = 300.0
 
 
 def interval_of(spec: WaitSpec, service: ServiceDescription) -> PollInterval:
-    """Return how often a wait polls; one object for all that poll so often."""
+    """Return the poll interval of a wait. Waits with equal settings share one object, since there may be thousands."""
     return _interval(service.poll_interval, spec.poke_interval, spec.exponential_backoff, spec.max_wait)
 
 
@@ -34,11 +34,11 @@ class Subscriber:
     One task's wait.
 
     :param group: the waits of its ids.
-    :param log: where it says what changed (a logger).
+    :param log: the logger for what changes.
     :param now: epoch seconds (float).
-    :param deadline_grace: seconds after the deadline at which the wait ends although its last poll is not answered.
+    :param deadline_grace: seconds after the deadline until the wait ends although its last poll has no response.
     :param jitter: gives random numbers from 0 to 1.
-    :param describe: says how the polling goes, for the heartbeat in the log.
+    :param describe: returns the state of the polling, for the log line that says that the wait goes on.
     """
 
     __slots__ = ("_describe", "_jitter", "_said", "_spoke_at", "calls", "deadline", "deadline_grace", "group", "interval", "log")
@@ -59,7 +59,7 @@ class Subscriber:
         #: When the last poll falls due (epoch seconds).
         self.deadline = group.spec.deadline
         self.deadline_grace = deadline_grace
-        #: How many polls have told this wait something.
+        #: How many polls had an observation for this wait.
         self.calls = 0
         self._spoke_at = now
         self._said = ""
@@ -68,9 +68,9 @@ class Subscriber:
 
     def observe(self, target: Target, observation: DocumentStatus | DocStatusError, now: float) -> PollAgain | bool:
         """
-        Take in what a poll told about an id.
+        Process a poll's observation of an id.
 
-        :return: whether that is enough about this id; or when to poll it again instead of at the interval.
+        :return: whether the id has ended; or when to poll it again, if not at the poll interval.
         """
         wait = self.group.waits[target.id]
         has_spoken = self._log_before(wait, observation)
@@ -91,7 +91,7 @@ class Subscriber:
         return self.group.is_over
 
     def _log_before(self, wait: Wait, observation: DocumentStatus | DocStatusError) -> bool:
-        """Say what an observation changes; return whether anything was said."""
+        """Log what an observation changes; return whether anything was logged."""
         if isinstance(observation, DocumentStatus):
             before = wait.status
             is_new = len(self.group.waits) == 1 and (
@@ -108,7 +108,7 @@ class Subscriber:
         return True
 
     def _log_after(self, one: str, verdict: Ending | PollAgain | None, now: float, *, has_spoken: bool) -> None:
-        """Say that an id has ended, or that the wait goes on."""
+        """Log that an id has ended, or now and then that the wait goes on."""
         group = self.group
         if isinstance(verdict, Ending) and len(group.waits) == 1:
             self.log.info("%s ended: %s", one, verdict.outcome)

@@ -1,4 +1,4 @@
-"""One id's wait: what is remembered of it, when a poll must be repeated, and how it ends."""
+"""The wait for one id: its state, when a poll must be repeated, and how it ends."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.waiting.outcomes import OUTCOMES, TIMED_OUT, outcome_of
 from airflow_provider_docstatus.waiting.spec import WaitSpec
 
-#: Seconds of nothing but invalid replies after which a wait ends: HTML, broken JSON, unknown words; one reply alone never does.
+#: Seconds of nothing but invalid replies (HTML, broken JSON, unknown words) after which a wait ends; a single one never ends it.
 PATIENCE = 600.0
-#: Seconds until a refusal is confirmed: a deploy, a proxy or one replica of several may have spoken.
+#: Seconds until the poll that must confirm a refusal, since a deploy, a proxy or one broken replica may have sent the first.
 CONFIRM_AFTER = 5.0
-#: Seconds until the last poll, which falls on the deadline, is repeated if it met a fault.
+#: Seconds until the last poll is repeated if it met a fault. The last poll falls on the deadline.
 REPEAT_AFTER = 2.0
 NO_STATUS = "no status was heard"
 
@@ -39,7 +39,7 @@ class Ending:
     :param service: the service's name.
     :param id: the id that was waited for.
     :param status: the last status that is known, None if there never was one.
-    :param text: what happened, in one line; None for a final state that the vendor told.
+    :param text: what happened, in one line; None if the vendor's final status says it all.
     """
 
     outcome: str
@@ -54,7 +54,7 @@ class PollAgain(NamedTuple):
     When to poll an id again.
 
     :param at: epoch seconds.
-    :param fresh_connection: whether on a new TCP connection, with the Airflow connection read anew.
+    :param fresh_connection: whether to open a new TCP connection and to read the Airflow connection again.
     """
 
     at: float
@@ -64,13 +64,13 @@ class PollAgain(NamedTuple):
 @dataclass(kw_only=True, eq=False, slots=True)
 class Wait:
     """
-    What one wait remembers.
+    The wait for one id, as a state machine.
 
     :param spec: the wait's times and bounds; a list's waits share it.
     :param service: the service's description.
     :param id: the id that is waited for.
-    :param keeps_state: whether this object observes all of the wait; in reschedule mode it does not, and then a run of
-        invalid replies cannot be told from a single one.
+    :param keeps_state: whether this object observes the whole wait. In reschedule mode it observes one poke only, so it cannot
+        count the seconds of invalid replies.
     """
 
     spec: WaitSpec
@@ -79,7 +79,7 @@ class Wait:
     keeps_state: bool = True
     status: DocumentStatus | None = None
     trouble: DocStatusError | None = None
-    #: The outcome that a refusal would be while it is not confirmed, and when it was heard.
+    #: The outcome of a refusal that is not confirmed yet, and when the refusal came.
     refusal: str | None = None
     refused_at: float = 0.0
     outage_since: float | None = None
@@ -91,11 +91,11 @@ class Wait:
 
     def observe(self, observation: DocumentStatus | DocStatusError, now: float) -> Ending | PollAgain | None:
         """
-        Take in a status, or the error in its place.
+        Process a status, or the error in its place.
 
         :param now: epoch seconds.
-        :return: the ending; or when to poll again, since this must be confirmed or was no answer to the last poll; or None to
-            go on at the poll interval.
+        :return: the ending; or when to poll again, to confirm a refusal or to repeat a failed last poll; or None to go on at the
+            poll interval.
         """
         is_late = now >= self.spec.deadline
         if isinstance(observation, DocumentStatus):
@@ -125,7 +125,7 @@ class Wait:
         if self.status is None:
             state = NO_STATUS
         else:
-            unchanged = self._unchanged(now)  # nothing is known of the time before where this was all that was heard
+            unchanged = self._unchanged(now)  # the time before the first status is not known
             state = f"last state {self.status.state} ({self.status.word!r})"
             state += f", unchanged for {unchanged:.0f} s" if unchanged >= 1 else ""
         trouble = f"; last trouble: {str(self.trouble).rstrip('.')}" if self.trouble else ""
@@ -133,14 +133,14 @@ class Wait:
 
     @property
     def last_seen(self) -> tuple[str, float] | None:
-        """What the vendor said last, as a fingerprint, and since when (epoch seconds); None if it never did."""
+        """The progress fingerprint of the last status, and since when it holds (epoch seconds), later by outages; else None."""
         return (_fingerprint(self.status), (self.changed_at or 0.0) + self.outage_seconds) if self.status else None
 
     def _unchanged(self, now: float) -> float:
         return now - (now if self.changed_at is None else self.changed_at)
 
     def _note(self, status: DocumentStatus, now: float) -> None:
-        if self.outage_since is not None:  # while the service could not be heard, the job may have had no chance to move
+        if self.outage_since is not None:  # an outage may hold up the job as well
             self.outage_seconds += now - self.outage_since
             self.outage_since = None
         if self.status is None:
@@ -151,7 +151,7 @@ class Wait:
         self.invalid_since, self.invalid_seconds = None, 0.0
 
     def _since(self, status: DocumentStatus, now: float) -> float:
-        """Return since when a status stands that is the first this process hears."""
+        """Return since when the first status that this process observes has not changed (epoch seconds)."""
         seen = self.spec.seen(self.id)
         if seen is not None and seen[0] == _fingerprint(status):
             return seen[1]
@@ -161,7 +161,7 @@ class Wait:
 
     def _stall(self, now: float) -> Ending:
         status = self.status
-        assert status is not None  # it has just been heard  # noqa: S101
+        assert status is not None  # observe has just set it  # noqa: S101
         counts = ", ".join(f"{name} {number}" for name, number in status.counters.items())
         title = self.service.title
         return self._end(
@@ -175,9 +175,9 @@ class Wait:
         """
         Return what an error means for the wait.
 
-        A refusal ends it when it is said twice in a row: the second poll comes after a pause, on a fresh connection.
+        A refusal ends the wait only if it comes twice in a row. The second poll comes after a pause, on a fresh connection.
         """
-        if isinstance(error, ServiceUnavailable):  # an outage is no invalid reply, and whoever speaks after it may be another
+        if isinstance(error, ServiceUnavailable):  # no invalid reply; after an outage another replica may respond
             self.invalid_since = self.refusal = None
             return None
         if isinstance(error, UnexpectedReply):
@@ -205,9 +205,10 @@ class Wait:
 
 def needs_confirmation(error: DocStatusError) -> bool:
     """
-    Whether an error ends a wait only when it is said twice.
+    Whether an error ends a wait only if it comes twice in a row.
 
-    That is what the service refused, but for its own documented words for an account that is used up.
+    Every refusal by the service must be confirmed, except a used-up account (402, documented quota codes). An error for which
+    nothing was sent needs no confirmation.
     """
     return isinstance(error, RequestRejected) and error.code is not None and not isinstance(error, QuotaExhausted)
 
@@ -216,12 +217,12 @@ def epoch(time: str | None) -> float | None:
     """Return a time of a status (ISO 8601) as epoch seconds, None if there is none."""
     try:
         return datetime.fromisoformat(time).timestamp() if time else None
-    except (TypeError, ValueError):  # in an event of somebody else's making
+    except (TypeError, ValueError):  # an event that this package did not write
         return None
 
 
 def is_past_retention(service: ServiceDescription, since: float | None, now: float) -> bool:
-    """Whether a service documents that it no longer knows what it was given then (epoch seconds)."""
+    """Whether a job of that time (epoch seconds) is older than the retention that the service documents."""
     return service.retention_seconds is not None and since is not None and now > since + service.retention_seconds
 
 
@@ -231,5 +232,5 @@ def _progress(status: DocumentStatus) -> tuple[str, dict[str, int], str | None]:
 
 
 def _fingerprint(status: DocumentStatus) -> str:
-    """Return a few letters in the place of the fields that count as progress."""
+    """Return a short hash of the fields that count as progress."""
     return hashlib.sha256(json.dumps(_progress(status), sort_keys=True).encode()).hexdigest()[:12]

@@ -34,7 +34,7 @@ from tests.conversations import HTML, LIMIT, NOW, error_of, refusal, response
 
 WITH_RESET = replace(AITRONOS, retry_headers=("x-reset",))
 REQUEST = Request(path="/documents/jobs/j-1", route="/documents/jobs/{job_id}", prefix="/v1")
-BATCH = Request(path="/jobs/status", route="/jobs/status", expected_codes={400, 404, 405, 410, 422, 501})
+BATCH = Request(path="/jobs/status", route="/jobs/status", missing_route_codes={400, 404, 405, 410, 422, 501})
 RESULT = Request(path="/jobs/j-1/result", route="/jobs/{id}/result", expected_codes={400, 500})
 
 
@@ -234,3 +234,10 @@ def test_the_vendors_text_is_read_but_not_a_proxys(reply, text):
 )
 def test_a_redirect_that_is_no_url_leads_nowhere(location, host):
     assert redirect_target(response(code=302, headers={} if location is None else {"location": location})).hostname == host
+
+
+def test_a_web_page_in_the_place_of_a_state_is_a_proxys():
+    """400 carries a job's state on that route; a page of HTML does not, and the route is not missing either."""
+    reply = response(code=400, text="<html>Bad Request</html>", headers={"content-type": "text/html"}, request=RESULT)
+    with pytest.raises(UnexpectedReply, match="is there a proxy"):
+        read_object(UNSILOED, reply, id="j-1")

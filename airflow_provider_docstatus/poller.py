@@ -80,12 +80,13 @@ class Subscription(Subscriber):
     :param poller: the poller that it subscribes to.
     """
 
-    __slots__ = ("_context", "done")
+    __slots__ = ("_context", "done", "poller")
 
     def __init__(self, group: Group, log: Any, poller: Poller) -> None:
         now = poller.clock()
         grace = DEADLINE_GRACE + max(0.0, now - group.spec.deadline)  # it polls once, however late it starts
-        super().__init__(group, log, now=now, deadline_grace=grace, jitter=poller.jitter, describe=poller.describe)
+        super().__init__(group, log, now=now, deadline_grace=grace, jitter=poller.jitter)
+        self.poller = poller
         self._context = contextvars.copy_context()
         #: Done when the wait is over.
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -102,6 +103,10 @@ class Subscription(Subscriber):
             self.fail(error)
             return True
         return verdict
+
+    def describe(self, now: float) -> str:
+        """Return how the polling goes, in a few words."""
+        return self.poller.describe(now)
 
     def stop(self) -> None:
         """End the wait although some ids have not ended."""
@@ -157,9 +162,8 @@ class Poller:
         self._found_prefix = spec.prefix if spec.prefix is not None else self._found_prefix
         pause = subscription.interval.pause(age=spec.asked_at - spec.started_at, polls=1, jitter=0.0)
         first_at = min(spec.asked_at + pause, max(spec.deadline, now))
-        targets = [Target(spec.route, one) for one in spec.all_ids]
-        for target in targets:
-            self._schedule.subscribe(subscription, target, first_at, spec.parent_target)
+        for one in subscription.group.waits:
+            self._schedule.subscribe(subscription, Target(spec.route, one), first_at, spec.parent_target)
         if self._run_task is None:
             # An empty context: all waits share the poller, so its lines must not go to the log of one task.
             self._run_task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
@@ -168,8 +172,8 @@ class Poller:
             await subscription.done
         finally:
             Stats.timing(f"docstatus.{self.service_name}.wait", timedelta(seconds=self.clock() - now))
-            for target in targets:
-                unwanted = self._schedule.unsubscribe(subscription, target)
+            for one in subscription.group.waits:
+                unwanted = self._schedule.unsubscribe(subscription, Target(spec.route, one))
                 if unwanted in self._sending:  # not in a look-up, which must not be cancelled on 3.0 to 3.2.1
                     next(task for task, batch in self._tasks.items() if batch is unwanted).cancel()
             self._count()
@@ -281,12 +285,13 @@ class Poller:
             self._lookup.clock_set_back(before - now)
         self._checked_at = now
         has_stood_still = bool(before) and now > before + STANDSTILL * DEADLINES_EVERY
-        self._schedule.promote_overdue(now)
-        for subscriber in self._schedule.subscribers():
-            if has_stood_still:
-                subscriber.deadline_grace += max(0.0, now - max(subscriber.deadline, before))
-            if now >= subscriber.deadline + subscriber.deadline_grace:
-                subscriber.stop()
+        if has_stood_still or now >= self._schedule.earliest_deadline:
+            self._schedule.promote_overdue(now)
+            for subscriber in self._schedule.subscribers():
+                if has_stood_still:
+                    subscriber.deadline_grace += max(0.0, now - max(subscriber.deadline, before))
+                if now >= subscriber.deadline + subscriber.deadline_grace:
+                    subscriber.stop()
         self._timer = asyncio.get_running_loop().call_later(DEADLINES_EVERY, self._check_deadlines)
 
     # -- one poll ----------------------------------------------------------------------------------------------

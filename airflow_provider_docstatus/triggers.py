@@ -44,16 +44,21 @@ class DocStatusTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then send one small event (:func:`.waiting.report.event_of`)."""
         began = time.monotonic()
-        event = await self._wait() if self._is_readable() else self._unreadable()
+        if self._is_readable():
+            subscription = self._subscription()
+            await subscription.poller.wait(subscription)
+            event = self._report(subscription)
+        else:
+            event = self._unreadable()
         await asyncio.sleep(max(0.0, self.spec.shortest - (time.monotonic() - began)))
         yield TriggerEvent(event)
 
-    async def _wait(self) -> dict[str, Any]:
+    def _subscription(self) -> Subscription:
         service = SERVICES[self.spec.service]
-        group, poller = Group(spec=self.spec, service=service), poller_for(self.spec.conn_id, service)
-        subscription = Subscription(group, self.log, poller)
-        await poller.wait(subscription)
-        now = poller.clock()
+        return Subscription(Group(spec=self.spec, service=service), self.log, poller_for(self.spec.conn_id, service))
+
+    def _report(self, subscription: Subscription) -> dict[str, Any]:
+        group, now = subscription.group, subscription.poller.clock()
         if not group.is_over:
             group.time_out(now)
         if group.is_list:

@@ -139,6 +139,8 @@ class Schedule(Generic[S]):
         self._held_until = 0.0
         self._lone_parents = 0
         self._batching_from = 0.0
+        #: No deadline is earlier (epoch seconds).
+        self.earliest_deadline = math.inf
         #: Called whenever something is planned earlier than before.
         self.on_plan: Callable[[], None] = lambda: None
         #: The statuses that were read last, so that an unchanged reply is not read again.
@@ -163,6 +165,7 @@ class Schedule(Generic[S]):
             one = self._polls[target] = Poll(target, parent)
             self._peers.setdefault(one.batch_key, {})[target] = one
         one.subscribers[subscriber] = one.number - 1
+        self.earliest_deadline = min(self.earliest_deadline, subscriber.deadline)
         self._plan(one, first_at)
 
     def unsubscribe(self, subscriber: S, target: Target) -> Batch[S] | None:
@@ -263,11 +266,13 @@ class Schedule(Generic[S]):
 
     def promote_overdue(self, now: float) -> None:
         """Let ids that are still queued at their deadline go first."""
+        self.earliest_deadline = math.inf
         for one in self._polls.values():
             for subscriber in one.subscribers:
                 if one.due < subscriber.deadline <= now:
                     one.due = math.inf
                     self._plan(one, subscriber.deadline)
+                self.earliest_deadline = min(self.earliest_deadline, subscriber.deadline)
 
     def clock_set_back(self, seconds: float) -> None:
         """Keep the polls as far ahead as they were when the machine's clock is set back."""

@@ -38,10 +38,9 @@ class Subscriber:
     :param now: epoch seconds (float).
     :param deadline_grace: seconds after the deadline until the wait ends although its last poll has no response.
     :param jitter: gives random numbers from 0 to 1.
-    :param describe: returns the state of the polling, for the log line that says that the wait goes on.
     """
 
-    __slots__ = ("_describe", "_jitter", "_said", "_spoke_at", "calls", "deadline", "deadline_grace", "group", "interval", "log")
+    __slots__ = ("_jitter", "_said", "_spoke_at", "calls", "deadline", "deadline_grace", "group", "interval", "log")
 
     def __init__(
         self,
@@ -51,7 +50,6 @@ class Subscriber:
         now: float,
         deadline_grace: float,
         jitter: Callable[[], float],
-        describe: Callable[[float], str] = lambda _now: "",
     ) -> None:
         self.group = group
         self.log = log
@@ -63,7 +61,6 @@ class Subscriber:
         self.calls = 0
         self._spoke_at = now
         self._said = ""
-        self._describe = describe
         self._jitter = jitter
 
     def observe(self, target: Target, observation: DocumentStatus | DocStatusError, now: float) -> PollAgain | bool:
@@ -84,6 +81,10 @@ class Subscriber:
         return self.interval.next_at(
             now=now, started_at=spec.started_at, deadline=spec.deadline, polls=polls, jitter=self._jitter()
         )
+
+    def describe(self, now: float) -> str:  # noqa: ARG002 -- for the triggerer's
+        """Return how the polling goes, in a few words for the log."""
+        return ""
 
     @property
     def is_over(self) -> bool:
@@ -115,7 +116,7 @@ class Subscriber:
         elif isinstance(verdict, Ending) and verdict.outcome != State.SUCCEEDED.value and len(group.endings) <= MOST_ERRORS:
             self.log.warning("%s ended: %s", one, verdict.outcome)
         elif now > self._spoke_at + HEARTBEAT:
-            self.log.info("%s; %s", group.summary(), self._describe(now))
+            self.log.info("%s; %s", group.summary(), self.describe(now))
         elif not has_spoken:
             return
         self._spoke_at = now

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_docstatus.testing import StandInVendors
-from airflow_provider_docstatus.triggers import OVERTIME
+from airflow_provider_docstatus.poller import DEADLINE_GRACE
 from tests.e2e.real_airflow import COMPONENTS, FINAL_RUN_STATES, TRIGGERER_DEAD_AFTER, RealAirflow
 from tests.e2e.waits import START_TAKES, Planned, Watch, ends_of, good_wait, ids_of, not_as_planned, other_waits, starts_of
 from tests.ha.servers import postgresql, redis
@@ -25,7 +25,7 @@ WORKER_DEAD_AFTER = 20
 LIMIT_SECONDS = 1200.0
 DAG = "mixed_endings"
 TAKEN_OVER_WITHIN = TRIGGERER_DEAD_AFTER + 12.0
-TIMED_OUT_WITHIN = OVERTIME + 15.0  # the last question of some seventy waits on one key waits for its turn
+TIMED_OUT_WITHIN = DEADLINE_GRACE + 15.0  # the last question of some seventy waits on one key waits for its turn
 
 
 def worker(home: Path, name: str) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ from tests.two_paths import (
 )
 
 ALWAYS = math.inf
-SOON = 0.2
+SOON = 0.1
 FIRST_ROUTE = {"neurolinker": "request", "aitronos": "job", "unsiloed": "extract"}
 
 

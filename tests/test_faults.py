@@ -30,7 +30,7 @@ from tests.two_paths import ask_in_the_triggerer, ask_on_the_worker, connect
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WAITS = 150
+WAITS = 80
 REQUESTS = 10
 
 
@@ -68,7 +68,7 @@ def mixed(run: Run) -> contender.Wait:
 
 
 async def test_on_a_bad_day_every_wait_ends_right_without_a_storm_of_calls(run: Run) -> None:
-    faults.let_go_wrong(run.control, {"part": 0.3, "closes_every": 0.35, "closes_for": 0.1})
+    faults.let_go_wrong(run.control, {"part": 0.3, "closes_every": 0.4, "closes_for": 0.1})
     bad = await contender.hold(run, mixed(run))
     assert bad["faults"] > WAITS / 10
     assert bad["closings"] > 0

@@ -231,7 +231,7 @@ class Dripping(socketserver.ThreadingTCPServer):
 
 
 class _Drip(socketserver.BaseRequestHandler):
-    """Send the body of an answer byte by byte for two seconds, each of them well before a socket's time-out."""
+    """Send the body of an answer byte by byte until it is hung up, each of them well before a socket's time-out."""
 
     server: Dripping
     request: socket.socket
@@ -240,7 +240,7 @@ class _Drip(socketserver.BaseRequestHandler):
         self.request.recv(65536)
         with suppress(OSError):
             self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + self.server.head + b"\r\n")
-            until = time.monotonic() + 2
+            until = time.monotonic() + 20
             while time.monotonic() < until:
                 self.request.sendall(self.server.piece)
                 time.sleep(0.005)
@@ -257,11 +257,11 @@ def test_an_answer_that_drips_takes_no_longer_than_the_time_out(
     with Dripping(head, piece) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        fields = {"host": f"http://127.0.0.1:{server.server_address[1]}", "extra": {"request_timeout": 0.2}}
+        fields = {"host": f"http://127.0.0.1:{server.server_address[1]}", "extra": {"request_timeout": 0.1}}
         connect(monkeypatch, vendors, "aitronos", fields)
         began, target = time.monotonic(), Target(route="job", id="job")
         told = ask_on_the_worker(target)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
         error = the_one_error([told, ask_in_the_triggerer("aitronos", target)])
         server.shutdown()
         thread.join()

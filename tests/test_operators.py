@@ -29,7 +29,7 @@ from tests.task_runs import FakeTaskInstance, deferral_of, run, started, task_de
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SOON = 0.03
+SOON = 0.015
 WAYS = {
     "finished": {},
     "watched": {"wait_for_completion": True, "deferrable": False},
@@ -241,7 +241,7 @@ def test_by_default_a_mebibyte_fits(vendors: StandInVendors) -> None:
 @pytest.mark.parametrize("way", ["watched", "deferred"])
 def test_the_time_out_ends_the_wait(vendors: StandInVendors, way: str) -> None:
     with pytest.raises(AirflowSensorTimeout, match="was left alone"):
-        run(operator_of(job_id=vendors.add_job("aitronos", seconds=math.inf), timeout=0.2, **WAYS[way]))
+        run(operator_of(job_id=vendors.add_job("aitronos", seconds=math.inf), timeout=0.05, **WAYS[way]))
 
 
 @pytest.mark.parametrize("way", WAYS)

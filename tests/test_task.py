@@ -27,12 +27,13 @@ from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.task import TaskWait
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
+from airflow_provider_docstatus.waiting import rate_limiter
 from tests.task_runs import MODES, FakeTaskInstance, deferral_of, hurry, run, sensor_of, started, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SOON = 0.03
+SOON = 0.015
 
 
 @pytest.fixture(scope="module")
@@ -146,17 +147,15 @@ def test_enough_is_enough(vendors: StandInVendors, mode: str, wait_for: Any) -> 
 @pytest.mark.parametrize("mode", MODES)
 def test_fail_fast_does_not_wait_for_the_rest(vendors: StandInVendors, mode: str) -> None:
     ids = [vendors.add_job("aitronos", ends="failed"), vendors.add_job("aitronos", seconds=math.inf)]
-    began = time.monotonic()
-    with pytest.raises(DocumentFailed):
+    with pytest.raises(DocumentFailed):  # else it would end by its time-out
         wait(mode, job_id=ids, fail_fast=True)
-    assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_time_out_names_what_was_open(vendors: StandInVendors, mode: str) -> None:
     ids, ti = [vendors.add_job("aitronos"), vendors.add_job("aitronos", seconds=math.inf)], FakeTaskInstance()
     with pytest.raises(AirflowSensorTimeout, match="The jobs were left alone"):
-        wait(mode, ti, job_id=ids, timeout=0.5)
+        wait(mode, ti, job_id=ids, timeout=0.1)
     assert ti.xcoms[XCOM_KEY]["ids"] == {"succeeded": ids[:1], "timed_out": ids[1:]}
 
 
@@ -164,11 +163,11 @@ def test_the_time_out_names_what_was_open(vendors: StandInVendors, mode: str) ->
 def test_a_list_does_not_hold_its_slot_for_as_long_as_a_service_hangs_with_each_id(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(task, "DEADLINE_GRACE", 0.2)
+    monkeypatch.setattr(task, "DEADLINE_GRACE", 0.1)
     ids, asked = [vendors.add_job("aitronos") for _ in range(20)], len(vendors.requests)
-    vendors.answer_next(503, delay=0.1, times=math.inf)
+    vendors.answer_next(503, delay=0.05, times=math.inf)
     with pytest.raises(AirflowSensorTimeout):
-        wait(mode, job_id=ids, timeout=0.05)
+        wait(mode, job_id=ids, timeout=0.02)
     assert len(vendors.requests) - asked < 20
 
 
@@ -275,14 +274,14 @@ def test_a_stall_that_could_never_be_noticed_is_refused(
 @pytest.mark.parametrize("mode", MODES)
 def test_no_id_is_starved_by_those_before_it(vendors: StandInVendors, mode: str) -> None:
     ids = [vendors.add_job("aitronos", seconds=seconds) for seconds in [math.inf] * 6 + [0.0] * 6]
-    vendors.limit("aitronos", 4, window=0.2, retry_after="0")
+    vendors.limit("aitronos", 4, window=0.08, retry_after="0")
     assert wait(mode, started(61), job_id=ids, wait_for=3, timeout=66, poke_interval=0.01)["counts"]["succeeded"] >= 3
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_look_that_needs_more_calls_than_the_limit_has_at_once_is_made_up_for(vendors: StandInVendors, mode: str) -> None:
     ids = [vendors.add_job("aitronos", seconds=0) for _ in range(12)]
-    vendors.limit("aitronos", 4, window=0.1, retry_after="0.1")
+    vendors.limit("aitronos", 4, window=0.05, retry_after="0.05")
     assert wait(mode, job_id=ids)["counts"] == {"succeeded": 12}
 
 
@@ -290,13 +289,14 @@ def test_a_look_that_needs_more_calls_than_the_limit_has_at_once_is_made_up_for(
 def test_an_id_that_is_refused_for_ever_keeps_no_other_from_its_end(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(task, "DEADLINE_GRACE", 0.3)
-    monkeypatch.setattr(poller, "DEADLINE_GRACE", 0.3)
-    monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.1)
+    monkeypatch.setattr(rate_limiter, "FIRST_PAUSE", 0.005)
+    monkeypatch.setattr(task, "DEADLINE_GRACE", 0.2)
+    monkeypatch.setattr(poller, "DEADLINE_GRACE", 0.2)
+    monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.02)
     ids, ti = [vendors.add_job("aitronos", seconds=0) for _ in range(6)], started(61)
     vendors.answer_next(429, path=ids[0], headers={"Retry-After": "0"}, times=math.inf)
     with pytest.raises(AirflowSensorTimeout):
-        wait(mode, ti, job_id=ids, timeout=61.5, poke_interval=0.01)
+        wait(mode, ti, job_id=ids, timeout=61.1, poke_interval=0.01)
     assert ti.xcoms[XCOM_KEY]["ids"] == {"timed_out": ids[:1], "succeeded": ids[1:]}
 
 

@@ -139,7 +139,7 @@ def test_fifty_waits_in_the_triggerers_own_runner(monkeypatch: pytest.MonkeyPatc
             monkeypatch.setenv(name, value)
         ends = {CANCELLED: {"seconds": math.inf}, FAILING: {"ends": "failed"}}
         jobs = {
-            number: vendors.add_job("aitronos", job_id=f"job_no_{number:03}", **{"seconds": 1.0, **ends.get(number, {})})
+            number: vendors.add_job("aitronos", job_id=f"job_no_{number:03}", **{"seconds": 0.4, **ends.get(number, {})})
             for number in range(WAITS)
         }
         triggers = {number: trigger_for("aitronos", "job", job_id, seconds=30) for number, job_id in jobs.items()}
@@ -176,7 +176,7 @@ def count_look_ups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_thousand_waits_are_all_told_and_look_the_connection_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(monkeypatch, poll_interval=0.5)
+    hurry(monkeypatch, poll_interval=0.1)
     monkeypatch.setattr(DocStatusTrigger, "log", Log(lambda: None), raising=False)
     look_ups = count_look_ups(monkeypatch)
     with StandInVendors() as vendors:
@@ -184,7 +184,7 @@ def test_a_thousand_waits_are_all_told_and_look_the_connection_up_once(monkeypat
             monkeypatch.setenv(name, value)
         requests = [vendors.jobs[vendors.add_job("neurolinker", seconds=0.25, documents=25)] for _ in range(40)]
         jobs, now = dict(enumerate(one for request in requests for one in request.documents)), time.time()
-        first = {"asked_at": now + 1.0}
+        first = {"asked_at": now + 0.6}
         triggers = {
             number: trigger_for("neurolinker", "document", one.job_id, seconds=30, parent=["request", one.parent], **first)
             for number, one in jobs.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -13,17 +14,21 @@ from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.waiting import wait
+from airflow_provider_docstatus.waiting.polls import Batch, Subscriber
 from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
-from airflow_provider_docstatus.waiting.schedule import Batch, Schedule, Subscriber
+from airflow_provider_docstatus.waiting.schedule import Schedule
 from airflow_provider_docstatus.waiting.wait import PollAgain, needs_confirmation
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Sender(Protocol):
     """What the driver needs of the hook."""
 
     limiter: RateLimiter
+    read_at: float
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
@@ -65,11 +70,13 @@ class BlockingPoller:
     An id that a request for several omits is polled alone at once, since a worker does not stay for a later one.
 
     :param sender: the hook.
+    :param limiter: what pauses the polls after a 429.
     """
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, limiter: RateLimiter) -> None:
         self._sender = sender
-        self.schedule = Schedule[Subscriber](sender.service, max_omissions=1)
+        self._limiter = limiter
+        self.schedule = Schedule[Subscriber](sender.service, max_omissions=1, max_lone_parents=math.inf)
         #: When the last poll ended (epoch seconds).
         self.polled_at = 0.0
         #: Whether the last poll returned a status.
@@ -92,7 +99,7 @@ class BlockingPoller:
         sender, polls = self._sender, 0
         while not is_over() and polls != max_requests:
             now = sender.clock()
-            due = self.schedule.next(now, opens_at=sender.limiter.opens_at(now))
+            due = self.schedule.next(now, opens_at=self._limiter.opens_at(now))
             if isinstance(due, Batch):
                 reply = self._reply(due)
                 self.polled_at = sender.clock()
@@ -106,11 +113,14 @@ class BlockingPoller:
 
     def _reply(self, batch: Batch[Subscriber]) -> PollReply:
         sender = self._sender
-        if batch.refused_at is not None:
+        if batch.refused_at is not None and sender.read_at <= batch.refused_at:
             sender.reload()
             self.schedule.service = sender.service
         try:
-            return run(with_prefix(self.schedule.flow(batch), sender.prefix), sender.send)
+            reply = run(with_prefix(self.schedule.flow(batch), sender.prefix), sender.send)
+            if reply.missing_route is not None:
+                log.info("%s Polling each id alone.", reply.missing_route)
+            return reply
         except DocStatusError as error:
             return PollReply(dict.fromkeys(batch.targets, error))
 
@@ -121,6 +131,7 @@ class Once:
     def __init__(self) -> None:
         self.calls = 0
         self.deadline = math.inf
+        self.held_until = 0.0
         self.found: dict[Target, DocumentStatus] = {}
         self.error: DocStatusError | None = None
 

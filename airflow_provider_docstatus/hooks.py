@@ -15,19 +15,16 @@ from airflow_provider_docstatus._compat import AirflowNotFoundException, BaseHoo
 from airflow_provider_docstatus.blocking import BlockingPoller, Once
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
-    DocumentFailed,
-    KeyRejected,
     NotFound,
-    QuotaExhausted,
+    RateLimited,
     RequestRejected,
     ServiceUnavailable,
-    UnexpectedReply,
 )
 from airflow_provider_docstatus.forms import form_widgets
 from airflow_provider_docstatus.protocol.flows import Flow, PathPrefix, list_jobs, poll_one, run, status_request, with_prefix
 from airflow_provider_docstatus.protocol.messages import Request, Response
-from airflow_provider_docstatus.protocol.responses import raise_if_unavailable, rate_limit_signal
-from airflow_provider_docstatus.protocol.results import fetch_contents, fetch_result, no_data
+from airflow_provider_docstatus.protocol.responses import raise_if_unavailable
+from airflow_provider_docstatus.protocol.results import fetch_result, no_data
 from airflow_provider_docstatus.protocol.statuses import read_status
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, target_of
 from airflow_provider_docstatus.provider_info import field_behaviour
@@ -78,6 +75,8 @@ class DocStatusHook(BaseHook):
         self._endpoint: Endpoint | None = None
         self._session: HostSession | None = None
         self._prefix: PathPrefix | None = None
+        #: When the connection was read (epoch seconds).
+        self.read_at = 0.0
         self.clock = clock
         self.sleep = sleep
         #: Keeps the pause after a 429 for the waits that poll through this hook; it has no limit of its own.
@@ -97,6 +96,7 @@ class DocStatusHook(BaseHook):
         return self._endpoint
 
     def _read_connection(self) -> Endpoint:
+        self.read_at = self.clock()
         try:
             conn = self.get_connection(self.conn_id)
         except AirflowNotFoundException as error:
@@ -121,12 +121,12 @@ class DocStatusHook(BaseHook):
     def prefix(self) -> PathPrefix:
         """The path prefix in use: the connection's, or another one that this deployment turned out to use."""
         if self._prefix is None:
-            self._prefix = PathPrefix(self.service, self.endpoint.base_url, self.endpoint.prefix)
+            self._prefix = PathPrefix(self.service, self.endpoint.base_url, self.endpoint.prefix, self.log.info)
         return self._prefix
 
     @cached_property
     def _poller(self) -> BlockingPoller:
-        return BlockingPoller(self)
+        return BlockingPoller(self, RateLimiter(per_minute=None))  # no pause holds a direct call up
 
     @property
     def found_prefix(self) -> str | None:
@@ -235,29 +235,6 @@ class DocStatusHook(BaseHook):
             raise no_data(self.service, status, errors.get(target.id, "no reason"))
         return status, items[target.id]
 
-    def get_target_results(
-        self, targets: Sequence[Target], *, content: str | None = None, content_options: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, str]]:
-        """
-        Return the data of finished targets of one route by id, and the reason by id for each target without data.
-
-        :raises KeyRejected, QuotaExhausted, ServiceUnavailable: an error that concerns all of them.
-        """
-        service = self.service
-        if service.contents and service.routes[targets[0].route].kind == "document":
-            ids = [target.id for target in targets]
-            return self.run(fetch_contents(service, ids, content=content, options=content_options or {}))
-        items: dict[str, Any] = {}
-        errors: dict[str, str] = {}
-        for target in targets:
-            try:
-                items[target.id] = self.get_target_result(target, content=content, content_options=content_options)[1]
-            except (KeyRejected, QuotaExhausted):
-                raise
-            except (DocumentFailed, RequestRejected, UnexpectedReply) as error:
-                errors[target.id] = str(error)
-        return items, errors
-
     def list_jobs(self, *, limit: int | None = None, offset: int = 0, **filters: str) -> list[DocumentStatus]:
         """
         Return the account's requests or jobs, in the vendor's order.
@@ -301,19 +278,19 @@ class DocStatusHook(BaseHook):
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow and return its result."""
-        before = self.prefix.current
-        found = run(with_prefix(flow, self.prefix), self.send)
-        if self.prefix.current != before:
-            self.log.info("%s answers below %s here.", self.service.title, self.prefix.current)
-        return found
+        return run(with_prefix(flow, self.prefix), self.send)
 
     def send(self, request: Request) -> Response:
         """Send a request, and repeat it while the service is unavailable."""
 
         def once() -> Response:
             response = self.get_conn().ask(request)
-            self.limiter.update(rate_limit_signal(self.service, response), response.received_at)
-            raise_if_unavailable(self.service, response)
+            try:
+                raise_if_unavailable(self.service, response)
+            except RateLimited as error:
+                self.limiter.throttled(response.received_at, error.retry_after)
+                raise
+            self.limiter.ok(response.received_at)
             return response
 
         return tenacity.Retrying(

@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout, BaseOperator, conf
 from airflow_provider_docstatus.airflow_errors import errors_for_airflow
 from airflow_provider_docstatus.arguments import DEFAULT_TIMEOUT, DEFAULT_WATCH, checked_accept, checked_seconds, ids_of
 from airflow_provider_docstatus.blocking import confirmed
-from airflow_provider_docstatus.exceptions import NoData, NotFinished, RequestRejected, ResultTooLarge
+from airflow_provider_docstatus.exceptions import (
+    DocumentFailed,
+    KeyRejected,
+    NoData,
+    NotFinished,
+    QuotaExhausted,
+    RequestRejected,
+    ResultTooLarge,
+    UnexpectedReply,
+)
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
-from airflow_provider_docstatus.protocol.results import checked_content
-from airflow_provider_docstatus.protocol.targets import operation_name
+from airflow_provider_docstatus.protocol.results import DOCUMENTS_AT_ONCE, checked_content, fetch_contents
+from airflow_provider_docstatus.protocol.targets import Target, operation_name
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.task import TaskWait, conclude, last_poke
 from airflow_provider_docstatus.waiting.group import needed_of
@@ -176,43 +186,38 @@ class ExtractedDataOperator(BaseOperator):
         if several is not None:
             name, value = several
             return self._fetch_many(name, value if isinstance(value, Mapping) else known or self._manifest_of_ended(context))
-        hook = DocStatusHook(self.conn_id)
+        if known is None:
+            hook, status = self._status(context)
+        else:
+            hook, status = DocStatusHook(self.conn_id), DocumentStatus.from_dict(known)
         target = hook.target(**ids, operation=self.operation)
-        status = DocumentStatus.from_dict(known) if known is not None else self._status(context)
         asks: dict[str, Any] = {"content": self.content, "content_options": self.content_options}
         status, extracted = confirmed(hook, lambda: hook.get_target_result(target, status=status, **asks))
         context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
-    def _status(self, context: Context) -> DocumentStatus:
+    def _status(self, context: Context) -> tuple[DocStatusHook, DocumentStatus]:
         """Poll an id that no wait was for. If it did not end well, raise the same error as a wait."""
-        wait = self._polled_once(context)
-        if wait.group.is_over:
-            return DocumentStatus.from_dict(conclude(self, context, wait.event()))
-        status = wait.group.first.status
-        assert status is not None  # an id that was polled and has not ended has one  # noqa: S101
-        return status
+        wait = TaskWait(self, context, retries=DocStatusHook.default_retries, has_deadline=False)
+        first = wait.group.first
+        if wait.poke():
+            conclude(self, context, wait.event())
+        elif first.trouble is not None:
+            raise first.trouble
+        assert first.status is not None  # an id that was polled and did not end badly has one  # noqa: S101
+        return wait.hook, first.status
 
     def _manifest_of_ended(self, context: Context) -> Mapping[str, Any]:
         """Return the manifest of a list that no wait was for. Raises NotFinished if some of its ids have not ended."""
-        wait = self._polled_once(context)
-        if wait.group.is_over:
+        wait = TaskWait(self, context, has_deadline=False)
+        if wait.poke(is_last=True):
             return conclude(self, context, wait.event())
-        raise NotFinished(
+        trouble = next((one.trouble for one in wait.group.waits.values() if one.trouble), None)
+        raise trouble or NotFinished(
             f"{len(wait.group.open_ids())} of {len(wait.group.waits)} ids are not finished; wait for them first "
             "(DocStatusSensor, or wait_for_completion=True).",
             service=wait.group.service.name,
         )
-
-    def _polled_once(self, context: Context) -> TaskWait:
-        """Poll each id once. Raises the error of an id that could not be polled."""
-        wait = TaskWait(self, context, retries=DocStatusHook.default_retries)
-        wait.spec.grace = 0.0  # the service should know the id by now
-        if not wait.poke(is_last=True):
-            trouble = next((one.trouble for one in wait.group.waits.values() if one.trouble), None)
-            if trouble is not None:
-                raise trouble
-        return wait
 
     def _fetch_many(self, parameter: str, manifest: Mapping[str, Any]) -> Any:
         """Fetch the data of the ids of a manifest that ended well; name the others with their errors."""
@@ -239,13 +244,48 @@ class ExtractedDataOperator(BaseOperator):
         if wanted:
             targets = [hook.target(**{parameter: one}, operation=self.operation) for one in wanted]
             asks: dict[str, Any] = {"content": self.content, "content_options": self.content_options}
-            items, more = confirmed(hook, lambda: hook.get_target_results(targets, **asks))
+            items, more = _fetch_each(hook, targets, **asks)
             errors.update(more)
         if not items:
             reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
             raise NoData(f"None of the {len(errors)} ids has any data ({reasons}).", service=hook.service.name)
         extracted = {"items": items, "errors": errors}
         return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
+
+
+def _fetch_each(
+    hook: DocStatusHook, targets: Sequence[Target], *, content: str | None, content_options: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """
+    Return the data of finished targets of one route by id, and the reason by id for each target without data.
+
+    A refusal counts when it is said twice, about the same id.
+
+    :raises KeyRejected, QuotaExhausted, ServiceUnavailable: an error that concerns all of them.
+    """
+    service, items, errors = hook.service, dict[str, Any](), dict[str, str]()
+    if service.contents and service.routes[targets[0].route].kind == "document":
+        for start in range(0, len(targets), DOCUMENTS_AT_ONCE):
+            ids = [target.id for target in targets[start : start + DOCUMENTS_AT_ONCE]]
+            found, missing = confirmed(hook, partial(_fetch_contents, hook, ids, content, content_options or {}))
+            items.update(found)
+            errors.update(missing)
+        return items, errors
+    for target in targets:
+        try:
+            fetch = partial(hook.get_target_result, target, content=content, content_options=content_options)
+            items[target.id] = confirmed(hook, fetch)[1]
+        except (KeyRejected, QuotaExhausted):
+            raise
+        except (DocumentFailed, RequestRejected, UnexpectedReply) as error:
+            errors[target.id] = str(error)
+    return items, errors
+
+
+def _fetch_contents(
+    hook: DocStatusHook, ids: Sequence[str], content: str | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    return hook.run(fetch_contents(hook.service, ids, content=content, options=options))
 
 
 def checked_size(data: Any, most_bytes: int, *, service: str, id: str) -> Any:  # noqa: A002 -- the field's word

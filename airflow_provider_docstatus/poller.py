@@ -29,7 +29,8 @@ from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.transport.aio import MOST_AT_ONCE, Client
 from airflow_provider_docstatus.transport.lookup import ClientLookup
 from airflow_provider_docstatus.waiting.group import Group
-from airflow_provider_docstatus.waiting.schedule import Batch, Schedule
+from airflow_provider_docstatus.waiting.polls import Batch
+from airflow_provider_docstatus.waiting.schedule import Schedule
 from airflow_provider_docstatus.waiting.subscriber import Subscriber
 from airflow_provider_docstatus.waiting.wait import PollAgain
 
@@ -319,19 +320,15 @@ class Poller:
         if not batch.is_wanted:
             return PollReply({})  # its waits ended during the look-up
         prefix = self._prefix_of(client)
-        before = prefix.current
 
         async def send(request: Request) -> Response:
             return await client.send(request, fresh_connection=batch.refused_at is not None)
 
         self._sending.add(batch)
         try:
-            reply = await arun(with_prefix(self._schedule.flow(batch), prefix), send)
+            return await arun(with_prefix(self._schedule.flow(batch), prefix), send)
         finally:
             self._sending.discard(batch)
-        if prefix.current != before:
-            log.info("%s answers below %s here.", client.endpoint.service.title, prefix.current)
-        return reply
 
     def _prefix_of(self, client: Client) -> PathPrefix:
         """Return the path prefix in use. An undocumented prefix in the connection is the user's choice, and always holds."""
@@ -340,5 +337,6 @@ class Poller:
             self._client, self._schedule.service = client, endpoint.service
             documented, found = endpoint.service.prefixes, self._found_prefix
             is_known = found is not None and found in documented and endpoint.prefix in documented
-            self._prefix = PathPrefix(endpoint.service, endpoint.base_url, found if is_known and found else endpoint.prefix)
+            current = found if is_known and found else endpoint.prefix
+            self._prefix = PathPrefix(endpoint.service, endpoint.base_url, current, log.info)
         return self._prefix

@@ -75,6 +75,7 @@ class TaskWait:
     :param task: the sensor or operator.
     :param context: Airflow's.
     :param retries: how often the hook itself repeats a failed request (int); by default only the wait repeats it.
+    :param has_deadline: whether it waits; else it polls once what should have ended by now, without grace (bool).
     :param clock: gives epoch seconds.
     :param sleep: waits for so many seconds.
     :raises RequestRejected: an id, the operation, the connection or ``stalled_after`` is wrong (the DAG's author).
@@ -87,21 +88,23 @@ class TaskWait:
         context: Context,
         *,
         retries: int = 0,
+        has_deadline: bool = True,
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         clock, sleep = clock or time.time, sleep or time.sleep
         self.hook = DocStatusHook(task.conn_id, retries=retries, clock=clock, sleep=sleep)
-        self.group = Group(
-            spec=spec_of(task, self.hook, first_start(context)), service=self.hook.service, keeps_state=task.keeps_state
-        )
+        spec = spec_of(task, self.hook, first_start(context))
+        if not has_deadline:
+            spec = replace(spec, deadline=float("inf"), grace=0.0)
+        self.group = Group(spec=spec, service=self.hook.service, keeps_state=task.keeps_state)
         self._clock, self._sleep = clock, sleep
         self._pokes = 0
-        self._poller = BlockingPoller(self.hook)
+        self._poller = BlockingPoller(self.hook, self.hook.limiter)
         self._subscriber = _WorkerSubscriber(
             self.group, task.log, now=clock(), deadline_grace=DEADLINE_GRACE, jitter=random.random
         )
-        now, spec = clock(), self.spec
+        now = clock()
         targets = [Target(spec.route, one) for one in spec.all_ids]
         # In reschedule mode each poke is a process of its own, and knows nothing of the poke before. If all began with the same
         # ids, a 429 would always cut off the same rest of a long list. So later pokes shuffle it.
@@ -138,8 +141,13 @@ class TaskWait:
         def is_hanging() -> bool:  # else a service that hangs holds the slot for one time-out per id
             return self._clock() >= ends_by and not self._poller.got_status
 
-        self._poller.poll(is_over=lambda: self.group.is_over or is_hanging(), waits_until=waits_until, max_requests=requests)
-        if not self.group.is_over and (began >= self.spec.deadline or is_hanging()):
+        def is_over() -> bool:
+            return self.group.is_over or is_hanging()
+
+        self._poller.poll(is_over=is_over, waits_until=waits_until, max_requests=requests)
+        if requests is not None and self._subscriber.held_until > self._clock():  # a rejected key ends the wait here
+            self._poller.poll(is_over=is_over, waits_until=waits_until, max_requests=1)
+        if not self.group.is_over and requests is None and (began >= self.spec.deadline or is_hanging()):
             self.time_out()
         return self.group.is_over
 

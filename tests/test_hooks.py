@@ -438,6 +438,25 @@ def test_a_request_that_is_refused_is_asked_once_and_its_documents_alone(
     assert [asked.count(one) for one in ids] == [1, 1, 1]
 
 
+def test_a_pause_after_a_429_holds_no_direct_call_up(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    ids = [vendors.add_job("aitronos", seconds=0) for _ in range(3)]
+    hook = make_hook("aitronos", retries=0, **at(vendors, "aitronos"))
+    vendors.answer_next(429, headers={"Retry-After": "300"})
+    with pytest.raises(RateLimited):
+        hook.get_status(job_id=ids[0])
+    assert [status.id for status in hook.get_statuses(ids)] == ids
+    assert hook.naps == []
+
+
+def test_documents_of_many_requests_are_polled_through_each_request(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    """Three requests of one document each teach nothing about the fourth."""
+    requests = [vendors.add_job("neurolinker", seconds=0, documents=number) for number in (1, 1, 1, 20)]
+    ids = [document.job_id for one in requests for document in vendors.jobs[one].documents]
+    statuses = make_hook("neurolinker", **at(vendors, "neurolinker")).get_statuses(ids, parameter="document_id")
+    assert [status.id for status in statuses] == ids
+    assert len(vendors.requests) <= 8
+
+
 def test_no_ids_need_no_question_and_one_bad_id_refuses_all(make_hook: MakeHook, requests_mock: Requests) -> None:
     hook = make_hook("neurolinker")
     assert hook.get_statuses([], parameter="document_id") == []

@@ -29,7 +29,7 @@ LAYERS = [
     {"services"},
     {"waiting.spec", "waiting.outcomes", "waiting.intervals", "waiting.rate_limiter"},
     {"waiting.wait"},
-    {"waiting.group"},
+    {"waiting.group", "waiting.polls"},
     {"waiting.report", "waiting.subscriber", "waiting.schedule"},
     {"airflow_errors"},
     {"transport.settings"},

@@ -20,7 +20,17 @@ from airflow_provider_docstatus._compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
 )
-from airflow_provider_docstatus.exceptions import DocumentFailed, Expired, KeyRejected, NotFound, RequestRejected, UnexpectedReply
+from airflow_provider_docstatus.exceptions import (
+    DocumentFailed,
+    Expired,
+    KeyRejected,
+    NotFinished,
+    NotFound,
+    RateLimited,
+    RequestRejected,
+    UnexpectedReply,
+)
+from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
@@ -28,6 +38,7 @@ from airflow_provider_docstatus.task import TaskWait
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
 from airflow_provider_docstatus.waiting import rate_limiter
+from airflow_provider_docstatus.waiting import wait as waits
 from tests.task_runs import MODES, FakeTaskInstance, deferral_of, hurry, run, sensor_of, started, wait
 
 if TYPE_CHECKING:
@@ -408,3 +419,72 @@ def test_the_triggerer_reads_the_prefix_from_the_connection_where_the_worker_fou
     request_id = vendors.add_job("neurolinker", seconds=math.inf)
     sensor = sensor_of("deferrable", conn_id="neurolinker_default", request_id=request_id)
     assert deferral_of(sensor).trigger.spec.prefix == handed_on
+
+
+# -- what is polled, and what is not -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_list_whose_time_is_up_from_the_start_is_polled_once(vendors: StandInVendors, mode: str) -> None:
+    ids = [vendors.add_job("aitronos", seconds=0) for _ in range(3)]
+    assert wait(mode, job_id=ids, timeout=0)["counts"] == {"succeeded": 3}
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_a_fetch_without_waiting_knows_no_deadline(vendors: StandInVendors, is_list: bool) -> None:
+    job_id = vendors.add_job("aitronos", seconds=math.inf)
+    ids = [job_id] if is_list else job_id
+    for limit in ({"timeout": 0}, {"execution_timeout": timedelta(0)}):
+        with pytest.raises(NotFinished):
+            run(ExtractedDataOperator(task_id="extract", conn_id="aitronos_default", job_id=ids, **limit))
+
+
+def test_a_fetch_without_waiting_leaves_a_429_to_the_hooks_retries(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DocStatusHook, "default_retries", 0)
+    vendors.answer_next(429, times=math.inf)
+    asked = len(vendors.requests)
+    operator = ExtractedDataOperator(task_id="extract", conn_id="aitronos_default", job_id=vendors.add_job("aitronos"))
+    with pytest.raises(RateLimited):
+        run(operator)
+    assert len(vendors.requests) == asked + 1
+
+
+def test_refusals_about_several_ids_confirm_each_other_in_nothing(vendors: StandInVendors) -> None:
+    ids = [vendors.add_job("aitronos", seconds=0) for _ in range(6)]
+    manifest = wait("poke", job_id=ids)
+    for one in (ids[1], ids[4]):
+        vendors.answer_next(401, path=one)
+    asked = len(vendors.requests)
+    data = run(ExtractedDataOperator(task_id="extract", conn_id="aitronos_default", job_id=manifest))
+    assert list(data["items"]) == ids
+    assert len(vendors.requests) - asked == len(ids) + 2, "what was fetched is not fetched anew"
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_unknown_ids_are_confirmed_with_one_look_at_the_connection(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(waits, "CONFIRM_AFTER", 0.2)
+    read, opened = [], vendors.connections_opened
+    look = DocStatusHook._read_connection
+    monkeypatch.setattr(DocStatusHook, "_read_connection", lambda hook: read.append(hook) or look(hook))
+    with pytest.raises(NotFound):
+        wait(mode, job_id=[f"nobody-{number}" for number in range(9)], grace=0)
+    assert len(read) == 2
+    assert vendors.connections_opened - opened == 2
+
+
+def test_a_rejected_key_of_a_list_is_told_by_the_worker(vendors: StandInVendors) -> None:
+    ids, asked = [vendors.add_job("aitronos") for _ in range(9)], len(vendors.requests)
+    vendors.answer_next(401, times=math.inf)
+    with pytest.raises(KeyRejected):
+        sensor_of("deferrable", job_id=ids).execute({"ti": FakeTaskInstance()})
+    assert len(vendors.requests) - asked == 2
+
+
+def test_the_vendors_text_of_each_failed_document_comes_with_the_data(vendors: StandInVendors) -> None:
+    request = vendors.add_job("neurolinker", seconds=0, documents=["completed", *["failed"] * 30], error="page 3 is blank")
+    operator = ExtractedDataOperator(task_id="extract", conn_id="neurolinker_default", request_id=request, accept=("partial",))
+    assert set(run(operator)["errors"].values()) == {"page 3 is blank"}

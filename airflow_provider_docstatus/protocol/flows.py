@@ -95,11 +95,13 @@ class PathPrefix:
     :param service: the service, whose other documented prefixes are tried.
     :param base_url: scheme, host and path of the connection; a redirect's target is compared with it.
     :param current: the prefix in use (str).
+    :param log: logs that another prefix was found (``logger.info``).
     """
 
     service: ServiceDescription
     base_url: str
     current: str
+    log: Callable[..., None] = lambda *_: None
 
 
 def with_prefix(flow: Flow[T], prefix: PathPrefix) -> Flow[T]:
@@ -136,6 +138,7 @@ def _send_below(request: Request, prefix: PathPrefix) -> Flow[Response]:
         return second
     if 200 <= second.code < 300 and isinstance(second.json_or_text(), Mapping):
         prefix.current = other
+        prefix.log("%s answers below %s here.", prefix.service.title, other)
         return second
     if second.code < 400 or second.is_html or _other_prefix(second, other, prefix) is not None:
         return response

@@ -23,7 +23,8 @@ from airflow_provider_docstatus.protocol.targets import Target, checked_id
 from airflow_provider_docstatus.protocol.values import get_path, text_in
 from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 
-_DOCUMENTS_AT_ONCE = 10
+#: Documents whose data one request asks for.
+DOCUMENTS_AT_ONCE = 10
 
 
 def fetch_result(
@@ -83,8 +84,8 @@ def fetch_contents(
     assert service.read_item is not None  # the contract test checks it  # noqa: S101
     items: dict[str, Any] = {}
     errors: dict[str, str] = {}
-    for start in range(0, len(ids), _DOCUMENTS_AT_ONCE):
-        chunk = list(ids[start : start + _DOCUMENTS_AT_ONCE])
+    for start in range(0, len(ids), DOCUMENTS_AT_ONCE):
+        chunk = list(ids[start : start + DOCUMENTS_AT_ONCE])
         body = {"document_ids": chunk, **choice.options, **options}
         response = yield Request(path=choice.path, route=choice.path, json=body)
         replies = read_list(service, response, "results")

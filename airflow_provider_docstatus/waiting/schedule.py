@@ -10,19 +10,16 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import quote
+from collections.abc import Callable, Iterable
+from typing import Generic
 
 from airflow_provider_docstatus.exceptions import ServiceUnavailable
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.flows import Flow, Observation, PollReply, StatusCache, poll
 from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.waiting.polls import GRID, SHORTEST_LENGTH, Batch, Poll, S
 from airflow_provider_docstatus.waiting.wait import PollAgain
 
-#: Due times are rounded down to a multiple of this many seconds, so that polls that are due together wake the loop once.
-GRID = 0.25
 #: How many requests for several may omit an id in a row before it is polled alone.
 MAX_OMISSIONS = 4
 #: How many parents in a row may turn out to be lone (only one child is waited for) before the look-up of parents stops.
@@ -35,100 +32,26 @@ HELD_A_SECOND = 4000
 BATCH_ROUTE_RECHECK = 600.0
 
 
-class Subscriber(Protocol):
-    """A wait, as far as the schedule knows it."""
-
-    calls: int
-    #: When the last poll falls due (epoch seconds).
-    deadline: float
-
-    def observe(self, target: Target, observation: Observation, now: float) -> PollAgain | bool:
-        """Process a poll's observation of an id; return whether the id needs no more polls, or when to poll it again."""
-
-    def next_poll(self, now: float, polls: int) -> float:
-        """Return when to poll again (epoch seconds), after so many polls."""
-
-
-S = TypeVar("S", bound=Subscriber)
-#: The smallest value of :func:`_length`.
-_SHORTEST_LENGTH = 4
-
-
-@dataclass(eq=False, slots=True)
-class Poll(Generic[S]):
-    """An id that is waited for: when to poll it next, and who subscribes to it."""
-
-    target: Target
-    parent: Target | None = None
-    due: float = math.inf
-    number: int = 1
-    omissions: int = 0
-    refused_at: float | None = None
-    subscribers: dict[S, int] = field(default_factory=dict)
-    batch: Batch[S] | None = None
-
-    @property
-    def batch_key(self) -> Target | str:
-        """What ids must have in common to go into one request: the parent, else the route."""
-        return self.parent or self.target.route
-
-    def is_overdue(self, now: float) -> bool:
-        """Whether the deadline of one of its subscribers has passed."""
-        return any(now >= one.deadline for one in self.subscribers)
-
-    def next_due(self, now: float) -> float:
-        """Return when the first of its subscribers wants to poll again."""
-        dues = []
-        for subscriber, joined in self.subscribers.items():
-            due = subscriber.next_poll(now, self.number - joined)
-            on_grid = due != subscriber.deadline and now + 4 * GRID < due < math.inf
-            dues.append(due - due % GRID if on_grid else due)
-        return min(dues)
-
-
-@dataclass(eq=False, slots=True)
-class Batch(Generic[S]):
-    """
-    The ids that one request polls.
-
-    :param polls: the ids; the first one is due.
-    :param parent: the parent through which several ids are polled; None for a single id and for the batch route.
-    :param is_lookup: whether other ids are held until this poll shows the parent of its id.
-    :param refused_at: when the refusal came that this poll confirms on a fresh connection (epoch seconds); else None.
-    :param has_looked_up: whether the parent that its reply named was polled at once.
-    :param late_by: seconds that its first poll is late.
-    """
-
-    polls: Sequence[Poll[S]]
-    parent: Target | None = None
-    is_lookup: bool = False
-    refused_at: float | None = None
-    has_looked_up: bool = False
-    late_by: float = 0.0
-
-    @property
-    def targets(self) -> list[Target]:
-        """The targets of its ids."""
-        return [one.target for one in self.polls]
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether anybody still waits for one of its ids."""
-        return any(one.subscribers for one in self.polls)
-
-
 class Schedule(Generic[S]):
     """
     The ids that are waited for at one service.
 
     :param service: the service's description.
     :param max_omissions: how many requests for several may omit an id in a row before it is polled alone.
+    :param max_lone_parents: parents in a row with one child waited for, after which no parent is looked up at once.
     """
 
-    def __init__(self, service: ServiceDescription, *, max_omissions: int = MAX_OMISSIONS) -> None:
+    def __init__(
+        self,
+        service: ServiceDescription,
+        *,
+        max_omissions: int = MAX_OMISSIONS,
+        max_lone_parents: float = MAX_LONE_PARENTS,
+    ) -> None:
         #: The service's description; the driver replaces it after it has read the connection again.
         self.service = service
         self._max_omissions = max_omissions
+        self._max_lone_parents = max_lone_parents
         self._polls: dict[Target, Poll[S]] = {}
         self._peers: dict[Target | str, dict[Target, Poll[S]]] = {}
         self._overdue: list[tuple[float, int, Poll[S]]] = []
@@ -202,6 +125,9 @@ class Schedule(Generic[S]):
                 batch.late_by = now - head
                 return batch
             one.due = math.inf
+            if one.is_waiting(now):
+                self._plan(one, min(each.held_until for each in one.subscribers))
+                continue
             bounds = [each.deadline for each in one.subscribers if each.deadline > now]
             bounds += [self._held_until] if one.parent is None else []
             self._plan(one, min([now + GRID + len(self._polls) / HELD_A_SECOND, *bounds]))
@@ -296,7 +222,8 @@ class Schedule(Generic[S]):
     def _plan(self, one: Poll[S], due: float) -> None:
         if due < one.due:
             one.due = due
-            heapq.heappush(self._overdue if one.is_overdue(due) else self._queue, (due, next(self._number), one))
+            is_first = one.refused_at is not None or one.is_overdue(due)
+            heapq.heappush(self._overdue if is_first else self._queue, (due, next(self._number), one))
             self.on_plan()
 
     def _head(self, heap: list[tuple[float, int, Poll[S]]]) -> float:
@@ -324,6 +251,8 @@ class Schedule(Generic[S]):
 
     def _is_held(self, one: Poll[S], now: float) -> bool:
         """Whether a request under way may report on this id as well."""
+        if one.is_waiting(now):
+            return True
         if one.parent is not None:
             return one.parent in self._parents_in_flight and not self._must_be_single(one)
         is_looking = self._lookup is not None and now < self._held_until
@@ -358,15 +287,15 @@ class Schedule(Generic[S]):
     def _batch_size(self, one: Poll[S], now: float) -> int:
         """Return how many ids of this length fit one request."""
         batch = self.service.batch
-        return max(1, batch.longest_query // _length(one)) if batch is not None and self._can_batch(one, now) else 1
+        return max(1, batch.longest_query // one.length) if batch is not None and self._can_batch(one, now) else 1
 
     def _fitting(self, one: Poll[S], others: list[Poll[S]]) -> list[Poll[S]]:
         """Return the others that fit into the same request by the length of its URL, those that are due first."""
         batch = self.service.batch
-        left = (batch.longest_query if batch is not None else 0) - _length(one)
+        left = (batch.longest_query if batch is not None else 0) - one.length
         fitting = []
-        for other in heapq.nsmallest(left // _SHORTEST_LENGTH, others, key=lambda other: other.due):
-            left -= _length(other)
+        for other in heapq.nsmallest(left // SHORTEST_LENGTH, others, key=lambda other: other.due):
+            left -= other.length
             if left < 0:
                 break
             fitting.append(other)
@@ -374,7 +303,7 @@ class Schedule(Generic[S]):
 
     def _may_have_peers(self, one: Poll[S]) -> bool:
         """Whether this id may have a parent that it shares with others and that is not known yet."""
-        if one.parent is not None or self._must_be_single(one) or self._lone_parents >= MAX_LONE_PARENTS:
+        if one.parent is not None or self._must_be_single(one) or self._lone_parents >= self._max_lone_parents:
             return False
         route = self.service.routes.get(one.target.route)
         return route is not None and route.parent is not None and len(self._peers.get(one.batch_key, ())) > 1
@@ -391,8 +320,3 @@ class Schedule(Generic[S]):
         del peers[one.target]
         if not peers:
             del self._peers[one.batch_key]
-
-
-def _length(one: Poll[Any]) -> int:
-    """Return the characters that an id takes in a query, with its comma."""
-    return len(quote(one.target.id, safe="")) + 3

@@ -12,6 +12,7 @@ from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.intervals import PollInterval
+from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
 from airflow_provider_docstatus.waiting.spec import WaitSpec
 from airflow_provider_docstatus.waiting.wait import Ending, PollAgain, Wait
 
@@ -40,7 +41,7 @@ class Subscriber:
     :param jitter: gives random numbers from 0 to 1.
     """
 
-    __slots__ = ("_jitter", "_said", "_spoke_at", "calls", "deadline", "deadline_grace", "group", "interval", "log")
+    __slots__ = ("_jitter", "_said", "_spoke_at", "calls", "deadline", "deadline_grace", "group", "held_until", "interval", "log")
 
     def __init__(
         self,
@@ -59,6 +60,8 @@ class Subscriber:
         self.deadline_grace = deadline_grace
         #: How many polls had an observation for this wait.
         self.calls = 0
+        #: Until when no other id is polled, since a refusal that concerns the account is being confirmed (epoch seconds).
+        self.held_until = 0.0
         self._spoke_at = now
         self._said = ""
         self._jitter = jitter
@@ -72,6 +75,10 @@ class Subscriber:
         wait = self.group.waits[target.id]
         has_spoken = self._log_before(wait, observation)
         verdict = self.group.observe(target.id, observation, now)
+        if isinstance(verdict, PollAgain) and wait.refusal is not None and OUTCOMES[wait.refusal].concerns == "account":
+            self.held_until = verdict.at
+        elif isinstance(observation, DocumentStatus):
+            self.held_until = 0.0
         self._log_after(target.id, verdict, now, has_spoken=has_spoken)
         return verdict if isinstance(verdict, PollAgain) else verdict is not None
 

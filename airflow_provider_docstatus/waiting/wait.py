@@ -113,7 +113,7 @@ class Wait:
         if verdict is not None or not is_late:
             return verdict
         if isinstance(observation, ServiceUnavailable) and not observation.was_polled:  # the last poll is still to come
-            return PollAgain(now + (observation.retry_after or REPEAT_AFTER))
+            return None
         if self.has_repeated_last:
             return self.time_out(now)
         self.has_repeated_last = True
@@ -182,7 +182,7 @@ class Wait:
             return None
         if isinstance(error, UnexpectedReply):
             self.invalid_seconds += now - (now if self.invalid_since is None else self.invalid_since)
-            self.invalid_since = now
+            self.invalid_since, self.refusal = now, None
             if not self.keeps_state or self.invalid_seconds < PATIENCE:
                 return None
             return self._end(OUTCOMES["unexpected"].word, f"{error} No sound reply for {self.invalid_seconds:.0f} s.")
@@ -191,6 +191,7 @@ class Wait:
         is_gone = isinstance(error, NotFound) and error.is_gone
         in_grace = now < self.spec.started_at + self.spec.grace and self.status is None
         if isinstance(error, NotFound) and in_grace and not is_gone:
+            self.refusal = None
             return None
         outcome = State.EXPIRED.value if is_gone else outcome_of(error)
         if self.refusal != outcome:

@@ -256,6 +256,7 @@ class Wait:
         self.started_at = request.documents[0].submitted_at
         self.deadline = self.started_at + TIMEOUT
         self.calls = 0
+        self.held_until = 0.0
         self.documents = {
             Target("document", f"{id(document)}"): document for document in request.documents if document.seen_at is None
         }

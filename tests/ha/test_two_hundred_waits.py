@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.poller import DEADLINE_GRACE
+from airflow_provider_docstatus.testing import StandInVendors
 from tests.e2e.real_airflow import COMPONENTS, FINAL_RUN_STATES, TRIGGERER_DEAD_AFTER, RealAirflow
 from tests.e2e.waits import START_TAKES, Planned, Watch, ends_of, good_wait, ids_of, not_as_planned, other_waits, starts_of
 from tests.ha.servers import postgresql, redis

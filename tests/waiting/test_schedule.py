@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_docstatus.exceptions import (
     ConnectionUnavailable,
     DocStatusError,
+    KeyRejected,
     NoSuchRoute,
     NotFound,
     RateLimited,
@@ -26,6 +27,7 @@ from airflow_provider_docstatus.protocol.description import BatchRoute, Route, S
 from airflow_provider_docstatus.protocol.flows import Observation, PollReply, run
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.services import UNSILOED
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.schedule import (
@@ -108,6 +110,7 @@ class Waiter:
     interval: float = INTERVAL
     script: list[PollAgain | bool] = field(default_factory=list)
     calls: int = 0
+    held_until: float = 0.0
     told: list[tuple[Target, Observation, float]] = field(default_factory=list)
     polls: list[int] = field(default_factory=list)
 
@@ -1450,3 +1453,42 @@ def test_the_model_finds_an_id_that_is_lost():
     (poll,) = driver.schedule._polls.values()
     poll.due = math.inf
     assert list(driver.lost()) == [poll.target]
+
+
+# -- a refusal that concerns the account -------------------------------------------------------------------------
+
+
+def key_waits(number: int) -> tuple[Schedule, Subscriber]:
+    """Return a schedule of so many ids that one task waits for."""
+    ids = [f"j-{one}" for one in range(number)]
+    spec = WaitSpec(route="extract", ids=ids, needed=number, started_at=NOW, deadline=NOW + HOUR)
+    subscriber = Subscriber(
+        Group(spec=spec, service=UNSILOED), logging.getLogger(__name__), now=NOW, deadline_grace=60.0, jitter=lambda: 0.0
+    )
+    schedule = Schedule(UNSILOED)
+    for one in ids:
+        schedule.subscribe(subscriber, Target("extract", one), NOW)
+    return schedule, subscriber
+
+
+def test_while_a_rejected_key_is_confirmed_no_other_id_of_the_task_is_polled():
+    schedule, subscriber = key_waits(60)
+    batch, rejected = schedule.next(NOW), KeyRejected("401", code=401)
+    tell_all(schedule, batch, rejected, NOW)
+    assert schedule.next(NOW) == NOW + CONFIRM_AFTER
+    again = schedule.next(NOW + CONFIRM_AFTER)
+    assert (again.targets, again.refused_at) == (batch.targets, NOW)
+    tell_all(schedule, again, rejected, NOW + CONFIRM_AFTER)
+    assert subscriber.is_over
+    assert subscriber.calls == 2
+
+
+def test_a_key_that_is_good_after_all_lets_the_others_go_on():
+    schedule, _ = key_waits(3)
+    tell_all(schedule, schedule.next(NOW), KeyRejected("401", code=401), NOW)
+    tell_all(schedule, schedule.next(NOW + CONFIRM_AFTER), RUNNING, NOW + CONFIRM_AFTER)
+    assert [schedule.next(NOW + CONFIRM_AFTER).targets[0].id for _ in range(2)] == ["j-1", "j-2"]
+
+
+def tell_all(schedule: Schedule, batch: Batch, observation: Observation, now: float) -> None:
+    schedule.answered(batch, PollReply(dict.fromkeys(batch.targets, observation)), now)

@@ -1,0 +1,111 @@
+"""The ids that are polled, the requests that poll them, and what the schedule needs of a subscriber."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_docstatus.protocol.flows import Observation
+from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.waiting.wait import PollAgain
+
+#: Due times are rounded down to a multiple of this many seconds, so that polls that are due together wake the loop once.
+GRID = 0.25
+#: The fewest characters that an id takes in a query.
+SHORTEST_LENGTH = 4
+
+
+class Subscriber(Protocol):
+    """A wait, as far as the schedule knows it."""
+
+    calls: int
+    #: Until when its ids are not polled, except to confirm a refusal (epoch seconds).
+    held_until: float
+    #: When the last poll falls due (epoch seconds).
+    deadline: float
+
+    def observe(self, target: Target, observation: Observation, now: float) -> PollAgain | bool:
+        """Process a poll's observation of an id; return whether the id needs no more polls, or when to poll it again."""
+
+    def next_poll(self, now: float, polls: int) -> float:
+        """Return when to poll again (epoch seconds), after so many polls."""
+
+
+S = TypeVar("S", bound=Subscriber)
+#: The smallest value of :func:`_length`.
+_SHORTEST_LENGTH = 4
+
+
+@dataclass(eq=False, slots=True)
+class Poll(Generic[S]):
+    """An id that is waited for: when to poll it next, and who subscribes to it."""
+
+    target: Target
+    parent: Target | None = None
+    due: float = math.inf
+    number: int = 1
+    omissions: int = 0
+    refused_at: float | None = None
+    subscribers: dict[S, int] = field(default_factory=dict)
+    batch: Batch[S] | None = None
+
+    @property
+    def batch_key(self) -> Target | str:
+        """What ids must have in common to go into one request: the parent, else the route."""
+        return self.parent or self.target.route
+
+    @property
+    def length(self) -> int:
+        """The characters that the id takes in a query, with its comma."""
+        return len(quote(self.target.id, safe="")) + 3
+
+    def is_waiting(self, now: float) -> bool:
+        """Whether all of its subscribers wait for the confirmation of a refusal of another id."""
+        return self.refused_at is None and all(each.held_until > now for each in self.subscribers)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the deadline of one of its subscribers has passed."""
+        return any(now >= one.deadline for one in self.subscribers)
+
+    def next_due(self, now: float) -> float:
+        """Return when the first of its subscribers wants to poll again."""
+        dues = []
+        for subscriber, joined in self.subscribers.items():
+            due = subscriber.next_poll(now, self.number - joined)
+            on_grid = due != subscriber.deadline and now + 4 * GRID < due < math.inf
+            dues.append(due - due % GRID if on_grid else due)
+        return min(dues)
+
+
+@dataclass(eq=False, slots=True)
+class Batch(Generic[S]):
+    """
+    The ids that one request polls.
+
+    :param polls: the ids; the first one is due.
+    :param parent: the parent through which several ids are polled; None for a single id and for the batch route.
+    :param is_lookup: whether other ids are held until this poll shows the parent of its id.
+    :param refused_at: when the refusal came that this poll confirms on a fresh connection (epoch seconds); else None.
+    :param has_looked_up: whether the parent that its reply named was polled at once.
+    :param late_by: seconds that its first poll is late.
+    """
+
+    polls: Sequence[Poll[S]]
+    parent: Target | None = None
+    is_lookup: bool = False
+    refused_at: float | None = None
+    has_looked_up: bool = False
+    late_by: float = 0.0
+
+    @property
+    def targets(self) -> list[Target]:
+        """The targets of its ids."""
+        return [one.target for one in self.polls]
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for one of its ids."""
+        return any(one.subscribers for one in self.polls)

@@ -488,3 +488,15 @@ def test_the_vendors_text_of_each_failed_document_comes_with_the_data(vendors: S
     request = vendors.add_job("neurolinker", seconds=0, documents=["completed", *["failed"] * 30], error="page 3 is blank")
     operator = ExtractedDataOperator(task_id="extract", conn_id="neurolinker_default", request_id=request, accept=("partial",))
     assert set(run(operator)["errors"].values()) == {"page 3 is blank"}
+
+
+def test_a_worker_logs_what_it_finds_out_of_the_deployment(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(vendors, "neurolinker_prefix", "/api/v1")
+    monkeypatch.setattr(vendors, "unsiloed_many", 404)
+    caplog.set_level("INFO")
+    wait("poke", conn_id="neurolinker_default", request_id=vendors.add_job("neurolinker", seconds=0))
+    jobs = [vendors.add_job("unsiloed", "job", seconds=0) for _ in range(2)]
+    wait("poke", conn_id="unsiloed_default", operation="job", job_id=jobs)
+    assert "Unsiloed has no GET /jobs/status here (404). Polling each id alone." in caplog.text

@@ -116,7 +116,7 @@ _P95 = Measure("detection delay, 95th percentile, s", "delay_p95", 2)
 SECTIONS = (
     Section(
         "waits",
-        "{waits:,} waits, each asked for by itself",
+        "{waits:,} waits, each polled alone",
         ("us", "floor", "databricks", "dbt-cloud"),
         _each_alone,
         1000,

@@ -82,7 +82,7 @@ async def ending_of(run: Run, conn_id: str, route: str, number: int, *, parent: 
 
 
 def alone(run: Run) -> Wait:
-    """Wait for documents and requests, each asked for by itself."""
+    """Wait for documents and requests, each polled alone."""
     conn_id = connect("neurolinker", run)
 
     def wait(number: int) -> Awaitable[str]:
@@ -103,7 +103,7 @@ def requests(run: Run) -> Wait:
 
 
 def jobs(run: Run) -> Wait:
-    """Wait for jobs of which one question names many."""
+    """Wait for jobs that one request polls together."""
     conn_id = connect("unsiloed", run)
 
     def wait(number: int) -> Awaitable[str]:
@@ -114,9 +114,9 @@ def jobs(run: Run) -> Wait:
 
 OURS = {"alone": alone, "requests": requests, "jobs": jobs}
 TITLES = {
-    "alone": "{waits:,} waits, each asked for by itself",
+    "alone": "{waits:,} waits, each polled alone",
     "requests": "{waits:,} documents of {requests:,} requests, each ends for itself",
-    "jobs": "{waits:,} jobs, many in one question",
+    "jobs": "{waits:,} jobs, many in one request",
 }
 PEERS = ("dbt-cloud", "databricks")
 
@@ -182,7 +182,7 @@ def main() -> None:
     words.add_argument("--only", default=",".join(OURS), help="sections, with commas")
     words.add_argument("--waits", type=int, default=10_000, help="waits of a section (default 10,000)")
     words.add_argument(
-        "--interval", type=float, default=INTERVAL, help="seconds between two questions; the jobs take up to 4 times that"
+        "--interval", type=float, default=INTERVAL, help="seconds between two polls; the jobs take up to 4 times that"
     )
     words.add_argument(
         "--peers", type=int, default=0, metavar="WAITS", help="so many waits of dbt Cloud's and Databricks' triggers"

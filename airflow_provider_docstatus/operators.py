@@ -27,7 +27,7 @@ from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.protocol.results import DOCUMENTS_AT_ONCE, checked_content, fetch_contents
 from airflow_provider_docstatus.protocol.targets import Target, operation_name
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.task import TaskWait, conclude, last_poke
+from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
 from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 1024 * 1024
 
 
-class ExtractedDataOperator(BaseOperator):
+class ExtractedDataOperator(ResumesWaits, BaseOperator):
     """
     Fetch the extracted data of a finished request, document or job and return it to XCom.
 
@@ -159,15 +159,6 @@ class ExtractedDataOperator(BaseOperator):
         """Raise the error that the trigger's event reports, or fetch and return the data."""
         with errors_for_airflow():
             return self._fetch(context, conclude(self, context, event))
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral; a wait that Airflow broke off gets one last poke, as the sensor's does."""
-        if next_method == "__fail__":
-            with errors_for_airflow():
-                event = last_poke(self, context, next_kwargs)
-            if event is not None:
-                return self.execute_complete(context, event)
-        return super().resume_execution(next_method, next_kwargs, context)
 
     @property
     def keeps_state(self) -> bool:

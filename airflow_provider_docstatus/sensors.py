@@ -19,14 +19,14 @@ from airflow_provider_docstatus._compat import (
 from airflow_provider_docstatus.airflow_errors import SKIPPABLE, errors_for_airflow, for_airflow
 from airflow_provider_docstatus.arguments import DEFAULT_TIMEOUT, DEFAULT_WATCH, checked_accept, checked_seconds
 from airflow_provider_docstatus.links import DocumentPageLink
-from airflow_provider_docstatus.task import TaskWait, conclude, last_poke
+from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
 from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
 
 
-class DocStatusSensor(BaseSensorOperator):
+class DocStatusSensor(ResumesWaits, BaseSensorOperator):
     """
     Wait until a request, document or job of an extraction service is finished.
 
@@ -132,19 +132,6 @@ class DocStatusSensor(BaseSensorOperator):
         if not is_over:
             wait.push_status(context)
         return is_over
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Resume after a deferral; a wait that Airflow broke off gets one last poke.
-
-        The base class would turn every failure into a skip under ``soft_fail``, a rejected key among them.
-        """
-        if next_method == "__fail__":
-            with errors_for_airflow():
-                event = last_poke(self, context, next_kwargs)
-            if event is not None:
-                return self.execute_complete(context, event)
-        return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
 
     @property
     def interval_settings(self) -> tuple[float | None, bool, float | None, float]:

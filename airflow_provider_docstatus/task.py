@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_docstatus._compat import (
     DEFERRAL_TIMED_OUT,
     AirflowTaskTimeout,
+    BaseOperator,
     first_start,
     run_date,
 )
+from airflow_provider_docstatus.airflow_errors import errors_for_airflow
 from airflow_provider_docstatus.arguments import WaitingTask, ids_of, limit_of, no_time_of_change, spec_of
 from airflow_provider_docstatus.blocking import BlockingPoller
 from airflow_provider_docstatus.exceptions import (
@@ -266,6 +268,24 @@ def _expired_if_past_retention(ending: Ending, date: float | None) -> Ending:
     why = f"has expired: {about}" if is_proven else f"counts as expired, since {about}; a wrong id or operation looks the same"
     text = f"{ending.text} It {why}. A sensor with soft_fail=True skips it."
     return replace(ending, outcome=State.EXPIRED.value, text=text)
+
+
+class ResumesWaits:
+    """What sensor and operator share: how a deferred wait is resumed."""
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Resume after a deferral. If Airflow broke the wait off, poll one last time.
+
+        Airflow's sensor is passed over: under ``soft_fail`` it would turn every failure into a skip, also a rejected key.
+        """
+        if next_method == "__fail__":
+            task: Any = self
+            with errors_for_airflow():
+                event = last_poke(task, context, next_kwargs)
+            if event is not None:
+                return task.execute_complete(context, event)
+        return BaseOperator.resume_execution(self, next_method, next_kwargs, context)  # type: ignore[arg-type]  # a mix-in
 
 
 def last_poke(task: WaitingTask, context: Context, next_kwargs: Mapping[str, Any] | None) -> dict[str, Any] | None:

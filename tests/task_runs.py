@@ -71,12 +71,12 @@ def started(seconds_ago: float) -> FakeTaskInstance:
 def hurry(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Let every service be asked every few milliseconds and without limit, as the vendors would not like."""
     no_limit = {"calls_per_minute": None, "calls_per_day": None}
-    quick = {"poll_interval": 0.01, "least_poll_interval": 0.005, **no_limit, **changes}
+    quick = {"poll_interval": 0.005, "least_poll_interval": 0.0025, **no_limit, **changes}
     for name, service in list(SERVICES.items()):
         monkeypatch.setitem(SERVICES, name, replace(service, **quick))
     monkeypatch.setenv("SSL_CERT_FILE", one_authority())
-    monkeypatch.setattr(rate_limiter, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(waits, "REPEAT_AFTER", 0.01)
+    monkeypatch.setattr(rate_limiter, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(waits, "REPEAT_AFTER", 0.005)
     monkeypatch.setattr(waits, "CONFIRM_AFTER", 0.005)
     monkeypatch.setattr(schedule, "GRID", 0.01)
 

@@ -47,7 +47,7 @@ def run(server: tuple[int, int, str], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(contender, "IDLE", 0.02)
     monkeypatch.setattr(waits, "CONFIRM_AFTER", 0.1)
     monkeypatch.setattr(faults, "REQUEST_TIMEOUT", 0.5)
-    work = {**faults.workload("requests", WAITS, 0.15), "per_request": WAITS // REQUESTS}
+    work = {**faults.workload("requests", WAITS, 0.1), "per_request": WAITS // REQUESTS}
     return Run(port=port, control=control, **work)
 
 

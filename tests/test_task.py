@@ -8,12 +8,13 @@ import os
 import time
 from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_docstatus import poller, task
+from airflow_provider_docstatus import poller, sensors, task
 from airflow_provider_docstatus._compat import (
     DEFERRAL_TIMED_OUT,
     AirflowFailException,
@@ -123,7 +124,13 @@ def test_an_id_that_is_unknown_once_ends_nothing(vendors: StandInVendors, mode: 
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
-def test_unknown_ids_cost_a_question_more(vendors: StandInVendors, mode: str) -> None:
+def test_unknown_ids_cost_a_question_more(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    now = [time.time() + 1.0]  # only a pause makes time pass
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(sensors, "TaskWait", partial(TaskWait, clock=lambda: now[0], sleep=pause))
     ids, asked = [f"nobody-{number}" for number in range(3)], len(vendors.requests)
     with pytest.raises(NotFound):
         wait(mode, job_id=ids, grace=0)

@@ -39,7 +39,6 @@ from airflow_provider_docstatus.task import TaskWait
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
 from airflow_provider_docstatus.waiting import rate_limiter
-from airflow_provider_docstatus.waiting import wait as waits
 from tests.task_runs import MODES, FakeTaskInstance, deferral_of, hurry, run, sensor_of, started, wait
 
 if TYPE_CHECKING:
@@ -473,7 +472,12 @@ def test_refusals_about_several_ids_confirm_each_other_in_nothing(vendors: Stand
 def test_unknown_ids_are_confirmed_with_one_look_at_the_connection(
     vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(waits, "CONFIRM_AFTER", 0.2)
+    now = [time.time() + 1.0]  # only a pause makes time pass
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(sensors, "TaskWait", partial(TaskWait, clock=lambda: now[0], sleep=pause))
     read, opened = [], vendors.connections_opened
     look = DocStatusHook._read_connection
     monkeypatch.setattr(DocStatusHook, "_read_connection", lambda hook: read.append(hook) or look(hook))

@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 class Sender(Protocol):
     """What the driver needs of the hook."""
 
-    limiter: RateLimiter
     read_at: float
     clock: Callable[[], float]
     sleep: Callable[[float], None]

@@ -236,8 +236,9 @@ class Schedule(Generic[S]):
         one.number += 1
         one.omissions = self._max_omissions - 1 if self._must_be_single(one) else 0  # a batch may report on it again
         one.refused_at, again = None, math.inf
-        was_polled = not isinstance(observation, ServiceUnavailable) or observation.was_polled
-        due = math.inf if was_polled else now + (observation.retry_after or 0.0)  # type: ignore[union-attr]  # an error
+        due = math.inf
+        if isinstance(observation, ServiceUnavailable) and not observation.was_polled:
+            due = now + (observation.retry_after or 0.0)
         for subscriber in list(one.subscribers):
             verdict = subscriber.observe(one.target, observation, now)
             if verdict is True:

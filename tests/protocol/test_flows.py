@@ -533,7 +533,7 @@ def never(parent: Target) -> bool:
 
 def states(reply: PollReply) -> dict[str, State]:
     assert all(isinstance(one, DocumentStatus) for one in reply.observations.values())
-    return {target.id: status.state for target, status in reply.observations.items()}  # type: ignore[union-attr]
+    return {target.id: status.state for target, status in reply.observations.items()}
 
 
 def test_a_poll_of_one_id_is_one_request(converse):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_docstatus.protocol.messages import Response
 from airflow_provider_docstatus.status import DocumentStatus, State
 
 
@@ -40,6 +39,8 @@ class Route:
     :param docs: the vendor's page (URL).
     :param query: query parameters.
     :param key_optional: whether the vendor says the route needs no key (default False).
+    :param refuses_in_text: whether the vendor also refuses in plain text here (default False: with a JSON object only). A refusal
+        in another form is taken for a proxy's, and waited out.
     :param ids: dotted paths of the id in the reply, to notice a reply about another id.
     :param errors: dotted paths of the vendor's text about a failed job.
     :param links: dotted paths of the link to the vendor's page of the document.
@@ -59,6 +60,7 @@ class Route:
     docs: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     key_optional: bool = False
+    refuses_in_text: bool = False
     ids: tuple[str, ...] = ("job_id",)
     errors: tuple[str, ...] = ("error", "error_message", "message")
     links: tuple[str, ...] = ()
@@ -144,8 +146,9 @@ class ServiceDescription:
     :param operations: other names that the vendor's pages use for an operation, each with our name of it.
     :param adjust: corrects a state by what else is in the reply (counters, flags).
     :param error_text: returns the vendor's error text of a body, or None if the common shapes of such texts should be tried.
-    :param is_quota: tells whether a 429 means a used-up account instead of too many requests.
-    :param retry_headers: vendor headers (lower case) that say how long to wait, after ``Retry-After``.
+    :param is_quota: tells by the body of a 429 whether it is documented to mean a used-up account, which ends a wait at once.
+    :param may_be_quota: tells by the body of another 429 whether it may mean one all the same; it is waited out, with a warning.
+    :param retry_headers: vendor headers (lower case) of a 429 that say how long to wait, after ``Retry-After``.
     :param remaining_headers: the vendor's headers (lower case) for how many calls are left, and when there are more (epoch).
     :param calls_per_minute: the documented limit of one key in any 60 s; None if there is none.
     :param calls_per_day: likewise in 24 h.
@@ -172,7 +175,8 @@ class ServiceDescription:
     operations: Mapping[str, str] = field(default_factory=dict)
     adjust: Callable[[State, DocumentStatus, Mapping[str, Any]], State] = lambda state, _status, _body: state
     error_text: Callable[[Any], str | None] = lambda _body: None
-    is_quota: Callable[[Any, Response], bool] = lambda _body, _response: False
+    is_quota: Callable[[Any], bool] = lambda _body: False
+    may_be_quota: Callable[[Any], bool] = lambda _body: False
     retry_headers: tuple[str, ...] = ()
     remaining_headers: tuple[str, str] | None = None
     calls_per_minute: float | None = None

@@ -21,6 +21,7 @@ class Request:
     :param key_optional: whether the vendor says the route needs no key.
     :param expected_codes: codes of 400 and more that are a valid response on this route, not an error.
     :param missing_route_codes: codes which say that this deployment does not have the route, which is optional.
+    :param refuses_in_text: whether the vendor also refuses in plain text on this route, not only with a JSON object.
     :param prefix: the path prefix (str), put in front when the request is sent.
     """
 
@@ -31,6 +32,7 @@ class Request:
     key_optional: bool = False
     expected_codes: Collection[int] = ()
     missing_route_codes: Collection[int] = ()
+    refuses_in_text: bool = False
     prefix: str = ""
 
     @property
@@ -55,6 +57,7 @@ class Request:
             key_optional=self.key_optional,
             expected_codes=self.expected_codes,
             missing_route_codes=self.missing_route_codes,
+            refuses_in_text=self.refuses_in_text,
             prefix=prefix,
         )
 

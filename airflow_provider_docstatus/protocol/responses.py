@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,11 +22,14 @@ from airflow_provider_docstatus.exceptions import (
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.messages import Response
+from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.values import count, one_line, text_in
 
-#: The longest wait in seconds that one response header can impose.
-LONGEST_WAIT = 3600.0
+#: A header that names a longer wait in seconds is absurd, and counts as none.
+LONGEST_HINT = 7 * 86_400.0
 TOO_MANY = 429
+_UNAVAILABLE = 503
+_SHOWN_OF_A_FOREIGN_TEXT = 80
 NO_ROUTE_CODES = frozenset({404, 405, 410, 501})
 #: Where the batch route /jobs/status is missing, /jobs/{id} takes "status" for an id, and may refuse it with 400 or 422.
 NO_BATCH_ROUTE_CODES = NO_ROUTE_CODES | {400, 422}
@@ -55,10 +57,11 @@ class RateLimitSignal:
 def rate_limit_signal(service: ServiceDescription, response: Response) -> RateLimitSignal:
     """Read the rate limit out of a response."""
     wait = retry_after(service, response)
-    if response.code == TOO_MANY or (response.code == 503 and wait is not None):
+    if response.code == TOO_MANY or wait is not None:
         return RateLimitSignal(code=response.code, is_throttled=True, retry_after=wait)
     resumes_at = None
-    if service.remaining_headers and count(response.headers.get(service.remaining_headers[0])) == 0:
+    is_good = 200 <= response.code < 300  # what an error says of the window may be a proxy's
+    if is_good and service.remaining_headers and count(response.headers.get(service.remaining_headers[0])) == 0:
         resumes_at = count(response.headers.get(service.remaining_headers[1], "").split(".")[0])
         if resumes_at is not None and not response.received_at < resumes_at <= response.received_at + 3600:
             resumes_at = None
@@ -69,9 +72,11 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
     """
     Return how many seconds the service tells its clients to wait, or None.
 
-    ``Retry-After`` may be seconds or an HTTP date; a vendor header whose number is a recent epoch time is read as one.
+    ``Retry-After`` counts on 429 and 503, a vendor's own headers on 429 only. ``Retry-After`` may be seconds or an HTTP date; a
+    vendor header whose number is a recent epoch time is read as one. An unreadable or absurdly large value says nothing.
     """
-    for name in ("retry-after", *service.retry_headers):
+    names = {TOO_MANY: ("retry-after", *service.retry_headers), _UNAVAILABLE: ("retry-after",)}.get(response.code, ())
+    for name in names:
         value = response.headers.get(name, "").strip()
         if not value:
             continue
@@ -86,8 +91,8 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
         else:
             if seconds > 1e9:
                 seconds -= response.received_at
-        if not math.isnan(seconds):
-            return min(max(seconds, 0.0), LONGEST_WAIT)
+        if seconds <= LONGEST_HINT:  # false for NaN as well
+            return max(seconds, 0.0)
     return None
 
 
@@ -96,14 +101,18 @@ def raise_if_unavailable(service: ServiceDescription, response: Response) -> Non
     request, code = response.request, response.code
     if not is_unavailable(code):
         return
-    if (code in request.expected_codes or code in request.missing_route_codes) and not response.is_html:
+    if (code in request.expected_codes or code in request.missing_route_codes) and not is_foreign(response):
         return
-    if response.code == TOO_MANY and service.is_quota(response.json_or_text(), response):
-        return
-    error = RateLimited if response.code == TOO_MANY else ServiceUnavailable
+    about, error = "", ServiceUnavailable
+    if code == TOO_MANY:
+        body, error = response.json_or_text(), RateLimited
+        if service.is_quota(body):
+            return
+        if service.may_be_quota(body):
+            about = ". This may be a limit of the account that waiting does not lift: look at its usage"
     text = vendor_text(service, response)
     raise error(
-        f"{service.title} answered {request.label} with {response.code}" + (f": {text}" if text else ""),
+        f"{service.title} answered {request.label} with {code}" + (f": {text}" if text else "") + about,
         retry_after=retry_after(service, response),
         service=service.name,
     )
@@ -179,10 +188,12 @@ def _rejection(
 ) -> RequestRejected | UnexpectedReply:
     """Return the error for a code of 400 to 499 that repeating the request does not mend."""
     code = response.code
-    if response.is_html:  # vendors refuse in JSON or plain text, also a wrong key; a web page comes from a proxy
+    if code != TOO_MANY and is_foreign(response):  # a 429 comes here only with the vendor's own words
+        text = vendor_text(service, response)
+        form = "a web page" if response.is_html else f"{text[:_SHOWN_OF_A_FOREIGN_TEXT]!r}" if text else "no text of its own"
         return UnexpectedReply(
-            f"{what} with {code} and a web page; is there a proxy or login page in between, or is the host wrong?"
-            + (" If not, check the key (password) of the connection." if code in (401, 403) else ""),
+            f"{what} with {code} and {form}; is there a proxy or login page in between, or is the host wrong? If not, check the "
+            "key (password) of the connection.",
             **about,
         )
     about["code"] = code

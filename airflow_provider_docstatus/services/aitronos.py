@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription
 from airflow_provider_docstatus.protocol.values import get_path, one_line
 from airflow_provider_docstatus.status import State
-
-if TYPE_CHECKING:
-    from airflow_provider_docstatus.protocol.messages import Response
 
 _DOCS = "https://docs.aitronos.com/docs"
 
@@ -26,11 +23,10 @@ def _envelope_text(body: Any) -> str | None:
     return one_line(f"{code}{one_line(error['message'])}" + (f" ({'; '.join(map(str, more))})" if more else ""))
 
 
-def _is_spend_limit(body: Any, response: Response) -> bool:
-    # usage-limits-guide: a monthly spend limit is a 429 too. It has another code and names no time to come back.
+def _may_be_spend_limit(body: Any) -> bool:
+    # usage-limits-guide: a monthly spend limit is a 429 too, and has another code, which no page names.
     code = get_path(body, "error.code")
-    names_a_time = any(name in response.headers for name in ("retry-after", "x-ratelimit-retry-after"))
-    return isinstance(code, str) and code != "RATE_LIMIT_EXCEEDED" and not names_a_time
+    return isinstance(code, str) and code.strip().upper() != "RATE_LIMIT_EXCEEDED"
 
 
 AITRONOS = ServiceDescription(
@@ -66,7 +62,7 @@ AITRONOS = ServiceDescription(
         "canceled": State.CANCELLED,
     },
     error_text=_envelope_text,
-    is_quota=_is_spend_limit,
+    may_be_quota=_may_be_spend_limit,
     retry_headers=("x-ratelimit-retry-after", "x-ratelimit-reset", "x-ratelimit-reset-requests"),
     remaining_headers=("x-ratelimit-remaining", "x-ratelimit-reset"),
     calls_per_minute=100,  # Standard plan, documentation/rate-limiting

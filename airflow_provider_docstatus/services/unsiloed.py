@@ -11,8 +11,6 @@ from airflow_provider_docstatus.status import DocumentStatus, State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_docstatus.protocol.messages import Response
-
 _DOCS = "https://docs.unsiloed.ai/api-reference"
 _TIMES = {
     "created_at": ("created_at",),
@@ -60,12 +58,12 @@ def _believe_the_flag(state: State, status: DocumentStatus, body: Mapping[str, A
     return State.CANCELLED if all_cancelled else State.FAILED
 
 
-def _is_used_up(body: Any, _response: Response) -> bool:
+def _is_used_up(body: Any) -> bool:
     # The two kinds of 429 of parse differ by this text alone (parser/parse-document); the other routes send a status.
     if get_path(body, "detail.status") == "QUOTA_EXCEEDED":
         return True
     text = get_path(body, "detail") or get_path(body, "error") or body
-    return isinstance(text, str) and "usage limit exceeded" in text.lower()
+    return isinstance(text, str) and text.strip().rstrip(".").lower() == "usage limit exceeded"
 
 
 def _error_text(body: Any) -> str | None:
@@ -98,6 +96,7 @@ UNSILOED = ServiceDescription(
             kind="job",
             path="/parse/{id}",
             docs=f"{_DOCS}/parser/get-parse-job-status",
+            refuses_in_text=True,  # 400, 402, 404, 429 and 500 as text/plain, in the samples as a JSON string
             query={"include_chunks": "false"},  # the reply is status and result in one, many MB when finished
             errors=("message", "error"),
             times=_TIMES,

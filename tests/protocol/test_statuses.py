@@ -61,7 +61,7 @@ EXTRACT = Target(route="extract", id="j-1")
             RequestRejected,
             "with 418: I am a teapot. Check the id and the connection",
         ),
-        (response(text="x" * (LIMIT + 1), code=404), NotFound, "with 404. Check"),
+        (response(text="x" * (LIMIT + 1), code=404), UnexpectedReply, "with 404 and no text of its own"),
         (
             response(text="<html>login</html>", code=401, headers={"content-type": "Text/HTML"}),
             UnexpectedReply,

@@ -145,6 +145,7 @@ def test_links_results_and_user_ids_never_stand_in_a_status():
         (response([], 429), RateLimited),
         (response(text="", code=429), RateLimited),
         (response(text="USAGE LIMIT EXCEEDED\n", code=429), QuotaExhausted),
+        (response(text="Soft usage limit exceeded for this second", code=429), RateLimited),
         (response("Usage limit exceeded", 429), QuotaExhausted),
         (response({"detail": "Usage limit exceeded"}, 429), QuotaExhausted),
         (response({"error": "Usage limit exceeded"}, 429), QuotaExhausted),

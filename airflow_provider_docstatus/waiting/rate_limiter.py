@@ -18,6 +18,10 @@ GROW_BACK = 300.0
 #: Seconds of the first pause after a 429 that names no time; each further 429 in a row doubles the pause.
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 120.0
+#: The longest pause in seconds that the service can ask for. If it asks for more, single requests then probe whether it is over.
+LONGEST_HINTED_PAUSE = 600.0
+#: Seconds until the next probe if one has no response.
+PROBE_EVERY = 60.0
 #: The tolerance for "one token", since tokens are sums of floats.
 ALMOST = 1e-9
 
@@ -73,6 +77,9 @@ class RateLimiter:
     now: float = 0.0
     paused_until: float = 0.0
     throttles: int = 0
+    #: When the pause is over that the service asked for (epoch seconds), if that is beyond ``paused_until``.
+    _asked_until: float = 0.0
+    _is_probing: bool = False
     _pace: float = 1.0
     _pace_at: float = 0.0
     _seen_at: float = 0.0
@@ -113,6 +120,8 @@ class RateLimiter:
         self._fill(now)
         for bucket in self._buckets:
             bucket.tokens -= 1
+        if self.paused_until <= now < self._asked_until:
+            self._is_probing, self.paused_until = True, now + PROBE_EVERY
 
     def update(self, signal: RateLimitSignal, now: float) -> bool:
         """
@@ -135,14 +144,16 @@ class RateLimiter:
         :return: whether this began a pause. Requests that were under way are refused as well; together they count once.
         """
         self._fill(now)
-        is_new = now >= self.paused_until
+        is_new = now >= self.paused_until or self._is_probing
+        self._is_probing = False
         if is_new:
             self.throttles += 1
             self._pace, self._pace_at = max(LEAST_RATE, self.pace(now) / 2), now
             for bucket in self._buckets:
                 bucket.tokens = min(bucket.tokens, 1.0) if bucket.is_paced else bucket.tokens
         pause = retry_after or min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.throttles - 1, 10))
-        self.paused_until = max(self.paused_until, now + pause)
+        self.paused_until = max(self.paused_until, now + min(pause, LONGEST_HINTED_PAUSE))
+        self._asked_until = max(self._asked_until, now + pause)
         return is_new
 
     def exhausted(self, until: float) -> None:
@@ -150,7 +161,9 @@ class RateLimiter:
         self.paused_until = max(self.paused_until, until)
 
     def ok(self, now: float) -> None:
-        """Note a response that was not throttled."""
+        """Note a response that was not throttled; that of a probe ends the pause."""
+        if self._is_probing:
+            self._is_probing, self.paused_until, self._asked_until = False, now, now
         if now >= self.paused_until:
             self.throttles = 0
 
@@ -163,6 +176,15 @@ class RateLimiter:
         self._fill(now)
         return min((bucket.in_a_minute(pace) for bucket, pace in self._paced(now)), default=None)
 
+    def describe(self, now: float) -> str:
+        """Return the rate in use and what holds requests up, in a few words for the log."""
+        pace = self.per_minute_now(now)
+        text = "no limit" if pace is None else f"{pace:.0f} calls a minute"
+        if self.paused_until > now:
+            return f"{text}, paused for {self.paused_until - now:.0f} s"
+        spent = any(bucket.tokens < 1 and not bucket.is_paced for bucket in self._buckets)
+        return f"{text}, the {self.per_day:.0f} calls of the day are used up" if spent else text
+
     def _paced(self, now: float) -> list[tuple[_Bucket, float]]:
         pace = self.pace(now)
         return [(bucket, pace if bucket.is_paced else 1.0) for bucket in self._buckets]
@@ -170,6 +192,7 @@ class RateLimiter:
     def _fill(self, now: float) -> None:
         if now < self._seen_at:  # the machine's clock was set back
             self.paused_until -= self._seen_at - now
+            self._asked_until -= self._seen_at - now
             self._pace_at -= self._seen_at - now
         self._seen_at = now
         for bucket, pace in self._paced(now):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus.exceptions import DocStatusError, NoSuchRoute
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.flows import PathPrefix, PollReply, run, with_prefix
 from airflow_provider_docstatus.protocol.messages import Request, Response
@@ -75,7 +75,7 @@ class BlockingPoller:
     def __init__(self, sender: Sender, limiter: RateLimiter) -> None:
         self._sender = sender
         self._limiter = limiter
-        self.schedule = Schedule[Subscriber](sender.service, max_omissions=1, max_lone_parents=math.inf)
+        self.schedule = Schedule[Subscriber](sender.service, stays=False, max_lone_parents=math.inf)
         #: When the last poll ended (epoch seconds).
         self.polled_at = 0.0
         #: Whether the last poll returned a status.
@@ -96,15 +96,16 @@ class BlockingPoller:
         :param max_requests: stop after so many polls; None for no limit.
         """
         sender, polls = self._sender, 0
-        while not is_over() and polls != max_requests:
+        while not is_over() and (polls != max_requests or self.schedule.looks_up_next):
             now = sender.clock()
             due = self.schedule.next(now, opens_at=self._limiter.opens_at(now))
             if isinstance(due, Batch):
                 reply = self._reply(due)
                 self.polled_at = sender.clock()
-                self.got_status = any(isinstance(one, DocumentStatus) for one in reply.observations.values())
+                if due.polls:
+                    self.got_status = any(isinstance(one, DocumentStatus) for one in reply.observations.values())
+                    polls += 1
                 self.schedule.answered(due, reply, self.polled_at)
-                polls += 1
             elif due > waits_until(now):
                 return
             else:
@@ -117,8 +118,8 @@ class BlockingPoller:
             self.schedule.service = sender.service
         try:
             reply = run(with_prefix(self.schedule.flow(batch), sender.prefix), sender.send)
-            if reply.missing_route is not None:
-                log.info("%s Polling each id alone.", reply.missing_route)
+            if isinstance(reply.failed, NoSuchRoute):
+                log.info("%s Polling each id alone.", reply.failed)
             return reply
         except DocStatusError as error:
             return PollReply(dict.fromkeys(batch.targets, error))

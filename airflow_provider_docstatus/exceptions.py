@@ -6,7 +6,8 @@ The exceptions of this package, each named for who must act.
     DocStatusError
     ├── ServiceUnavailable      nobody: the request is repeated later (network, time-out, 408, 425, 5xx)
     │   ├── RateLimited         nobody: the request is repeated after ``retry_after`` (429)
-    │   └── ConnectionUnavailable   nobody: the Airflow connection cannot be read just now
+    │   ├── ConnectionUnavailable   nobody: the Airflow connection cannot be read just now
+    │   └── NotAsked            nobody: the rate limit left no call to ask at the deadline; a retry asks again
     ├── RequestRejected         the DAG's author: an id, an operation or the connection is wrong
     │   ├── KeyRejected         the key is wrong, or may not read this id (401, 403)
     │   ├── QuotaExhausted      the account is used up; waiting does not help (402, some 429)
@@ -29,6 +30,7 @@ decides about a retry: ``WaitTimedOut`` from ``AirflowSensorTimeout``, ``Executi
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,6 +91,16 @@ class ConnectionUnavailable(ServiceUnavailable):
     was_polled = False
 
 
+class NotAsked(ServiceUnavailable):
+    """
+    The wait's time is up, but the service could not be asked whether the document is finished.
+
+    The rate limiter was paused, the day's calls were used up, or the connection could not be read. A retry asks first.
+    """
+
+    was_polled = False
+
+
 class RequestRejected(DocStatusError):
     """
     The request is wrong; the DAG's author must change an id, an operation or the connection.
@@ -103,6 +115,11 @@ class RequestRejected(DocStatusError):
 
 class KeyRejected(RequestRejected):
     """The key is missing, wrong, or may not read this id (401, 403)."""
+
+    @property
+    def may_be_about_id(self) -> bool:
+        """Whether the key may be good for other ids (403)."""
+        return self.code == HTTPStatus.FORBIDDEN
 
 
 class QuotaExhausted(RequestRejected):

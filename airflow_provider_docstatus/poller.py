@@ -17,11 +17,11 @@ import time
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from airflow_provider_docstatus._compat import Stats
-from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus.exceptions import DocStatusError, NoSuchRoute
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.flows import Observation, PathPrefix, PollReply, arun, with_prefix
 from airflow_provider_docstatus.protocol.messages import Request, Response
@@ -81,7 +81,7 @@ class Subscription(Subscriber):
     :param poller: the poller that it subscribes to.
     """
 
-    __slots__ = ("_context", "done", "poller")
+    __slots__ = ("_context", "_is_warned", "done", "poller")
 
     def __init__(self, group: Group, log: Any, poller: Poller) -> None:
         now = poller.clock()
@@ -89,6 +89,7 @@ class Subscription(Subscriber):
         super().__init__(group, log, now=now, deadline_grace=grace, jitter=poller.jitter)
         self.poller = poller
         self._context = contextvars.copy_context()
+        self._is_warned = False
         #: Done when the wait is over.
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -110,9 +111,16 @@ class Subscription(Subscriber):
         return self.poller.describe(now)
 
     def stop(self) -> None:
-        """End the wait although some ids have not ended."""
+        """End the wait although some ids may not have ended."""
         if not self.done.done():
             self.done.set_result(None)
+
+    def warn_of_late_turn(self, turn_at: float, described: str) -> None:
+        """Log once, where the trigger logs, that the rate limit leaves no poll before the deadline."""
+        if not self._is_warned:
+            self._is_warned = True
+            text = "The next poll's turn comes %.0f s after this wait's deadline: %s. Raise the limit or the timeout."
+            self._context.run(self.log.warning, text, turn_at - self.deadline, described)
 
     def fail(self, error: Exception) -> None:
         """End the wait with the exception of a bug."""
@@ -152,6 +160,7 @@ class Poller:
         self._free = asyncio.Semaphore(MOST_AT_ONCE)
         self._tasks: dict[asyncio.Task[None], Batch[Subscription]] = {}
         self._sending: set[Batch[Subscription] | None] = set()
+        self._sent: set[Batch[Subscription] | None] = set()
         self._run_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._checked_at = 0.0
@@ -292,8 +301,26 @@ class Poller:
                 if has_stood_still:
                     subscriber.deadline_grace += max(0.0, now - max(subscriber.deadline, before))
                 if now >= subscriber.deadline + subscriber.deadline_grace:
+                    subscriber.group.time_out(now, partial(self._why_not_asked, subscriber.group.spec.route, now))
                     subscriber.stop()
+        self._warn_of_late_turns(now)
         self._timer = asyncio.get_running_loop().call_later(DEADLINES_EVERY, self._check_deadlines)
+
+    def _why_not_asked(self, route: str, now: float, id: str) -> str | None:  # noqa: A002 -- the field's word
+        """Return why an id could not be polled by now; None if its request is under way."""
+        return None if self._schedule.batch_of(Target(route, id)) in self._sent else self.describe(now)
+
+    def _warn_of_late_turns(self, now: float) -> None:
+        """Tell the waits for which the rate limit leaves no poll before their deadline."""
+        client = self._lookup.client
+        opens_at = client.limiter.opens_at(now) if client else now
+        last_first_turn = opens_at + (self._round_seconds(now) or 0.0)
+        if last_first_turn <= max(self._schedule.earliest_deadline, now + DEADLINES_EVERY):
+            return
+        for subscriber in self._schedule.subscribers():
+            turn_at = opens_at if subscriber.calls else last_first_turn
+            if now < subscriber.deadline < turn_at:
+                subscriber.warn_of_late_turn(turn_at, self.describe(now))
 
     # -- one poll ----------------------------------------------------------------------------------------------
 
@@ -305,8 +332,8 @@ class Poller:
                 # A wait may keep the error for hours, and the traceback would keep the whole reply in memory.
                 error.__traceback__ = error.__context__ = error.__cause__ = None
                 reply = PollReply(dict.fromkeys(batch.targets, error))
-            if reply.missing_route is not None:
-                log.info("%s Polling each id alone.", reply.missing_route)
+            if isinstance(reply.failed, NoSuchRoute):
+                log.info("%s Polling each id alone.", reply.failed)
             if any(not isinstance(one, DocStatusError) for one in reply.observations.values()):
                 self._lookup.works()
             self._schedule.answered(batch, reply, self.clock())
@@ -321,14 +348,17 @@ class Poller:
             return PollReply({})  # its waits ended during the look-up
         prefix = self._prefix_of(client)
 
+        note_turn = partial(self._sent.add, batch)
+
         async def send(request: Request) -> Response:
-            return await client.send(request, fresh_connection=batch.refused_at is not None)
+            return await client.send(request, fresh_connection=batch.refused_at is not None, on_turn=note_turn)
 
         self._sending.add(batch)
         try:
             return await arun(with_prefix(self._schedule.flow(batch), prefix), send)
         finally:
             self._sending.discard(batch)
+            self._sent.discard(batch)
 
     def _prefix_of(self, client: Client) -> PathPrefix:
         """Return the path prefix in use. An undocumented prefix in the connection is the user's choice, and always holds."""

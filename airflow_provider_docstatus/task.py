@@ -44,13 +44,18 @@ from airflow_provider_docstatus.waiting.report import (
 )
 from airflow_provider_docstatus.waiting.spec import WaitSpec
 from airflow_provider_docstatus.waiting.subscriber import Subscriber
-from airflow_provider_docstatus.waiting.wait import CONFIRM_AFTER, Ending, PollAgain, epoch, is_past_retention
+from airflow_provider_docstatus.waiting.wait import CONFIRM_AFTER, LOST_AFTER, Ending, PollAgain, epoch, is_past_retention
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
 
 #: Airflow's own deferral time-out is this many seconds after the wait's deadline. If it came first, the event would be lost.
 BACKSTOP = 300.0
+
+
+#: Seconds after the start of a wait in reschedule mode from which on a poke is not the first. That an id is still waited for then
+#: means that the service has told a status of it.
+LATER_POKE = 30.0
 
 
 class _WorkerSubscriber(Subscriber):
@@ -97,6 +102,8 @@ class TaskWait:
         clock, sleep = clock or time.time, sleep or time.sleep
         self.hook = DocStatusHook(task.conn_id, retries=retries, clock=clock, sleep=sleep)
         spec = spec_of(task, self.hook, first_start(context))
+        if not task.keeps_state and clock() >= spec.started_at + LATER_POKE:  # else an earlier poke would have ended the wait
+            spec = replace(spec, known="1" * len(spec.all_ids))
         if not has_deadline:
             spec = replace(spec, deadline=float("inf"), grace=0.0)
         self.group = Group(spec=spec, service=self.hook.service, keeps_state=task.keeps_state)
@@ -138,7 +145,9 @@ class TaskWait:
             is_needed = is_last or now >= self.spec.deadline or (not self.group.keeps_state and bool(self.group.endings))
             if is_needed:
                 return min(ends_by, began + DEADLINE_GRACE) if now < self.spec.deadline else ends_by
-            return now if self.hook.limiter.paused_until > now else now + CONFIRM_AFTER
+            if self.hook.limiter.paused_until > now:
+                return now
+            return now + (CONFIRM_AFTER if self.group.keeps_state else LOST_AFTER)
 
         def is_hanging() -> bool:  # else a service that hangs holds the slot for one time-out per id
             return self._clock() >= ends_by and not self._poller.got_status
@@ -178,8 +187,10 @@ class TaskWait:
         return max(due, min(self.hook.limiter.paused_until, self.spec.deadline)) - now
 
     def time_out(self) -> None:
-        """End every open id as timed out."""
-        self.group.time_out(self._clock())
+        """End every open id as timed out; as not asked where a pause after a 429 kept the last poll from being made."""
+        now, limiter = self._clock(), self.hook.limiter
+        why = f"the rate limiter has {limiter.describe(now)}" if limiter.opens_at(now) > now else None
+        self.group.time_out(now, lambda _id: why)
 
     def push_status(self, context: Context) -> None:
         """Push the last status of a single id to XCom, where the link to the vendor's page and other tasks find it."""
@@ -197,6 +208,7 @@ class TaskWait:
             spec,
             prefix=self.hook.found_prefix,
             parent=list(parent) if parent else None,
+            known=self.group.known,
             asked_at=max(self._poller.polled_at, self.hook.limiter.paused_until),
             stall=stall,
         )

@@ -59,8 +59,6 @@ class DocStatusTrigger(BaseTrigger):
 
     def _report(self, subscription: Subscription) -> dict[str, Any]:
         group, now = subscription.group, subscription.poller.clock()
-        if not group.is_over:
-            group.time_out(now)
         if group.is_list:
             self.log.info("%s after %.0f s", group.summary(), now - self.spec.started_at)
         return event_of(group, calls=subscription.calls, now=now)

@@ -87,6 +87,14 @@ ENDS: dict[str, End] = {
         "timed_out",
     ),
     "service down until the deadline": End("", ("WaitTimedOut", "AirflowSensorTimeout"), FAILED, SKIPPED, "running", "timed_out"),
+    "not asked": End(
+        "`timeout` passed, but the rate limit or a connection that cannot be read left no way to ask whether it was finished",
+        ("NotAsked", "ServiceUnavailable"),
+        RETRY,
+        RETRY,
+        "running",
+        "not_asked",
+    ),
     "finished, but found late": End("", (), SUCCESS, SUCCESS, "succeeded", "succeeded"),
     "execution_timeout": End(
         "it passed before `timeout`; in reschedule mode it is the limit of one poke, not of the wait",
@@ -98,7 +106,7 @@ ENDS: dict[str, End] = {
         (POKE, DEFERRABLE),
     ),
     "not found": End(
-        "404 twice in a row, after `grace` or for an id that had a status: the id, its kind or the operation is wrong",
+        "404 twice in a row after `grace`, for an id that had a status for a minute: id, kind of id or operation is wrong",
         ("NotFound", "RequestRejected", FOR_GOOD),
         FAILED,
         FAILED,
@@ -106,7 +114,12 @@ ENDS: dict[str, End] = {
         "not_found",
     ),
     "rejected key": End(
-        "401 or 403, twice in a row", ("KeyRejected", "RequestRejected", FOR_GOOD), FAILED, FAILED, "running", "key_rejected"
+        "401 or 403, twice in a row; a 403 ends only the id that it is about, until a second id of the task gets one",
+        ("KeyRejected", "RequestRejected", FOR_GOOD),
+        FAILED,
+        FAILED,
+        "running",
+        "key_rejected",
     ),
     "quota": End(
         "the account is used up: 402 or a documented quota code, which ends the wait at once",
@@ -125,7 +138,7 @@ ENDS: dict[str, End] = {
         "rejected",
     ),
     "only garbage": End(
-        "ten minutes of invalid replies (HTML, redirects, broken JSON): a proxy, or this package",
+        "ten minutes of nothing but replies that are not the vendor's (HTML, a proxy's refusals, redirects, broken JSON)",
         ("UnexpectedReply",),
         RETRY,
         RETRY,

@@ -78,6 +78,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     monkeypatch.setattr(rate_limiter, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(waits, "REPEAT_AFTER", 0.005)
     monkeypatch.setattr(waits, "CONFIRM_AFTER", 0.005)
+    monkeypatch.setattr(waits, "LOST_AFTER", 0.02)
     monkeypatch.setattr(schedule, "GRID", 0.01)
 
 

@@ -341,7 +341,11 @@ REJECTIONS = {
         service="neurolinker", set_up=a_limit("neurolinker", reason="payment"), expected=QuotaExhausted, text="Not enough credits"
     ),
     "aitronos-spend-limit": Situation(
-        service="aitronos", set_up=a_limit("aitronos", reason="quota"), expected=QuotaExhausted, text="USAGE_LIMIT_EXCEEDED"
+        service="aitronos",
+        set_up=a_limit("aitronos", reason="quota"),
+        expected=RateLimited,
+        text="USAGE_LIMIT_EXCEEDED",
+        retry_after=60,
     ),
     "unsiloed-usage-limit": Situation(
         service="unsiloed", set_up=a_limit("unsiloed", reason="quota"), expected=QuotaExhausted, text="Usage limit exceeded"
@@ -356,7 +360,7 @@ REJECTIONS = {
         text="BAD: bad. Check the id and the connection",
     ),
     "418": Situation(
-        service="aitronos", set_up=a_fault("aitronos", 418, body=b""), expected=RequestRejected, text="with 418. Check"
+        service="aitronos", set_up=a_fault("aitronos", 418, body={}), expected=RequestRejected, text="with 418. Check"
     ),
 }
 

@@ -33,6 +33,7 @@ from airflow_provider_docstatus.exceptions import (
     ExecutionTimedOut,
     Expired,
     KeyRejected,
+    NotAsked,
     NotFound,
     QuotaExhausted,
     RequestRejected,
@@ -44,6 +45,7 @@ from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.transport import aio
 from tests.endings import DEFERRABLE, ENDS, FAILED, MIXED, POKE, RESCHEDULE, RETRY, SKIPPED, SUCCESS, End, Mixed
 from tests.task_runs import (
     LONGEST,
@@ -85,6 +87,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "quota": {"status": 402, "body": {"detail": {"message": "Insufficient quota", "status": "QUOTA_EXCEEDED"}}},
     "refused": {"status": 422, "body": {"detail": "malformed id"}},
     "service down until the deadline": {"status": 503},
+    "not asked": {"status": 429, "headers": {"Retry-After": "86400"}},
     "only garbage": HTML,
     "only garbage, nothing remembered": HTML,
 }
@@ -107,6 +110,8 @@ ASKS: dict[str, dict[str, Any]] = {
 
 class Clock:
     """Gives the time: each request after the first makes time pass."""
+
+    patch: pytest.MonkeyPatch
 
     def __init__(self, vendors: StandInVendors) -> None:
         self.vendors = vendors
@@ -136,6 +141,8 @@ def clock(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     monkeypatch.setattr(poller, "Poller", partial(poller.Poller, clock=clock.time))
     for module in (sensors, operators, task):
         monkeypatch.setattr(module, "TaskWait", partial(task.TaskWait, clock=clock.time))
+    clock.patch = monkeypatch
+    monkeypatch.setattr(aio, "_limiters", {})  # a pause of the test before
     yield clock
     server.answer_truly()
 
@@ -238,12 +245,16 @@ def check(error: BaseException | None, end: Any, flag: str | None) -> None:
 
 def pace(name: str) -> float:
     """Return by how many seconds a question makes time pass."""
-    return STEP if name in SLOW else 5 * TIMEOUT if name == "finished, but found late" else 0.0
+    steps = {"finished, but found late": 5 * TIMEOUT, "not asked": 1.2 * TIMEOUT}
+    return STEP if name in SLOW else steps.get(name, 0.0)
 
 
 def begin(clock: Clock, name: str, *, is_list: bool) -> tuple[str, Any]:
     """Create a job that ends as told, and let time pass as it must; return its id, and what is waited for."""
     clock.start(pace(name))
+    if name == "not asked":  # the triggerer notices at once that its time is up, and not that time has jumped
+        clock.patch.setattr(poller, "DEADLINES_EVERY", 0.02)
+        clock.patch.setattr(poller, "STANDSTILL", math.inf)
     job_id = arrange(clock.vendors, name)
     return job_id, [job_id, clock.vendors.add_job("unsiloed")] if is_list else job_id
 
@@ -597,8 +608,8 @@ def test_airflows_alarm_in_a_look_ends_the_wait_but_in_reschedule_mode_that_look
 @pytest.mark.parametrize(
     ("name", "flag", "kind"),
     [
-        ("no triggerer", None, ExecutionTimedOut),
-        ("no triggerer", "soft_fail", AirflowSkipException),
+        ("no triggerer", None, NotAsked),
+        ("no triggerer", "soft_fail", NotAsked),
         ("trigger crash", "soft_fail", task_deferral_error()),
     ],
 )

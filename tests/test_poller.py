@@ -313,7 +313,7 @@ async def test_one_401_does_not_end_the_waits(vendors: StandInVendors) -> None:
 
 async def test_a_403_about_one_id_ends_that_id_only(vendors: StandInVendors) -> None:
     mine, theirs = (vendors.add_job("aitronos", seconds=math.inf) for _ in range(2))
-    vendors.answer_next(403, path=theirs, times=math.inf)
+    vendors.answer_next(403, body={"detail": "no"}, path=theirs, times=math.inf)
     good, bad = (waiting(trigger_for("aitronos", "job", one)) for one in (mine, theirs))
     assert ending_from(await bad).outcome == "key_rejected"
     vendors.finish(mine)
@@ -530,7 +530,7 @@ async def test_jobs_end_though_the_question_about_several_fails(
 async def test_one_refused_id_does_not_end_those_that_it_is_asked_with(vendors: StandInVendors) -> None:
     jobs = [vendors.add_job("unsiloed", "job", seconds=math.inf) for _ in range(3)]
     vendors.answer_next(500, times=math.inf, path="jobs/status")
-    vendors.answer_next(422, times=math.inf, path=jobs[0])
+    vendors.answer_next(422, body={"detail": "no"}, times=math.inf, path=jobs[0])
     refused, *others = (waiting(trigger_for("unsiloed", "job", one)) for one in jobs)
     assert ending_from(await refused).outcome == "rejected"
     for one in jobs[1:]:

@@ -182,9 +182,10 @@ def _host() -> dict[str, str]:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("reason", ["quota", "payment"])
 def test_a_used_up_account_fails_without_a_retry(vendors: StandInVendors, mode: str, reason: Any) -> None:
-    vendors.limit("aitronos", 0, reason=reason)
+    vendors.limit("unsiloed", 0, reason=reason)
+    where = {"conn_id": "unsiloed_default", "operation": "extract", "job_id": vendors.add_job("unsiloed", "extract")}
     with pytest.raises(QuotaExhausted, match="waiting does not help") as raised:
-        wait(mode, job_id=vendors.add_job("aitronos"))
+        wait(mode, **where)
     assert isinstance(raised.value, AirflowFailException)
 
 

@@ -25,6 +25,7 @@ from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
     Expired,
     KeyRejected,
+    NotAsked,
     NotFinished,
     NotFound,
     RateLimited,
@@ -312,9 +313,9 @@ def test_an_id_that_is_refused_for_ever_keeps_no_other_from_its_end(
     monkeypatch.setattr(poller, "DEADLINES_EVERY", 0.02)
     ids, ti = [vendors.add_job("aitronos", seconds=0) for _ in range(6)], started(61)
     vendors.answer_next(429, path=ids[0], headers={"Retry-After": "0"}, times=math.inf)
-    with pytest.raises(AirflowSensorTimeout):
+    with pytest.raises(NotAsked):
         wait(mode, ti, job_id=ids, timeout=61.1, poke_interval=0.01)
-    assert ti.xcoms[XCOM_KEY]["ids"] == {"timed_out": ids[:1], "succeeded": ids[1:]}
+    assert ti.xcoms[XCOM_KEY]["ids"] == {"not_asked": ids[:1], "succeeded": ids[1:]}
 
 
 def refuse_once(vendors: StandInVendors, ids: list[str], seconds: str) -> None:
@@ -341,10 +342,10 @@ def test_a_last_look_waits_for_no_long_refusal(vendors: StandInVendors) -> None:
     ids, ti = [vendors.add_job("aitronos", seconds=0) for _ in range(6)], started(60)
     refuse_once(vendors, [ids[4]], "120")
     began = time.monotonic()
-    with pytest.raises(AirflowSensorTimeout):
+    with pytest.raises(NotAsked):
         sensor_of("deferrable", job_id=ids).resume_execution("__fail__", {"error": DEFERRAL_TIMED_OUT[0]}, {"ti": ti})
     assert time.monotonic() - began < 5
-    assert ti.xcoms[XCOM_KEY]["ids"] == {"succeeded": ids[:4], "timed_out": ids[4:]}
+    assert ti.xcoms[XCOM_KEY]["ids"] == {"succeeded": ids[:4], "not_asked": ids[4:]}
 
 
 # -- the operator ----------------------------------------------------------------------------------------------

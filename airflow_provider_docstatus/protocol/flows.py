@@ -26,6 +26,7 @@ from airflow_provider_docstatus.exceptions import (
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.responses import (
     NO_BATCH_ROUTE_CODES,
     NO_ROUTE_CODES,
@@ -140,7 +141,7 @@ def _send_below(request: Request, prefix: PathPrefix) -> Flow[Response]:
         prefix.current = other
         prefix.log("%s answers below %s here.", prefix.service.title, other)
         return second
-    if second.code < 400 or second.is_html or _other_prefix(second, other, prefix) is not None:
+    if second.code < 400 or is_foreign(second) or _other_prefix(second, other, prefix) is not None:
         return response
     again = yield request.below(used)
     return second if _other_prefix(again, used, prefix) is not None else again
@@ -175,12 +176,12 @@ class PollReply:
 
     :param observations: the status of each target, or the error in its place; an omitted target is not in it.
     :param parent: the parent of the polled ids, if it is known by now.
-    :param missing_route: the error of a batch route that this deployment does not have.
+    :param failed: the error of the request for several, if there was one.
     """
 
     observations: dict[Target, Observation]
     parent: Target | None = None
-    missing_route: NoSuchRoute | None = None
+    failed: DocStatusError | None = None
 
 
 def poll(
@@ -189,7 +190,6 @@ def poll(
     *,
     parent: Target | None = None,
     wanted: Container[Target] = (),
-    looks_up: Callable[[Target], bool] = lambda _parent: False,
     may_omit: bool = False,
     cache: StatusCache | None = None,
 ) -> Flow[PollReply]:
@@ -200,37 +200,59 @@ def poll(
 
     :param parent: the parent of several ids; None for the batch route.
     :param wanted: the ids to read from a parent's reply.
-    :param looks_up: whether to poll a parent at once when an id's reply names it, since other ids may belong to it.
-    :param may_omit: whether a failed request for several omits all of them, so that they are polled again later.
+    :param may_omit: whether a passing fault of the request for several omits all of them, so that they are polled again later.
     :raises DocStatusError: a fault of the service, the key or the account, which concerns all of the ids.
     """
     first = targets[0]
     if len(targets) == 1:
         status = yield from poll_one(service, first, cache)
-        reply = PollReply({first: status}, parent_of(service, status, first.route))
-        if reply.parent is not None and looks_up(reply.parent):
-            with suppress(DocStatusError):
-                found = yield from poll_parent(service, reply.parent, first.route, wanted, cache)
-                reply.observations = {**found, first: status}
-        return reply
+        return PollReply({first: status}, parent_of(service, status, first.route))
     try:
         if parent is None:
             return PollReply(dict((yield from poll_batch(service, targets))))
-        found = yield from poll_parent(service, parent, first.route, wanted, cache)
-        return PollReply(dict(found), parent)
+        return PollReply(dict((yield from poll_parent(service, parent, first.route, wanted, cache))), parent)
     except RateLimited:
         raise  # a single id would be throttled as well
-    except NoSuchRoute as missing:
-        return PollReply({}, missing_route=missing)
     except DocStatusError as error:
-        if may_omit and isinstance(error, (ServiceUnavailable, UnexpectedReply)):
-            return PollReply({})
+        failed = error
+    if isinstance(failed, NoSuchRoute) or (may_omit and isinstance(failed, (ServiceUnavailable, UnexpectedReply))):
+        return PollReply({}, failed=failed)
+    return PollReply(dict((yield from _poll_alone(service, targets[:2], cache))), failed=failed)
+
+
+def _poll_alone(
+    service: ServiceDescription, targets: Sequence[Target], cache: StatusCache | None
+) -> Flow[dict[Target, Observation]]:
+    """
+    Poll the first of two ids alone, and after a 403 the second.
+
+    A 403 may be about one id, so it concerns all of them only if two ids get it.
+    """
+    observations: dict[Target, Observation] = {}
+    for target in targets:
+        try:
+            observations[target] = yield from poll_one(service, target, cache)
+        except (QuotaExhausted, ServiceUnavailable):
+            raise
+        except KeyRejected as error:
+            if observations or not error.may_be_about_id:
+                raise
+            observations[target] = error
+            continue
+        except DocStatusError as error:
+            observations[target] = error
+        break
+    return observations
+
+
+def look_up(
+    service: ServiceDescription, parent: Target, route_name: str, wanted: Container[Target], cache: StatusCache | None = None
+) -> Flow[PollReply]:
+    """Poll a parent that a reply has named, since other wanted ids may belong to it. A failure costs only this request."""
     try:
-        return PollReply({first: (yield from poll_one(service, first, cache))})
-    except (KeyRejected, QuotaExhausted, ServiceUnavailable):
-        raise
+        return PollReply(dict((yield from poll_parent(service, parent, route_name, wanted, cache))), parent)
     except DocStatusError as error:
-        return PollReply({first: error})
+        return PollReply({}, parent, failed=error)
 
 
 def poll_one(service: ServiceDescription, target: Target, cache: StatusCache | None = None) -> Flow[DocumentStatus]:
@@ -253,6 +275,7 @@ def status_request(service: ServiceDescription, target: Target) -> Request:
         route=route.path.replace("{id}", "{" + route.parameter + "}"),
         query=route.query,
         key_optional=route.key_optional,
+        refuses_in_text=route.refuses_in_text,
     )
 
 

@@ -83,22 +83,23 @@ class Client:
 
     def describe(self, now: float) -> str:
         """Return the state of the rate limiter in a few words, for a log line."""
-        pace = self.limiter.per_minute_now(now)
-        pause = self.limiter.paused_until - now
-        limit = "no limit" if pace is None else f"{pace:.0f} calls a minute"
-        return limit + (f", paused for {pause:.0f} s" if pause > 0 else "")
+        return self.limiter.describe(now)
 
-    async def send(self, request: Request, *, fresh_connection: bool = False) -> Response:
+    async def send(
+        self, request: Request, *, fresh_connection: bool = False, on_turn: Callable[[], None] = lambda: None
+    ) -> Response:
         """
         Send a request when the rate limiter lets it through.
 
         :param fresh_connection: whether to open a new TCP connection, since a kept one may lead to the same replica again.
+        :param on_turn: called when the request is let through.
         :raises ServiceUnavailable: the service could not be reached or stopped answering.
         :raises RequestRejected: the connection has no key and the route needs one.
         """
         endpoint, limit = self.endpoint, self.endpoint.max_reply_bytes
         headers = endpoint.headers(request)
         await self._turn()
+        on_turn()
         Stats.incr(f"docstatus.{endpoint.service.name}.polls")
         try:
             async with self._session_for(fresh_connection=fresh_connection).request(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from airflow_provider_docstatus.exceptions import DocStatusError, RequestRejected
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
+from airflow_provider_docstatus.waiting.outcomes import KEY_REJECTED
 from airflow_provider_docstatus.waiting.spec import WaitSpec
 from airflow_provider_docstatus.waiting.wait import Ending, PollAgain, Wait
 
@@ -70,13 +70,15 @@ class Group:
     waits: dict[str, Wait] = field(init=False)
     endings: dict[str, Ending] = field(default_factory=dict)
     good: int = 0
-    #: The first ending that concerns the account; it ends the whole wait.
+    #: The ending that ends the whole wait: the first that concerns the account, or the second that a 403 caused.
     fatal: Ending | None = None
 
     def __post_init__(self) -> None:
         """Begin a wait for each id."""
+        spec, ids = self.spec, self.spec.all_ids
         self.waits = {
-            one: Wait(spec=self.spec, service=self.service, id=one, keeps_state=self.keeps_state) for one in self.spec.all_ids
+            one: Wait(spec=spec, service=self.service, id=one, keeps_state=self.keeps_state, is_known=is_known == "1")
+            for one, is_known in zip(ids, spec.known.ljust(len(ids), "0"), strict=False)
         }
 
     @property
@@ -113,10 +115,20 @@ class Group:
         """Return the ids that have not ended, in order."""
         return [one for one in self.waits if one not in self.endings]
 
-    def time_out(self, now: float) -> None:
-        """End every id that is still open."""
+    @property
+    def known(self) -> str:
+        """For each id ``1`` if the service has told a status of it, else ``0``; empty if of none."""
+        known = "".join("1" if wait.is_known else "0" for wait in self.waits.values())
+        return known if "1" in known else ""
+
+    def time_out(self, now: float, why_not_asked: Callable[[str], str | None] = lambda _id: None) -> None:
+        """
+        End every id that is still open.
+
+        :param why_not_asked: given an id, tells why it could not be asked about at the deadline, None if it could be.
+        """
         for one in self.open_ids():
-            self._note(self.waits[one].time_out(now))
+            self._note(self.waits[one].time_out(now, why_not_asked(one)))
 
     def is_good(self, ending: Ending) -> bool:
         """Whether an ending counts towards the ids that must end well."""
@@ -132,5 +144,6 @@ class Group:
         if ending.id not in self.endings:
             self.endings[ending.id] = ending
             self.good += self.is_good(ending)
-            if self.fatal is None and OUTCOMES[ending.outcome].concerns == "account":
+            rejected = sum(one.outcome == KEY_REJECTED for one in self.endings.values()) if ending.outcome == KEY_REJECTED else 0
+            if self.fatal is None and (ending.concerns_account or rejected > 1):
                 self.fatal = ending

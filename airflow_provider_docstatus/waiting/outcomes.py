@@ -14,6 +14,7 @@ from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
     Expired,
     KeyRejected,
+    NotAsked,
     NotFound,
     QuotaExhausted,
     RequestRejected,
@@ -55,6 +56,7 @@ _ROWS = (
     Outcome(State.EXPIRED.value, "e", Expired, False, True, "document", is_state=True),
     Outcome("stalled", "l", Stalled, False, True, "document"),
     Outcome("timed_out", "t", WaitTimedOut, False, True, "service"),
+    Outcome("not_asked", "a", NotAsked, True, False, "service"),
     Outcome("rejected", "x", RequestRejected, False, False, "request"),
     Outcome("not_found", "n", NotFound, False, False, "request"),
     Outcome("key_rejected", "k", KeyRejected, False, False, "account"),
@@ -63,6 +65,8 @@ _ROWS = (
 )
 OUTCOMES = {row.word: row for row in _ROWS}
 TIMED_OUT = OUTCOMES["timed_out"].word
+KEY_REJECTED = OUTCOMES["key_rejected"].word
+NOT_ASKED = OUTCOMES["not_asked"].word
 
 
 def outcome_of(error: DocStatusError) -> str:

@@ -14,6 +14,8 @@ from airflow_provider_docstatus.waiting.wait import PollAgain
 
 #: Due times are rounded down to a multiple of this many seconds, so that polls that are due together wake the loop once.
 GRID = 0.25
+#: How many requests for several may omit an id in a row before it is polled alone.
+MAX_OMISSIONS = 2
 #: The fewest characters that an id takes in a query.
 SHORTEST_LENGTH = 4
 
@@ -41,15 +43,22 @@ _SHORTEST_LENGTH = 4
 
 @dataclass(eq=False, slots=True)
 class Poll(Generic[S]):
-    """An id that is waited for: when to poll it next, and who subscribes to it."""
+    """
+    An id that is waited for: when to poll it next, and who subscribes to it.
+
+    :param omissions: how many requests for several in a row did not report on it.
+    :param has_failed: whether the last request for several that should report on it had a passing fault.
+    :param refused_at: when the refusal came that the next poll confirms (epoch seconds); else None.
+    :param subscribers: for each how many polls it wanted so far (one on the worker), and when it wants the next (epoch seconds).
+    """
 
     target: Target
     parent: Target | None = None
     due: float = math.inf
-    number: int = 1
     omissions: int = 0
+    has_failed: bool = False
     refused_at: float | None = None
-    subscribers: dict[S, int] = field(default_factory=dict)
+    subscribers: dict[S, tuple[int, float]] = field(default_factory=dict)
     batch: Batch[S] | None = None
 
     @property
@@ -62,6 +71,11 @@ class Poll(Generic[S]):
         """The characters that the id takes in a query, with its comma."""
         return len(quote(self.target.id, safe="")) + 3
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it must be polled alone next."""
+        return self.omissions >= MAX_OMISSIONS
+
     def is_waiting(self, now: float) -> bool:
         """Whether all of its subscribers wait for the confirmation of a refusal of another id."""
         return self.refused_at is None and all(each.held_until > now for each in self.subscribers)
@@ -71,10 +85,16 @@ class Poll(Generic[S]):
         return any(now >= one.deadline for one in self.subscribers)
 
     def next_due(self, now: float) -> float:
-        """Return when the first of its subscribers wants to poll again."""
+        """
+        Return when the first of its subscribers wants to poll again, after a poll just now.
+
+        The poll serves all of them. It counts, for the backoff of its pauses, only for those that wanted it by now.
+        """
         dues = []
-        for subscriber, joined in self.subscribers.items():
-            due = subscriber.next_poll(now, self.number - joined)
+        for subscriber, (polls, wanted_at) in self.subscribers.items():
+            polls += now >= wanted_at - GRID  # noqa: PLW2901 -- one more
+            due = subscriber.next_poll(now, polls)
+            self.subscribers[subscriber] = (polls, due)
             on_grid = due != subscriber.deadline and now + 4 * GRID < due < math.inf
             dues.append(due - due % GRID if on_grid else due)
         return min(dues)
@@ -85,19 +105,17 @@ class Batch(Generic[S]):
     """
     The ids that one request polls.
 
-    :param polls: the ids; the first one is due.
+    :param polls: the ids; the first one is due. None if a parent is looked up, to learn which ids belong to it.
+    :param route: the route of the ids.
     :param parent: the parent through which several ids are polled; None for a single id and for the batch route.
-    :param is_lookup: whether other ids are held until this poll shows the parent of its id.
     :param refused_at: when the refusal came that this poll confirms on a fresh connection (epoch seconds); else None.
-    :param has_looked_up: whether the parent that its reply named was polled at once.
     :param late_by: seconds that its first poll is late.
     """
 
     polls: Sequence[Poll[S]]
+    route: str
     parent: Target | None = None
-    is_lookup: bool = False
     refused_at: float | None = None
-    has_looked_up: bool = False
     late_by: float = 0.0
 
     @property
@@ -108,4 +126,4 @@ class Batch(Generic[S]):
     @property
     def is_wanted(self) -> bool:
         """Whether anybody still waits for one of its ids."""
-        return any(one.subscribers for one in self.polls)
+        return not self.polls or any(one.subscribers for one in self.polls)

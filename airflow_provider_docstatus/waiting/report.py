@@ -17,7 +17,7 @@ from airflow_provider_docstatus.exceptions import DocStatusError, ExecutionTimed
 from airflow_provider_docstatus.protocol.values import one_line, utc_time
 from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
 from airflow_provider_docstatus.waiting.group import Group
-from airflow_provider_docstatus.waiting.outcomes import OUTCOMES, TIMED_OUT
+from airflow_provider_docstatus.waiting.outcomes import KEY_REJECTED, NOT_ASKED, OUTCOMES, TIMED_OUT
 from airflow_provider_docstatus.waiting.wait import NO_STATUS, Ending, epoch, is_past_retention
 
 EVENT_VERSION = 1
@@ -192,6 +192,7 @@ def result_of(ending: Ending, accept: Collection[str] = (), *, overdue: Overdue 
     :raises RequestRejected: key, quota, id: the DAG's author.
     :raises UnexpectedReply: only invalid replies for ten minutes: this package or a proxy.
     :raises WaitTimedOut: ``timeout`` passed; :class:`ExecutionTimedOut` if it was ``execution_timeout``.
+    :raises NotAsked: as before, but the service could not be asked at the end; the task may be retried.
     """
     status, row = ending.status, OUTCOMES[ending.outcome]
     if status is None and row.is_state and not ending.text:  # ending_from refuses it; a programming error here
@@ -228,7 +229,8 @@ def manifest_result(
     counts = Counter(manifest["counts"])
     good = counts[State.SUCCEEDED.value] + sum(counts[state] for state in accept)
     present = [row for row in OUTCOMES.values() if counts[row.word]]
-    fatal = next((row for row in present if row.concerns == "account"), None)
+    # A 403 may be about one id. If the wait found that it concerns all of them, it has a text.
+    fatal = next((row.word for row in present if row.concerns == "account" and (text or row.word != KEY_REJECTED)), None)
     if good >= needed and fatal is None:
         return dict(manifest)
     shown = ", ".join(f"{number} {state}" for state, number in counts.most_common())
@@ -236,16 +238,20 @@ def manifest_result(
     said = f"{good} of {manifest['total']} ids ended well, {needed} were needed ({shown})" + (f": {errors}" if errors else "")
     about = {"service": manifest["service"]}
     if fatal is not None:
-        raise _error(fatal.word)(text or said, **about)
+        raise _error(fatal)(text or said, **about)
     unfinished = counts[TIMED_OUT] + counts[_RUNNING]
+    if counts[NOT_ASKED] and good + counts[NOT_ASKED] >= needed:
+        raise _error(NOT_ASKED)(said, **about)
+    unfinished += counts[NOT_ASKED]
     if good + unfinished >= needed and counts[TIMED_OUT]:
         raise _too_late(f"{said}. The jobs were left alone", overdue, **about)
     for row in present:  # an error that somebody can mend, if without it enough ids could have ended well
-        if row.concerns in ("request", "service") and row.word != TIMED_OUT and good + unfinished + counts[row.word] >= needed:
+        is_mendable = row.concerns != "document" and row.word not in (TIMED_OUT, NOT_ASKED)
+        if is_mendable and good + unfinished + counts[row.word] >= needed:
             raise _error(row.word)(said, **about)
     hint = [state for state in (State.PARTIAL.value, State.REVIEW.value) if counts[state] and state not in accept]
     said += f". To let them pass, give the task accept={tuple(hint)}." if hint else ""
-    bad = [row.word for row in present if row.error and row.word != TIMED_OUT and row.word not in accept]
+    bad = [row.word for row in present if row.error and row.word not in (TIMED_OUT, NOT_ASKED, *accept)]
     raise _error(bad[0] if len(bad) == 1 else State.FAILED.value)(said, **about)
 
 

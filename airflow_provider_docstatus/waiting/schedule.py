@@ -1,8 +1,8 @@
 """
 The schedule: which ids to poll next, when, and which of them go into one request.
 
-Overdue ids go first. Ids of one parent go into one request, and so do ids of a route that has a batch route. An id that several
-such requests in a row omit is polled alone.
+Overdue ids go first. Ids of one parent go into one request, and so do ids of a route that has a batch route. An id that such
+requests do not report on is polled alone at once: a short-cut that fails costs a request, but no time.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Generic
 
-from airflow_provider_docstatus.exceptions import ServiceUnavailable
+from airflow_provider_docstatus.exceptions import NoSuchRoute, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.flows import Flow, Observation, PollReply, StatusCache, poll
+from airflow_provider_docstatus.protocol.flows import Flow, Observation, PollReply, StatusCache, look_up, poll
 from airflow_provider_docstatus.protocol.targets import Target
-from airflow_provider_docstatus.waiting.polls import GRID, SHORTEST_LENGTH, Batch, Poll, S
+from airflow_provider_docstatus.waiting.polls import GRID, MAX_OMISSIONS, SHORTEST_LENGTH, Batch, Poll, S
 from airflow_provider_docstatus.waiting.wait import PollAgain
 
-#: How many requests for several may omit an id in a row before it is polled alone.
-MAX_OMISSIONS = 4
 #: How many parents in a row may turn out to be lone (only one child is waited for) before the look-up of parents stops.
 MAX_LONE_PARENTS = 3
 #: How long other ids wait while one of them is polled to find their parent. Most responses come sooner, and one may hang.
@@ -37,7 +35,7 @@ class Schedule(Generic[S]):
     The ids that are waited for at one service.
 
     :param service: the service's description.
-    :param max_omissions: how many requests for several may omit an id in a row before it is polled alone.
+    :param stays: whether ids may be polled together again after a fault of a request for several. A worker does not stay for it.
     :param max_lone_parents: parents in a row with one child waited for, after which no parent is looked up at once.
     """
 
@@ -45,12 +43,12 @@ class Schedule(Generic[S]):
         self,
         service: ServiceDescription,
         *,
-        max_omissions: int = MAX_OMISSIONS,
+        stays: bool = True,
         max_lone_parents: float = MAX_LONE_PARENTS,
     ) -> None:
         #: The service's description; the driver replaces it after it has read the connection again.
         self.service = service
-        self._max_omissions = max_omissions
+        self._stays = stays
         self._max_lone_parents = max_lone_parents
         self._polls: dict[Target, Poll[S]] = {}
         self._peers: dict[Target | str, dict[Target, Poll[S]]] = {}
@@ -59,6 +57,7 @@ class Schedule(Generic[S]):
         self._number = itertools.count()
         self._parents_in_flight: dict[Target, Batch[S]] = {}
         self._lookup: Batch[S] | None = None
+        self._parent_to_look_up: tuple[Target, str] | None = None
         self._held_until = 0.0
         self._lone_parents = 0
         self._batching_from = 0.0
@@ -87,7 +86,7 @@ class Schedule(Generic[S]):
         if one is None:
             one = self._polls[target] = Poll(target, parent)
             self._peers.setdefault(one.batch_key, {})[target] = one
-        one.subscribers[subscriber] = one.number - 1
+        one.subscribers[subscriber] = (1, first_at)
         self.earliest_deadline = min(self.earliest_deadline, subscriber.deadline)
         self._plan(one, first_at)
 
@@ -115,6 +114,8 @@ class Schedule(Generic[S]):
         """
         while True:
             heap = self._overdue if self._head(self._overdue) <= now else self._queue
+            if self.looks_up_next and heap is self._queue:
+                return self._look_up(now) if opens_at <= now else opens_at
             head = min(self._head(heap), self._head(self._overdue))
             at = max(head, opens_at)
             if at > now:
@@ -132,38 +133,32 @@ class Schedule(Generic[S]):
             bounds += [self._held_until] if one.parent is None else []
             self._plan(one, min([now + GRID + len(self._polls) / HELD_A_SECOND, *bounds]))
 
+    @property
+    def looks_up_next(self) -> bool:
+        """Whether the next request but for overdue ids looks up a parent that a reply has named."""
+        return self._parent_to_look_up is not None and bool(self._polls)
+
     def flow(self, batch: Batch[S]) -> Flow[PollReply]:
         """Return the flow that polls a batch."""
-        first = batch.polls[0]
-
-        def looks_up(parent: Target) -> bool:
-            batch.has_looked_up = parent not in self._peers and self._may_have_peers(first)
-            if self._polls.get(first.target) is first:
-                self._set_parent(first, parent)
-            return batch.has_looked_up
-
+        if batch.parent is not None and not batch.polls:
+            return look_up(self.service, batch.parent, batch.route, self._polls, self.cache)
         return poll(
             self.service,
             batch.targets,
             parent=batch.parent,
             wanted=self._polls,
-            looks_up=looks_up,
-            may_omit=self._max_omissions > 1 and first.omissions == 0,
+            may_omit=self._stays and not batch.polls[0].has_failed,
             cache=self.cache,
         )
 
     def answered(self, batch: Batch[S], reply: PollReply, now: float) -> None:
         """Notify the subscribers of a poll's observations, and plan the batch's ids again, also the omitted ones."""
         self.finished(batch)
-        if reply.missing_route is not None:
+        if isinstance(reply.failed, NoSuchRoute):
             self._batching_from = now + BATCH_ROUTE_RECHECK
         told = [one for target in reply.observations if (one := self._polls.get(target)) is not None]
         if reply.parent is not None:
-            for one in told:
-                self._set_parent(one, reply.parent)
-            if batch.has_looked_up:
-                is_lone = len(self._peers.get(reply.parent, ())) < 2
-                self._lone_parents = self._lone_parents + 1 if is_lone else 0
+            self._note_parent(batch, reply.parent, told)
         for subscriber in {subscriber for one in told for subscriber in one.subscribers}:
             subscriber.calls += 1
         for one in told:
@@ -172,9 +167,12 @@ class Schedule(Generic[S]):
             if one.target not in self._polls:
                 self.cache.pop(one.target, None)
             elif one.target not in reply.observations and one.subscribers:
-                one.omissions = self._max_omissions if one.is_overdue(now) else one.omissions + 1
-                is_now = self._must_be_single(one) or not self._can_batch(one, now)
-                self._plan(one, now if is_now else one.next_due(now))
+                self._note_omission(one, batch, reply, now)
+
+    def batch_of(self, target: Target) -> Batch[S] | None:
+        """Return the request under way that polls an id, if there is one."""
+        one = self._polls.get(target)
+        return one.batch if one is not None else None
 
     def finished(self, batch: Batch[S]) -> None:
         """Forget a request that is no longer under way."""
@@ -233,8 +231,7 @@ class Schedule(Generic[S]):
         return heap[0][0] if heap else math.inf
 
     def _notify(self, one: Poll[S], observation: Observation, now: float) -> None:
-        one.number += 1
-        one.omissions = self._max_omissions - 1 if self._must_be_single(one) else 0  # a batch may report on it again
+        one.omissions, one.has_failed = 0, False
         one.refused_at, again = None, math.inf
         due = math.inf
         if isinstance(observation, ServiceUnavailable) and not observation.was_polled:
@@ -255,29 +252,62 @@ class Schedule(Generic[S]):
         if one.is_waiting(now):
             return True
         if one.parent is not None:
-            return one.parent in self._parents_in_flight and not self._must_be_single(one)
+            return one.parent in self._parents_in_flight and not one.is_single
         is_looking = self._lookup is not None and now < self._held_until
         return is_looking and not one.is_overdue(now) and self._may_have_peers(one)
 
     def _batch(self, one: Poll[S], now: float) -> Batch[S]:
         """Return the batch of the id that is due now and the others that fit its request; take them off the schedule."""
         polls = [one]
-        if not self._must_be_single(one) and self._can_batch(one, now):
+        if not one.is_single and self._can_batch(one, now):
             peers = self._peers[one.batch_key].values()
-            others = [other for other in peers if other is not one and other.due < math.inf and not self._must_be_single(other)]
+            others = [other for other in peers if other is not one and other.due < math.inf and not other.is_single]
             polls += others if one.parent is not None else self._fitting(one, others)
         parent = one.parent if len(polls) > 1 else None
-        batch = Batch(polls, parent, refused_at=max((each.refused_at for each in polls if each.refused_at), default=None))
+        refused_at = max((each.refused_at for each in polls if each.refused_at), default=None)
+        batch = Batch(polls, one.target.route, parent, refused_at)
         for each in polls:
             each.due, each.batch = math.inf, batch
         if batch.parent is not None:
             self._parents_in_flight[batch.parent] = batch
         elif len(polls) == 1 and not one.is_overdue(now) and self._may_have_peers(one):
-            batch.is_lookup, self._lookup, self._held_until = True, batch, now + PARENT_LOOKUP_TIMEOUT
+            self._lookup, self._held_until = batch, now + PARENT_LOOKUP_TIMEOUT
         return batch
 
-    def _must_be_single(self, one: Poll[S]) -> bool:
-        return one.omissions >= self._max_omissions
+    def _note_parent(self, batch: Batch[S], parent: Target, told: list[Poll[S]]) -> None:
+        """Set the parent that a reply names, and look it up next if other ids may belong to it."""
+        first = batch.polls[0] if len(batch.polls) == 1 else None
+        if first is not None and self._parent_to_look_up is None and parent not in self._peers and self._may_have_peers(first):
+            self._parent_to_look_up = parent, batch.route
+        for one in told:
+            self._set_parent(one, parent)
+        if not batch.polls:
+            self._lone_parents = self._lone_parents + 1 if len(self._peers.get(parent, ())) < 2 else 0
+
+    def _note_omission(self, one: Poll[S], batch: Batch[S], reply: PollReply, now: float) -> None:
+        """
+        Plan an id again that a request for several did not report on.
+
+        After a passing fault it is polled together with the others again, at the interval. If only some are missing in a good
+        reply, they are asked for together once more. All else is polled alone, at once.
+        """
+        failed = reply.failed
+        is_passing = isinstance(failed, (ServiceUnavailable, UnexpectedReply)) and not reply.observations
+        one.has_failed = is_passing and not one.is_overdue(now)
+        if one.has_failed:
+            self._plan(one, one.next_due(now))
+            return
+        is_missing = failed is None and (batch.parent is None or bool(reply.observations))
+        may_retry = self._stays and not one.is_overdue(now) and (is_missing or isinstance(failed, NoSuchRoute))
+        one.omissions = one.omissions + 1 if may_retry else MAX_OMISSIONS
+        self._plan(one, now)
+
+    def _look_up(self, now: float) -> Batch[S]:
+        """Return the batch that looks up the parent that a reply has named; other ids are held until its reply comes."""
+        assert self._parent_to_look_up is not None  # next() has just asked  # noqa: S101
+        (parent, route), self._parent_to_look_up = self._parent_to_look_up, None
+        self._lookup, self._held_until = Batch([], route, parent), now + PARENT_LOOKUP_TIMEOUT
+        return self._lookup
 
     def _can_batch(self, one: Poll[S], now: float) -> bool:
         if one.parent is not None:
@@ -304,14 +334,14 @@ class Schedule(Generic[S]):
 
     def _may_have_peers(self, one: Poll[S]) -> bool:
         """Whether this id may have a parent that it shares with others and that is not known yet."""
-        if one.parent is not None or self._must_be_single(one) or self._lone_parents >= self._max_lone_parents:
+        if one.parent is not None or one.is_single or self._lone_parents >= self._max_lone_parents:
             return False
         route = self.service.routes.get(one.target.route)
         return route is not None and route.parent is not None and len(self._peers.get(one.batch_key, ())) > 1
 
     def _set_parent(self, one: Poll[S], parent: Target) -> None:
         """Set an id's parent as soon as a reply names it."""
-        if one.parent is None and not self._must_be_single(one):
+        if one.parent is None and not one.is_single:
             self._leave_peers(one)
             one.parent = parent
             self._peers.setdefault(parent, {})[one.target] = one

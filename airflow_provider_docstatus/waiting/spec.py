@@ -39,6 +39,7 @@ class WaitSpec:
     :param poke_interval: the user's seconds between two polls (float), None for the service's own timing.
     :param exponential_backoff: whether each pause is twice the one before (bool).
     :param max_wait: the longest pause in seconds (float) or None.
+    :param known: for each id ``1`` if the worker got a status of it, else ``0`` (str); empty if it got none.
     :param asked_at: when the worker polled last (epoch seconds); the first poll in the triggerer is one interval later.
     :param started_at: this try's first start (epoch seconds); the grace for unknown ids counts from it.
     :param deadline: epoch seconds; it survives any number of restarts.
@@ -64,6 +65,7 @@ class WaitSpec:
     poke_interval: float | None = None
     exponential_backoff: bool = False
     max_wait: float | None = None
+    known: str = ""
     asked_at: float = 0.0
     started_at: float = 0.0
     deadline: float = 0.0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import NamedTuple
 
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
+    KeyRejected,
     NotFound,
     QuotaExhausted,
     RequestRejected,
@@ -18,13 +19,17 @@ from airflow_provider_docstatus.exceptions import (
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.waiting.outcomes import OUTCOMES, TIMED_OUT, outcome_of
+from airflow_provider_docstatus.waiting.outcomes import NOT_ASKED, OUTCOMES, TIMED_OUT, outcome_of
 from airflow_provider_docstatus.waiting.spec import WaitSpec
 
 #: Seconds of nothing but invalid replies (HTML, broken JSON, unknown words) after which a wait ends; a single one never ends it.
 PATIENCE = 600.0
 #: Seconds until the poll that must confirm a refusal, since a deploy, a proxy or one broken replica may have sent the first.
 CONFIRM_AFTER = 5.0
+#: Seconds of nothing but 404s, and how many of them at least, after which an id that once had a status counts as lost. One
+#: replica of many may answer 404 for a while.
+LOST_AFTER = 60.0
+LEAST_404S = 3
 #: Seconds until the last poll is repeated if it met a fault. The last poll falls on the deadline.
 REPEAT_AFTER = 2.0
 NO_STATUS = "no status was heard"
@@ -40,6 +45,7 @@ class Ending:
     :param id: the id that was waited for.
     :param status: the last status that is known, None if there never was one.
     :param text: what happened, in one line; None if the vendor's final status says it all.
+    :param concerns_account: whether it ends the waits for all ids of the task. A 403 may be about one id only.
     """
 
     outcome: str
@@ -47,6 +53,7 @@ class Ending:
     id: str
     status: DocumentStatus | None = None
     text: str | None = None
+    concerns_account: bool = False
 
 
 class PollAgain(NamedTuple):
@@ -71,16 +78,21 @@ class Wait:
     :param id: the id that is waited for.
     :param keeps_state: whether this object observes the whole wait. In reschedule mode it observes one poke only, so it cannot
         count the seconds of invalid replies.
+    :param is_known: whether the service has once told a status of the id, here or in a process before.
     """
 
     spec: WaitSpec
     service: ServiceDescription
     id: str
     keeps_state: bool = True
+    is_known: bool = False
     status: DocumentStatus | None = None
     trouble: DocStatusError | None = None
-    #: The outcome of a refusal that is not confirmed yet, and when the refusal came.
+    #: When the service was asked last (epoch seconds); a 429 is no answer.
+    asked_at: float | None = None
+    #: The outcome of a refusal that is not confirmed yet, how often it was said, and when first.
     refusal: str | None = None
+    refusals: int = 0
     refused_at: float = 0.0
     outage_since: float | None = None
     outage_seconds: float = 0.0
@@ -98,6 +110,9 @@ class Wait:
             poll interval.
         """
         is_late = now >= self.spec.deadline
+        is_answer = not isinstance(observation, ServiceUnavailable) or observation.was_polled
+        if is_answer:
+            self.asked_at = now
         if isinstance(observation, DocumentStatus):
             self._note(observation, now)
             if observation.state.is_final:
@@ -112,15 +127,28 @@ class Wait:
         verdict = self._judge(observation, now)
         if verdict is not None or not is_late:
             return verdict
-        if isinstance(observation, ServiceUnavailable) and not observation.was_polled:  # the last poll is still to come
+        if not is_answer:  # the last poll is still to come
             return None
         if self.has_repeated_last:
             return self.time_out(now)
         self.has_repeated_last = True
         return PollAgain(now + REPEAT_AFTER)
 
-    def time_out(self, now: float) -> Ending:
-        """Return the ending of a wait whose time is up."""
+    def time_out(self, now: float, why_not_asked: str | None = None) -> Ending:
+        """
+        Return the ending of a wait whose time is up.
+
+        :param why_not_asked: why the last poll, which falls on the deadline, could not be made; None if it could.
+        """
+        asked_at = self.asked_at
+        if why_not_asked and (asked_at is None or asked_at < min(self.spec.deadline, now)):
+            since = self.spec.started_at if asked_at is None else asked_at
+            known = f"; its last state was {self.status.state} ({self.status.word!r})" if self.status else ""
+            return self._end(
+                NOT_ASKED,
+                f"{self.service.title} could not be asked about {self.id} since {_clock(since)}, {now - since:.0f} s ago: "
+                f"{why_not_asked}{known}. The job may be finished; a retry asks again.",
+            )
         waited = f"{self.service.title} {self.id} was not finished {now - self.spec.started_at:.0f} s after the start"
         if self.status is None:
             state = NO_STATUS
@@ -147,7 +175,7 @@ class Wait:
             self.changed_at = self._since(status, now)
         elif _progress(self.status) != _progress(status):
             self.changed_at, self.outage_seconds = now, 0.0
-        self.status, self.trouble, self.refusal = status, None, None
+        self.status, self.trouble, self.refusal, self.is_known = status, None, None, True
         self.invalid_since, self.invalid_seconds = None, 0.0
 
     def _since(self, status: DocumentStatus, now: float) -> float:
@@ -177,8 +205,10 @@ class Wait:
 
         A refusal ends the wait only if it comes twice in a row. The second poll comes after a pause, on a fresh connection.
         """
-        if isinstance(error, ServiceUnavailable):  # no invalid reply; after an outage another replica may respond
-            self.invalid_since = self.refusal = None
+        if isinstance(error, ServiceUnavailable):
+            self.invalid_since = None
+            if error.was_polled:  # after an outage another replica may respond
+                self.refusal = None
             return None
         if isinstance(error, UnexpectedReply):
             self.invalid_seconds += now - (now if self.invalid_since is None else self.invalid_since)
@@ -187,7 +217,7 @@ class Wait:
                 return None
             return self._end(OUTCOMES["unexpected"].word, f"{error} No sound reply for {self.invalid_seconds:.0f} s.")
         if not needs_confirmation(error):
-            return self._end(outcome_of(error), str(error))
+            return self._end(outcome_of(error), str(error), concerns_account=_concerns_account(error))
         is_gone = isinstance(error, NotFound) and error.is_gone
         in_grace = now < self.spec.started_at + self.spec.grace and self.status is None
         if isinstance(error, NotFound) and in_grace and not is_gone:
@@ -195,13 +225,31 @@ class Wait:
             return None
         outcome = State.EXPIRED.value if is_gone else outcome_of(error)
         if self.refusal != outcome:
-            self.refusal, self.refused_at = outcome, now
-        elif now >= self.refused_at + CONFIRM_AFTER:
-            return self._end(outcome, str(error))
-        return PollAgain(self.refused_at + CONFIRM_AFTER, fresh_connection=True)
+            self.refusal, self.refused_at, self.refusals = outcome, now, 0
+        self.refusals += 1
+        may_return = isinstance(error, NotFound) and not is_gone and self.is_known
+        least, after = (LEAST_404S, LOST_AFTER) if may_return else (2, CONFIRM_AFTER)
+        if self.refusals >= least and now >= self.refused_at + after:
+            return self._end(outcome, str(error), concerns_account=_concerns_account(error))
+        if may_return and now >= self.spec.deadline:
+            return None
+        return PollAgain(now + after / 4 if may_return else self.refused_at + after, fresh_connection=True)
 
-    def _end(self, outcome: str, text: str | None = None) -> Ending:
-        return Ending(outcome=outcome, service=self.service.name, id=self.id, status=self.status, text=text)
+    def _end(self, outcome: str, text: str | None = None, *, concerns_account: bool = False) -> Ending:
+        return Ending(
+            outcome=outcome,
+            service=self.service.name,
+            id=self.id,
+            status=self.status,
+            text=text,
+            concerns_account=concerns_account,
+        )
+
+
+def _concerns_account(error: DocStatusError) -> bool:
+    """Whether an error concerns all ids of an account: a 403 may be about one id only."""
+    is_about_id = isinstance(error, KeyRejected) and error.may_be_about_id
+    return OUTCOMES[outcome_of(error)].concerns == "account" and not is_about_id
 
 
 def needs_confirmation(error: DocStatusError) -> bool:
@@ -212,6 +260,11 @@ def needs_confirmation(error: DocStatusError) -> bool:
     nothing was sent needs no confirmation.
     """
     return isinstance(error, RequestRejected) and error.code is not None and not isinstance(error, QuotaExhausted)
+
+
+def _clock(at: float) -> str:
+    """Return a time (epoch seconds) as messages show it."""
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%H:%M:%S UTC")
 
 
 def epoch(time: str | None) -> float | None:

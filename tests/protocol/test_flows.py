@@ -28,6 +28,7 @@ from airflow_provider_docstatus.protocol.flows import (
     StatusCache,
     arun,
     list_jobs,
+    look_up,
     poll,
     poll_batch,
     poll_one,
@@ -523,40 +524,28 @@ OF_A_REQUEST = told(request_id="r-1")
 EVERYTHING = documents_of("d-1", "d-2", "d-3")
 
 
-def always(_parent: Target) -> bool:
-    return True
-
-
-def never(parent: Target) -> bool:
-    raise AssertionError(parent)
-
-
 def states(reply: PollReply) -> dict[str, State]:
     assert all(isinstance(one, DocumentStatus) for one in reply.observations.values())
     return {target.id: status.state for target, status in reply.observations.items()}
 
 
 def test_a_poll_of_one_id_is_one_request(converse):
-    reply, (request,) = converse(
-        poll(AITRONOS, [AITRONOS_JOB], looks_up=never), response({"job_id": "j-1", "status": "completed"})
-    )
-    assert (states(reply), reply.parent, reply.missing_route) == ({"j-1": State.SUCCEEDED}, None, None)
+    reply, (request,) = converse(poll(AITRONOS, [AITRONOS_JOB]), response({"job_id": "j-1", "status": "completed"}))
+    assert (states(reply), reply.parent, reply.failed) == ({"j-1": State.SUCCEEDED}, None, None)
     assert request.path == "/documents/jobs/j-1"
 
 
-def test_a_parent_that_shows_is_told_but_polled_only_if_it_is_to_be_looked_up(converse):
+def test_a_parent_that_shows_is_told_and_not_polled_before_that(converse):
     reply, requests = converse(poll(NEUROLINKER, [DOCUMENT], wanted=EVERYTHING), OF_A_REQUEST)
     assert (states(reply), reply.parent, len(requests)) == ({"d-1": State.RUNNING}, REQUEST, 1)
 
 
-def test_a_parent_that_is_looked_up_tells_of_the_others_that_are_wanted(converse):
-    parents: list[Target] = []
-    flow = poll(NEUROLINKER, [DOCUMENT], wanted=documents_of("d-1", "d-2"), looks_up=lambda one: not parents.append(one))
+def test_a_parent_that_is_looked_up_tells_of_those_that_are_wanted(converse):
     documents = [("d-1", "completed"), ("d-2", "failed"), ("d-3", "failed")]
-    reply, requests = converse(flow, OF_A_REQUEST, request_with(*documents))
-    assert states(reply) == {"d-1": State.RUNNING, "d-2": State.FAILED}, "what was polled itself is told as it was polled"
-    assert (reply.parent, parents) == (REQUEST, [REQUEST])
-    assert [request.path for request in requests] == ["/document-status/d-1", "/request-status/r-1"]
+    flow = look_up(NEUROLINKER, REQUEST, "document", documents_of("d-1", "d-2"))
+    reply, (request,) = converse(flow, request_with(*documents))
+    assert states(reply) == {"d-1": State.SUCCEEDED, "d-2": State.FAILED}
+    assert (reply.parent, reply.failed, request.path) == (REQUEST, None, "/request-status/r-1")
 
 
 FAULTS = {
@@ -574,9 +563,10 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_parent_that_cannot_be_polled_takes_nothing_from_the_child(fault, converse):
-    reply, _ = converse(poll(NEUROLINKER, [DOCUMENT], wanted=EVERYTHING, looks_up=always), OF_A_REQUEST, fault)
-    assert (states(reply), reply.parent, reply.missing_route) == ({"d-1": State.RUNNING}, REQUEST, None)
+def test_a_look_up_that_fails_costs_one_request_and_ends_nothing(fault, converse):
+    reply, requests = converse(look_up(NEUROLINKER, REQUEST, "document", EVERYTHING), fault)
+    assert (reply.observations, reply.parent, len(requests)) == ({}, REQUEST, 1)
+    assert isinstance(reply.failed, DocStatusError)
 
 
 @pytest.mark.parametrize("may_omit", [False, True])
@@ -608,8 +598,9 @@ def test_a_poll_remembers_what_it_has_read(converse):
     cache: StatusCache = {}
     again = []
     for _ in range(2):
-        flow = poll(NEUROLINKER, [DOCUMENT], wanted=EVERYTHING, looks_up=always, cache=cache)
-        again.append(converse(flow, OF_A_REQUEST, request_with(("d-2", "processing")))[0].observations)
+        found = converse(poll(NEUROLINKER, [DOCUMENT], cache=cache), OF_A_REQUEST)[0].observations
+        flow = look_up(NEUROLINKER, REQUEST, "document", documents_of("d-2"), cache)
+        again.append({**found, **converse(flow, request_with(("d-2", "processing")))[0].observations})
     assert set(cache) == set(again[0]) == set(documents_of("d-1", "d-2"))
     assert all(again[1][target] is status for target, status in again[0].items())
 
@@ -659,9 +650,9 @@ FAULTS_OF_SEVERAL: dict[str, tuple[Response | DocStatusError, bool]] = {
 @pytest.mark.parametrize("may_omit", [False, True])
 def test_several_ids_are_told_by_one_request_but_what_it_leaves_out(way, may_omit, converse):
     start, several, path, _, _ = SEVERAL[way]
-    reply, (request,) = converse(start(may_omit=may_omit, looks_up=never), several)
+    reply, (request,) = converse(start(may_omit=may_omit), several)
     assert states(reply) == {"a": State.RUNNING, "b": State.SUCCEEDED}
-    assert (request.path, reply.missing_route) == (path, None)
+    assert (request.path, reply.failed) == (path, None)
     assert reply.parent == (REQUEST if way == "parent" else None)
 
 
@@ -685,7 +676,7 @@ def test_a_rate_limit_is_a_limit_for_all_of_them(way, may_omit, fault, error_of)
 def test_a_missing_batch_route_is_told_and_no_id_is_polled(may_omit, fault, converse):
     reply, requests = converse(SEVERAL["batch"][0](may_omit=may_omit), fault)
     assert (reply.observations, reply.parent, len(requests)) == ({}, None, 1)
-    assert isinstance(reply.missing_route, NoSuchRoute)
+    assert isinstance(reply.failed, NoSuchRoute)
 
 
 @each_way
@@ -694,7 +685,8 @@ def test_a_missing_batch_route_is_told_and_no_id_is_polled(may_omit, fault, conv
 )
 def test_a_fault_of_the_request_may_leave_all_of_them_out(way, fault, converse):
     reply, requests = converse(SEVERAL[way][0](may_omit=True), fault)
-    assert (reply.observations, reply.parent, reply.missing_route, len(requests)) == ({}, None, None, 1)
+    assert (reply.observations, reply.parent, len(requests)) == ({}, None, 1)
+    assert isinstance(reply.failed, (ServiceUnavailable, UnexpectedReply))
 
 
 ALONE = [
@@ -707,10 +699,34 @@ ALONE = [
 @pytest.mark.parametrize(("may_omit", "fault"), ALONE, ids=str)
 def test_if_the_request_fails_the_first_id_is_polled_alone(way, may_omit, fault, converse):
     start, _, path, alone, alone_path = SEVERAL[way]
-    reply, requests = converse(start(may_omit=may_omit, looks_up=never), FAULTS_OF_SEVERAL[fault][0], alone)
+    reply, requests = converse(start(may_omit=may_omit), FAULTS_OF_SEVERAL[fault][0], alone)
     assert states(reply) == {"a": State.FAILED}
     assert [request.path for request in requests] == [path, alone_path]
-    assert reply.missing_route is None
+    assert isinstance(reply.failed, DocStatusError)
+
+
+@each_way
+@pytest.mark.parametrize("fault", [code(403), code(409), code(503)], ids=["403", "409", "503"])
+def test_a_403_about_the_first_id_is_its_own_if_the_second_has_none(way, fault, converse):
+    start, _, path, _, alone_path = SEVERAL[way]
+    second = {
+        "batch": response({"job_id": "b", "status": "queued"}),
+        "parent": response({"document_id": "b", "status": "queued"}),
+    }
+    reply, requests = converse(start(), fault, code(403), second[way])
+    assert [request.path for request in requests] == [path, alone_path, alone_path[:-1] + "b"]
+    first, other = reply.observations.values()
+    assert isinstance(first, KeyRejected)
+    assert isinstance(other, DocumentStatus)
+    assert isinstance(reply.failed, DocStatusError)
+
+
+@each_way
+@pytest.mark.parametrize(
+    "replies", [(code(401),), (code(403), code(403)), (code(403), code(401))], ids=["401", "403", "403, 401"]
+)
+def test_a_key_that_is_rejected_for_two_ids_is_rejected_for_all(way, replies, error_of):
+    error_of(SEVERAL[way][0](), code(403), *replies, kind=KeyRejected)
 
 
 @each_way
@@ -740,7 +756,6 @@ def test_what_is_wrong_with_the_first_id_alone_is_its_own(way, fault, kind, conv
     ("fault", "kind"),
     [
         (code(401), KeyRejected),
-        (code(403), KeyRejected),
         (code(402), QuotaExhausted),
         (code(503), ServiceUnavailable),
         (code(429), RateLimited),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_docstatus.exceptions import (
+    ConnectionUnavailable,
     DocStatusError,
     KeyRejected,
     NoSuchRoute,
@@ -37,10 +38,13 @@ def status(state: State, **facts: Any) -> DocumentStatus:
     return replace(RUNNING, state=state, word=state.value.upper(), **facts)
 
 
-def wait(*, stalled_after: float | None = None, seen: Any = None, keeps_state: bool = True, **settings: Any) -> Wait:
+def wait(
+    *, stalled_after: float | None = None, seen: Any = None, keeps_state: bool = True, is_known: bool = False, **settings: Any
+) -> Wait:
     stall = None if stalled_after is None else {"after": stalled_after, "seen": {"j-1": seen} if seen else {}}
     times = {"started_at": START, "deadline": START + TIMEOUT, "grace": GRACE, **settings}
-    return Wait(spec=WaitSpec(id="j-1", stall=stall, **times), service=UNSILOED, id="j-1", keeps_state=keeps_state)
+    spec = WaitSpec(id="j-1", stall=stall, **times)
+    return Wait(spec=spec, service=UNSILOED, id="j-1", keeps_state=keeps_state, is_known=is_known)
 
 
 def observe(one: Wait, *heard: tuple[float, DocumentStatus | DocStatusError]) -> list[str | float | None]:
@@ -85,10 +89,23 @@ def test_a_final_state_ends_a_wait_whenever_it_is_heard(state, after):
             [(0, UNKNOWN_ID), (GRACE - 1, UNKNOWN_ID), (GRACE, UNKNOWN_ID), (GRACE + 5, UNKNOWN_ID)],
             [None, None, GRACE + 5, "not_found"],
         ),
-        ([(5, RUNNING), (10, UNKNOWN_ID), (15, UNKNOWN_ID)], [None, 15, "not_found"]),
-        ([(5, RUNNING), (10, UNKNOWN_ID), (15, RUNNING), (20, UNKNOWN_ID)], [None, 15, None, 25]),
-        ([(5, RUNNING), (6, GARBAGE), (10, UNKNOWN_ID), (PATIENCE + 6, GARBAGE)], [None, None, 15, "unexpected"]),
-        ([(5, RUNNING), (10, UNKNOWN_ID), (PATIENCE + 5, GARBAGE)], [None, 15, None]),
+        (
+            [(5, RUNNING), (10, UNKNOWN_ID), (25, UNKNOWN_ID), (69, UNKNOWN_ID), (70, UNKNOWN_ID)],
+            [None, 25, 40, 84, "not_found"],
+        ),
+        ([(5, RUNNING), (10, UNKNOWN_ID), (300, UNKNOWN_ID), (310, UNKNOWN_ID)], [None, 25, 315, "not_found"]),
+        ([(5, RUNNING), (10, GONE), (15, GONE)], [None, 15, "expired"]),
+        (
+            [(5, RUNNING), (10, UNKNOWN_ID), (69, RUNNING), (70, UNKNOWN_ID), (100, UNKNOWN_ID), (130, UNKNOWN_ID)],
+            [None, 25, None, 85, 115, "not_found"],
+        ),
+        (
+            [(5, RUNNING), (10, UNKNOWN_ID), (40, RateLimited("429")), (41, UNKNOWN_ID), (70, UNKNOWN_ID)],
+            [None, 25, None, 56, "not_found"],
+        ),
+        ([(5, RUNNING), (10, UNKNOWN_ID), (15, RUNNING), (20, UNKNOWN_ID)], [None, 25, None, 35]),
+        ([(5, RUNNING), (6, GARBAGE), (10, UNKNOWN_ID), (PATIENCE + 6, GARBAGE)], [None, None, 25, "unexpected"]),
+        ([(5, RUNNING), (10, UNKNOWN_ID), (PATIENCE + 5, GARBAGE)], [None, 25, None]),
         ([(0, UNKNOWN_ID), (5, RUNNING), (10, status(State.SUCCEEDED))], [None, None, "succeeded"]),
         ([(1, REJECTED), (6, REJECTED)], [6, "key_rejected"]),
         ([(1, QuotaExhausted("402", code=402))], ["quota"]),
@@ -112,10 +129,10 @@ def test_a_final_state_ends_a_wait_whenever_it_is_heard(state, after):
             [None] * 5 + ["unexpected"],
         ),
         ([(0, GARBAGE), (400, GARBAGE), (401, RUNNING), (1000, GARBAGE), (1200, GARBAGE)], [None] * 5),
-        ([(0, RUNNING), (10, UNKNOWN_ID), (20, DOWN), (3000, DOWN), (3010, UNKNOWN_ID)], [None, 15, None, None, 3015]),
+        ([(0, RUNNING), (10, UNKNOWN_ID), (20, DOWN), (3000, DOWN), (3010, UNKNOWN_ID)], [None, 25, None, None, 3025]),
         (
-            [(0, RUNNING), (10, UNKNOWN_ID), (20, DOWN), (30, UNKNOWN_ID), (40, UNKNOWN_ID)],
-            [None, 15, None, 35, "not_found"],
+            [(0, RUNNING), (10, UNKNOWN_ID), (20, DOWN), (30, UNKNOWN_ID), (60, UNKNOWN_ID), (90, UNKNOWN_ID)],
+            [None, 25, None, 45, 75, "not_found"],
         ),
         ([(1, NEW_WORD), (599, status(State.SUCCEEDED))], [None, "succeeded"]),
         ([(1, GARBAGE), (PATIENCE, RUNNING), (PATIENCE + 2, GARBAGE)], [None] * 3),
@@ -125,7 +142,11 @@ def test_a_final_state_ends_a_wait_whenever_it_is_heard(state, after):
         "only running",
         "only down",
         "never known",
-        "known and gone",
+        "known and lost for a minute",
+        "known and lost, polled seldom",
+        "known and gone, the vendor says",
+        "known, and lost for less than a minute",
+        "known and lost, and a 429 between",
         "known, gone twice but not in a row",
         "garbage, gone, garbage",
         "gone, garbage",
@@ -160,6 +181,58 @@ def test_what_waiting_does_not_mend_ends_a_wait_and_the_rest_goes_on(heard, outc
 @pytest.mark.parametrize("refusal", [UNKNOWN_ID, GONE, REJECTED, REFUSED], ids=lambda error: type(error).__name__)
 def test_a_refusal_is_confirmed_on_a_fresh_connection(refusal):
     assert wait(grace=0).observe(refusal, START) == PollAgain(START + 5, fresh_connection=True)
+
+
+def test_an_id_that_a_process_before_had_a_status_of_is_not_lost_at_once():
+    heard = [(0, UNKNOWN_ID), (15, UNKNOWN_ID), (60, UNKNOWN_ID)]
+    assert observe(wait(grace=0, is_known=True), *heard) == [15, 30, "not_found"]
+
+
+def test_an_id_that_is_lost_when_the_time_is_up_has_timed_out():
+    heard = [(5, RUNNING), (TIMEOUT - 10, UNKNOWN_ID), (TIMEOUT, UNKNOWN_ID), (TIMEOUT + 2, UNKNOWN_ID)]
+    assert observe(wait(), *heard) == [None, TIMEOUT + 5, TIMEOUT + 2, TIMED_OUT]
+
+
+def test_only_what_is_not_about_one_id_ends_the_waits_for_all():
+    about = {401: True, 403: False}
+    for code, concerns_account in about.items():
+        one = wait(grace=0)
+        one.observe(KeyRejected("no", code=code), START)
+        ending = one.observe(KeyRejected("no", code=code), START + 5)
+        assert isinstance(ending, Ending)
+        assert (ending.outcome, ending.concerns_account) == ("key_rejected", concerns_account)
+    ending = wait().observe(QuotaExhausted("402", code=402), START)
+    assert isinstance(ending, Ending)
+    assert ending.concerns_account
+
+
+# -- who could not be asked ----------------------------------------------------------------------------------------
+
+
+def test_a_wait_whose_last_poll_could_not_be_made_says_since_when_and_why():
+    one = wait()
+    ending = one.time_out(START + TIMEOUT + 60, "60 calls a minute")
+    assert ending.outcome == "not_asked"
+    assert ending.text == (
+        f"Unsiloed could not be asked about j-1 since 13:46:40 UTC, {TIMEOUT + 60:.0f} s ago: 60 calls a minute. "
+        "The job may be finished; a retry asks again."
+    )
+
+
+def test_a_429_and_a_lost_connection_are_no_answers():
+    one = wait()
+    observe(one, (5, RUNNING), (TIMEOUT, RateLimited("429")), (TIMEOUT + 9, ConnectionUnavailable("no")))
+    ending = one.time_out(START + TIMEOUT + 60, "paused")
+    assert ending.outcome == "not_asked"
+    assert f"{TIMEOUT + 55:.0f} s ago: paused; its last state was running ('PROCESSING')" in str(ending.text)
+
+
+@pytest.mark.parametrize("heard", [RUNNING, DOWN, GARBAGE, REFUSED], ids=str)
+def test_who_was_asked_at_the_deadline_has_timed_out(heard):
+    one = wait()
+    observe(one, (TIMEOUT, heard))
+    assert one.time_out(START + TIMEOUT + 60, "paused").outcome == TIMED_OUT
+    assert wait().time_out(START + TIMEOUT + 60, None).outcome == TIMED_OUT, "its request is under way"
 
 
 def test_a_web_page_between_two_refusals_makes_them_no_confirmation():

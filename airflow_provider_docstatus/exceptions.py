@@ -151,7 +151,7 @@ class ResultTooLarge(RequestRejected):
 
 
 class UnexpectedReply(DocStatusError):
-    """The reply is not what the vendor documents: HTML, broken JSON, another id, a redirect, too large."""
+    """The reply is not what the vendor documents: HTML, broken JSON, another id, a redirect, too large, no valid HTTP."""
 
 
 class UnknownWord(UnexpectedReply):

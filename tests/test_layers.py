@@ -33,7 +33,7 @@ LAYERS = [
     {"waiting.group", "waiting.polls"},
     {"waiting.report", "waiting.subscriber", "waiting.schedule"},
     {"airflow_errors"},
-    {"transport.settings"},
+    {"transport.settings", "transport.framing"},
     {"transport.connection"},
     {"transport.sync", "transport.aio"},
     {"transport.lookup"},

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 from yarl import URL
 
@@ -17,6 +19,7 @@ from airflow_provider_docstatus._compat import Stats
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.responses import rate_limit_signal
 from airflow_provider_docstatus.transport.connection import Endpoint
+from airflow_provider_docstatus.transport.framing import ACCEPT_ENCODING, BadFraming, Body, Framing, by_name
 from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
 
 log = logging.getLogger(__name__)
@@ -94,6 +97,7 @@ class Client:
         :param fresh_connection: whether to open a new TCP connection, since a kept one may lead to the same replica again.
         :param on_turn: called when the request is let through.
         :raises ServiceUnavailable: the service could not be reached or stopped answering.
+        :raises UnexpectedReply: the bytes are no valid HTTP reply.
         :raises RequestRejected: the connection has no key and the route needs one.
         """
         endpoint, limit = self.endpoint, self.endpoint.max_reply_bytes
@@ -112,12 +116,17 @@ class Client:
                 ssl=self.tls,
                 timeout=self.timeout,
             ) as reply:
-                if reply.headers.get("Content-Encoding") is None and (reply.content_length or math.inf) <= limit:
-                    body = await reply.read()
-                else:
-                    body = await _read(reply, limit)
-                response = endpoint.response(request, reply.status, reply.headers, body, self.clock())
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+                assert isinstance(reply, _Reply)  # the session makes no others  # noqa: S101
+                replied = by_name(reply.framing.headers)
+                body = Body(replied.get("content-encoding", ""), limit)
+                async for piece in reply.content.iter_chunked(_PIECE):
+                    for _ in body.add(piece):
+                        await asyncio.sleep(0)
+                    if body.is_too_large:
+                        reply.close()
+                        break
+                response = endpoint.response(request, reply.status, replied, body.content(reply.status), self.clock())
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, BadFraming) as error:
             raise endpoint.no_response(request, error) from None
         self._update_limits(response)
         return response
@@ -150,20 +159,69 @@ class Client:
             log.warning("%s answered %d: paused for %.0f s.", service.title, response.code, pause)
 
 
+class _Protocol(ResponseHandler):
+    """aiohttp's protocol; the bytes of a reply are checked before it parses them."""
+
+    framing: Framing
+    _is_tunnel = False
+
+    def set_response_params(self, **options: Any) -> None:
+        """Expect the reply to a request, or a proxy's reply to being told to connect."""
+        self._is_tunnel = "max_line_size" not in options
+        self.framing = Framing(has_body=not self._is_tunnel)
+        super().set_response_params(**options)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes that have come. They are empty when aiohttp goes on with what it has."""
+        if self._parser is None or not data:
+            super().data_received(data)
+            return
+        try:
+            plain = self.framing.feed(data)
+        except BadFraming as error:
+            self._refuse(aiohttp.ServerDisconnectedError() if self._is_tunnel else error)
+            return
+        if plain:
+            super().data_received(plain)
+        if self.framing.has_surplus and not self._is_tunnel and self.transport is not None:
+            self.transport.close()
+
+    def _refuse(self, error: Exception) -> None:
+        """End the connection; who reads from it gets the error."""
+        if self.transport is not None:
+            self.transport.close()
+        payload, self._parser, self._payload = self._payload, None, None
+        self.set_exception(error)
+        if payload is not None:
+            payload.set_exception(error)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Opens connections whose replies are checked."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory: Any = partial(_Protocol, loop=self._loop)  # aiohttp has no public way to choose the protocol
+
+
+class _Reply(aiohttp.ClientResponse):
+    """A reply that keeps its framing, and so its headers, when it leaves its connection."""
+
+    framing: Framing
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        """Wait for the head."""
+        self.framing = connection.protocol.framing
+        return await super().start(connection)
+
+
 def _session(*, force_close: bool = False) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=MOST_AT_ONCE, force_close=force_close)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-
-async def _read(reply: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read a body of unknown length; stop as soon as it is longer than the limit."""
-    body = bytearray()
-    async for piece in reply.content.iter_chunked(_PIECE):
-        body += piece
-        if len(body) > limit:
-            reply.close()
-            break
-    return bytes(body[: limit + 1])
+    return aiohttp.ClientSession(
+        connector=_Connector(limit=MOST_AT_ONCE, force_close=force_close),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=ACCEPT_ENCODING,
+        response_class=_Reply,
+    )
 
 
 def _limiter_of(endpoint: Endpoint, now: float) -> RateLimiter:

@@ -17,11 +17,12 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
-from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavailable
+from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.targets import target_of
 from airflow_provider_docstatus.services import SERVICES, ServiceDescription
 from airflow_provider_docstatus.status import State
+from airflow_provider_docstatus.transport.framing import BadFraming
 from airflow_provider_docstatus.transport.settings import SETTINGS
 
 #: A shorter key is a made-up one, and is not redacted: it may be part of ordinary words in a reply.
@@ -206,10 +207,14 @@ class Endpoint:
         """What a rate limit belongs to: the host and the key's fingerprint."""
         return self.base_url, hashlib.sha256((self.key or "").encode()).hexdigest()
 
-    def no_response(self, request: Request, error: BaseException) -> ServiceUnavailable:
+    def no_response(self, request: Request, error: BaseException) -> ServiceUnavailable | UnexpectedReply:
         """Return the error for a request without a response, without the text of ``error``: it may hold a proxy's password."""
-        host = urlsplit(self.base_url).netloc
-        text = f"{self.service.title} did not answer {request.label} at {host} ({_reason(error)})."
+        title, host = self.service.title, urlsplit(self.base_url).netloc
+        for cause in _causes(error):
+            if isinstance(cause, BadFraming):
+                what = f"{title} answered {request.label} with what is no valid HTTP reply: {cause}"
+                return UnexpectedReply(f"{what}; is there a proxy in between, or is the host wrong?", service=self.service.name)
+        text = f"{title} did not answer {request.label} at {host} ({_reason(error)})."
         return ServiceUnavailable(text, service=self.service.name)
 
     def response(self, request: Request, code: int, headers: Mapping[str, str], body: bytes, received_at: float) -> Response:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
+import io
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.transport.connection import Endpoint
+from airflow_provider_docstatus.transport.framing import ACCEPT_ENCODING, BadFraming, Body, Framing, by_name
 
 _PIECE = 64 * 1024
 
@@ -28,6 +35,8 @@ class HostSession(requests.Session):
         super().__init__()
         self._endpoint = endpoint
         self._clock = clock
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, _Adapter())
         self.auth = self._add_key  # also keeps a .netrc from replacing the key
         self._trusted_ca = endpoint.trusted_ca if endpoint.base_url.startswith("https:") else None
         if self._trusted_ca:
@@ -62,30 +71,29 @@ class HostSession(requests.Session):
         Send a flow's request and return its response; reading stops at the connection's size limit.
 
         :raises ServiceUnavailable: the service could not be reached or stopped answering.
+        :raises UnexpectedReply: the bytes are no valid HTTP reply.
         :raises RequestRejected: the connection has no key and the route needs one.
         """
         endpoint, limit = self._endpoint, self._endpoint.max_reply_bytes
-        headers = endpoint.headers(request)
+        headers = {**endpoint.headers(request), **ACCEPT_ENCODING}
         until = time.monotonic() + endpoint.request_timeout  # monotonic, as for sockets
         try:
             with self.request(request.method, endpoint.url(request), headers=headers, json=request.json, stream=True) as reply:
-                body = bytearray()
-                while len(body) <= limit and (piece := _read_some(reply.raw)):
-                    body += piece
+                replied = by_name(reply.headers.items())
+                body = Body(replied.get("content-encoding", ""), limit)
+                while not body.is_too_large and (piece := _read_some(reply.raw)):
+                    for _ in body.add(piece):
+                        pass
                     if time.monotonic() > until:
                         raise TimeoutError
-                return endpoint.response(request, reply.status_code, reply.headers, bytes(body[: limit + 1]), self._clock())
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                return endpoint.response(request, reply.status_code, replied, body.content(reply.status_code), self._clock())
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, BadFraming) as error:
             raise endpoint.no_response(request, error) from None
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return the target of a redirect; None if it is invalid. requests calls this even if it must not follow redirects."""
-        try:
-            place = super().get_redirect_target(resp)
-            _ = urlsplit(place or "").port
-        except ValueError:
-            return None
-        return place
+    def resolve_redirects(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+        """Yield the replies of a redirect's targets; none if redirects are not followed, since requests reads the body first."""
+        if not options.get("yield_requests"):
+            yield from super().resolve_redirects(*arguments, **options)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Remove the key from a request that is redirected to another host. On our host, keep .netrc from replacing the key."""
@@ -104,11 +112,110 @@ class HostSession(requests.Session):
         return (theirs.scheme, theirs.hostname, theirs.port) == (ours.scheme, ours.hostname, ours.port)
 
 
+class _Checked(io.RawIOBase):
+    """
+    The bytes of a reply, checked and in their plain form.
+
+    :param sock: the socket; its time-out is that of the whole head.
+    :param source: the socket's file.
+    """
+
+    def __init__(self, sock: socket.socket, source: io.BufferedReader, framing: Framing) -> None:
+        self._sock = sock
+        self._source = source
+        self._framing = framing
+        self._plain = memoryview(b"")
+        timeout = sock.gettimeout()
+        until = None if timeout is None else time.monotonic() + timeout
+        while not framing.has_head:
+            if until is not None and time.monotonic() > until:  # the socket's time-out starts anew with each byte
+                raise TimeoutError
+            self._read_on()
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some bytes into a buffer; return their number, 0 at the end of the reply."""
+        while not self._plain and not self._framing.is_complete:
+            self._read_on()
+        size = min(len(buffer), len(self._plain))
+        buffer[:size] = self._plain[:size]
+        self._plain = self._plain[size:]
+        return size
+
+    def _read_on(self) -> None:
+        piece = self._source.read1(_PIECE)
+        if not piece:
+            self._framing.end()
+        self._plain = memoryview(self._framing.feed(piece))
+        if self._framing.has_surplus:
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)  # the pool finds it closed
+
+    def close(self) -> None:
+        """Close the socket's file as well."""
+        self._source.close()
+        super().close()
+
+
+class _Reply(http.client.HTTPResponse):
+    """A reply whose bytes are checked before they are parsed."""
+
+    def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self._sock = sock
+
+    def begin(self) -> None:
+        """Read the head."""
+        framing = Framing(has_body=self._method != "HEAD")  # type: ignore[attr-defined]  # the stub lacks it
+        self.fp = io.BufferedReader(_Checked(self._sock, self.fp, framing))
+        super().begin()
+        self.headers = self.msg = http.client.HTTPMessage()  # http.client itself would take 99 headers at most
+        for name, value in framing.headers:
+            self.msg[name] = value
+
+
+class _Connection(HTTPConnection):
+    response_class = _Reply
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Reply
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Opens connections whose replies are checked."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+        """Return the pools of connections through a proxy."""
+        manager = super().proxy_manager_for(*arguments, **options)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
+
+
 def _read_some(raw: Any) -> bytes:
     """
-    Return the part of a body that has arrived.
+    Return the part of a body that has arrived, as it is encoded.
 
     ``iter_content`` would wait for a whole piece, and the socket's time-out starts anew with each byte.
     """
     read = getattr(raw, "read1", raw.read)  # urllib3 1.26 has no read1: a slow body may exceed the time-out
-    return bytes(read(_PIECE, decode_content=True))
+    return bytes(read(_PIECE, decode_content=False))

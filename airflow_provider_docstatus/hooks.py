@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
@@ -104,13 +103,29 @@ class DocStatusHook(BaseHook):
         return Endpoint.from_connection(conn, conn.extra_dejson)
 
     def reload(self) -> None:
-        """Read the connection again, and open a new TCP connection; a session that was handed out keeps the old key."""
+        """
+        Read the connection again, and open a new TCP connection; a session that was handed out keeps the old key.
+
+        If it cannot be read or used, what was read before is used on.
+        """
         if self._session is not None:
             self._session.close()  # closes its pool; the session can still be used
-        with suppress(Exception):  # if the secrets backend is down, whatever it raises, the connection in use stays
-            before, now = self.endpoint, self._read_connection()
-            if now != before and now.service.name == before.service.name:
-                self._endpoint, self._session, self._prefix = now, None, None
+        before = self._endpoint
+        if before is None:
+            return
+        try:
+            now = self._read_connection()
+            now.check_unchanged(before.service.name, has_key=before.key is not None)
+        except Exception as error:  # noqa: BLE001 -- a secrets backend that is down may raise whatever it likes
+            why = (
+                error
+                if isinstance(error, RequestRejected)
+                else f"Connection '{self.conn_id}' cannot be read ({type(error).__name__})."
+            )
+            self.log.warning("%s What was read before is used on.", why)
+            return
+        if now != before:
+            self._endpoint, self._session, self._prefix = now, None, None
 
     @property
     def service(self) -> ServiceDescription:

@@ -964,6 +964,39 @@ def test_a_connection_that_is_now_anothers_is_not_taken_over(make_hook: MakeHook
         hook.get_status(job_id="j", operation="parse")
 
 
+HOLES: dict[str, dict[str, Any]] = {
+    "an empty password": {"password": ""},
+    "no password": {"password": None},
+    "a password with a blank": {"password": "one two"},
+    "the type of another service": {"conn_type": "unsiloed"},
+    "the type of another package": {"conn_type": "http"},
+    "an unknown setting": {"extra": {"timeout": 3}},
+    "a host that is none": {"host": "https://"},
+}
+
+
+@pytest.mark.parametrize("hole", HOLES.values(), ids=HOLES)
+def test_a_connection_that_is_wrong_when_it_is_read_again_is_used_as_it_was(
+    hole: dict[str, Any], make_hook: MakeHook, requests_mock: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests_mock.get(requests_mock_module.ANY, status_code=401)
+    requests_mock.get(requests_mock_module.ANY, request_headers={"X-API-Key": KEY}, **DONE)
+    warnings: list[str] = []
+    log = SimpleNamespace(warning=lambda text, *values: warnings.append(text % values), info=lambda *_: None)
+    monkeypatch.setattr(DocStatusHook, "log", log)
+    hook = make_hook("aitronos")
+    assert hook.endpoint
+    make_hook("aitronos", **hole)
+    hook.reload()
+    assert hook.get_status(job_id="j").state is State.SUCCEEDED
+    (warning,) = warnings
+    assert "'vendor'" in warning
+    assert warning.endswith("What was read before is used on.")
+    make_hook("aitronos", password="the_next_key")
+    hook.reload()
+    assert hook.endpoint.key == "the_next_key"
+
+
 def test_reading_by_post_is_asked_again_as_well(make_hook: MakeHook, requests_mock: Requests) -> None:
     requests_mock.get(requests_mock_module.ANY, json={"document_id": R, "status": "completed"})
     requests_mock.post(

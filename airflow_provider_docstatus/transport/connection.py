@@ -149,11 +149,26 @@ class Endpoint:
         if self.key is not None:
             headers.update(self.key_header())
         elif not request.key_optional:
-            raise RequestRejected(
-                f"Connection '{self.conn_id}' has no password; put the {self.service.title} API key there.",
-                service=self.service.name,
-            )
+            raise self._no_key()
         return headers
+
+    def _no_key(self) -> RequestRejected:
+        text = f"Connection '{self.conn_id}' has no password; put the {self.service.title} API key there."
+        return RequestRejected(text, service=self.service.name)
+
+    def check_unchanged(self, service: str, *, has_key: bool) -> None:
+        """
+        Check that open waits can go on with this endpoint.
+
+        :param service: the service's name when they began (str).
+        :param has_key: whether the connection had a key then (bool).
+        :raises RequestRejected: they cannot (whoever owns the connection).
+        """
+        if self.service.name != service:
+            text = f"is now of type {self.service.name}; this wait began when it was {service}. Clear the task."
+            raise RequestRejected(f"Connection '{self.conn_id}' {text}", service=service)
+        if has_key and self.key is None:
+            raise self._no_key()
 
     def key_header(self) -> dict[str, str]:
         """Return the header that carries the key; empty without a key."""

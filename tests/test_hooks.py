@@ -1040,6 +1040,14 @@ def test_the_key_is_not_sent_to(url: str, make_hook: MakeHook, requests_mock: Re
     assert KEY not in str(dict(requests_mock.last_request.headers))
 
 
+def test_the_key_goes_to_our_host_with_its_usual_port_as_well(make_hook: MakeHook, requests_mock: Requests) -> None:
+    requests_mock.get(requests_mock_module.ANY, text="file")
+    hook = make_hook("aitronos", host=f"{AITRONOS}:443")
+    for url in (f"{AITRONOS}/v1/x", f"{AITRONOS}:443/v1/x", "/v1/x"):
+        hook.get_conn().get(url)
+        assert requests_mock.last_request.headers["X-API-Key"] == KEY
+
+
 def test_redirects_are_not_followed_unless_asked_for(make_hook: MakeHook, requests_mock: Requests) -> None:
     requests_mock.register_uri(
         requests_mock_module.ANY, f"{NEUROLINKER}/a", status_code=302, headers={"Location": "https://elsewhere.example.com/b"}

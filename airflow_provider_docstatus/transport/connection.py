@@ -29,6 +29,7 @@ from airflow_provider_docstatus.transport.settings import SETTINGS
 _SHORTEST_SECRET = 8
 #: The variables that name CA certificates: those of requests, then OpenSSL's.
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_PORTS = {"http": 80, "https": 443}
 #: Why no response came, by the class of the cause. The two HTTP libraries wrap the same causes in different classes.
 _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (
@@ -116,11 +117,15 @@ class Endpoint:
         prefix = "/" + str(settings.get("prefix", service.prefixes[0])).strip("/")
         if not re.fullmatch(r"/[\w./-]*", prefix):
             problem.refuse(f"prefix={prefix!r} must be a path such as {service.prefixes[0] or '/v1'}")
+        prefix = "" if prefix == "/" else prefix
+        base_url = _base_url(conn, service, allow_http=_flag("allow_http", settings, problem), problem=problem)
+        if (doubled := _doubled(urlsplit(base_url).path, prefix, service)) is not None:
+            problem.refuse(f"host ends in {doubled}, which is the path prefix and is added to it; leave it out of the host")
         return cls(
             conn_id=conn.conn_id,
             service=_with_words(service, settings.get("status_words", {}), problem),
-            base_url=_base_url(conn, service, allow_http=_flag("allow_http", settings, problem), problem=problem),
-            prefix="" if prefix == "/" else prefix,
+            base_url=base_url,
+            prefix=prefix,
             key=key,
             auth=service.auth[auth],
             operation=str(operation) if operation else None,
@@ -219,8 +224,10 @@ class Endpoint:
 
     @property
     def account(self) -> tuple[str, str]:
-        """What a rate limit belongs to: the host and the key's fingerprint."""
-        return self.base_url, hashlib.sha256((self.key or "").encode()).hexdigest()
+        """What a rate limit belongs to: the host, however it is spelled, and the key's fingerprint."""
+        scheme, name, port = origin_of(self.base_url)
+        place = f"{name.rstrip('.')}{'' if port == _PORTS[scheme] else f':{port}'}{urlsplit(self.base_url).path}"
+        return place, hashlib.sha256((self.key or "").encode()).hexdigest()
 
     def no_response(self, request: Request, error: BaseException) -> ServiceUnavailable | UnexpectedReply:
         """Return the error for a request without a response, without the text of ``error``: it may hold a proxy's password."""
@@ -289,6 +296,20 @@ class _Problem:
 
     def refuse(self, what: str) -> NoReturn:
         raise RequestRejected(f"Connection '{self.conn_id}' ({self.service.title}): {what}.", service=self.service.name)
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host name and port of a URL; the scheme's usual port if it names none."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
+
+
+def _doubled(path: str, prefix: str, service: ServiceDescription) -> str | None:
+    """Return the part of a host's path that the path prefix would repeat; None if there is none."""
+    parts = prefix.split("/")
+    beginnings = ["/".join(parts[:number]) for number in range(len(parts), 1, -1)]
+    others = service.prefixes if prefix in service.prefixes else ()  # one of them may be found to be the right one
+    return next((part for part in (*beginnings, *others) if part and path.endswith(part)), None)
 
 
 def _base_url(conn: ConnectionFields, service: ServiceDescription, *, allow_http: bool, problem: _Problem) -> str:

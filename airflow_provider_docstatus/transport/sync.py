@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from airflow_provider_docstatus.protocol.messages import Request, Response
-from airflow_provider_docstatus.transport.connection import Endpoint
+from airflow_provider_docstatus.transport.connection import Endpoint, origin_of
 from airflow_provider_docstatus.transport.framing import ACCEPT_ENCODING, BadFraming, Body, Framing, by_name
 
 _PIECE = 64 * 1024
@@ -108,8 +108,7 @@ class HostSession(requests.Session):
         return prepared
 
     def _is_ours(self, url: str) -> bool:
-        theirs, ours = urlsplit(url), urlsplit(self._endpoint.base_url)
-        return (theirs.scheme, theirs.hostname, theirs.port) == (ours.scheme, ours.hostname, ours.port)
+        return origin_of(url) == origin_of(self._endpoint.base_url)
 
 
 class _Checked(io.RawIOBase):

@@ -18,6 +18,7 @@ from airflow_provider_docstatus.protocol.messages import Request
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, SERVICES, UNSILOED
 from airflow_provider_docstatus.status import State
+from airflow_provider_docstatus.transport import aio
 from airflow_provider_docstatus.transport.connection import Endpoint
 from airflow_provider_docstatus.transport.settings import SETTINGS
 from tests.conversations import NOW
@@ -250,6 +251,48 @@ def test_the_key_does_not_travel_unencrypted_unless_asked_to(fields):
     assert endpoint({"allow_http": "true"}, **fields) == endpoint({"allow_http": True}, **fields)
 
 
+@pytest.mark.parametrize(
+    ("service", "host", "extra", "doubled"),
+    [
+        ("neurolinker", "https://h.example/v1", {}, "/v1"),
+        ("neurolinker", "https://h.example/v1/", {}, "/v1"),
+        ("neurolinker", "h.example/v1", {}, "/v1"),
+        ("neurolinker", "https://h.example/api/v1", {}, "/v1"),
+        ("neurolinker", "https://h.example/gateway/v1", {}, "/v1"),
+        ("neurolinker", "https://h.example/api/v1", {"prefix": "/api/v1"}, "/api/v1"),
+        ("neurolinker", "https://h.example/v1", {"prefix": "/api/v1"}, "/v1"),
+        ("neurolinker", "https://h.example/api", {"prefix": "/api/v1"}, "/api"),
+        ("aitronos", "https://h.example/v1", {}, "/v1"),
+        ("aitronos", "https://h.example/v1", {"prefix": "v1/"}, "/v1"),
+        ("aitronos", "https://h.example/eu/v2", {"prefix": "/v2"}, "/v2"),
+        ("unsiloed", "https://h.example/v2", {"prefix": "/v2"}, "/v2"),
+        ("unsiloed", "https://h.example/a/b", {"prefix": "/a/b/c"}, "/a/b"),
+    ],
+    ids=str,
+)
+def test_a_host_that_ends_in_the_path_prefix_is_refused_with_the_remedy(service, host, extra, doubled):
+    said = f"host ends in {doubled}, which is the path prefix and is added to it; leave it out of the host"
+    assert said in refusal(extra, conn_type=service, host=host)
+
+
+@pytest.mark.parametrize(
+    ("service", "host", "extra", "url"),
+    [
+        ("neurolinker", "https://gateway.example/neurolinker", {}, "https://gateway.example/neurolinker/v1/x"),
+        ("neurolinker", "https://h.example/api", {}, "https://h.example/api/v1/x"),
+        ("aitronos", "https://h.example/v1", {"prefix": "/"}, "https://h.example/v1/x"),
+        ("aitronos", "https://h.example", {"prefix": "/v1/v1"}, "https://h.example/v1/v1/x"),
+        ("aitronos", "https://h.example/v1/eu", {}, "https://h.example/v1/eu/v1/x"),
+        ("aitronos", "https://h.example/dev1", {}, "https://h.example/dev1/v1/x"),
+        ("unsiloed", "https://h.example/v1", {}, "https://h.example/v1/x"),
+    ],
+    ids=str,
+)
+def test_a_host_may_have_another_path(service, host, extra, url):
+    found = endpoint(extra, conn_type=service, host=host)
+    assert found.url(Request(path="/x", route="/x", prefix=found.prefix)) == url
+
+
 # -- the key -----------------------------------------------------------------------------------------------------
 
 
@@ -362,6 +405,39 @@ def test_a_rate_limit_belongs_to_a_host_and_a_key_but_does_not_tell_it():
     assert len({one.account for one in accounts}) == len(accounts)
     assert endpoint({"share": 0.1}).account == endpoint().account
     assert KEY not in "".join(endpoint().account)
+
+
+SPELLINGS = [
+    {"host": "https://api.example.com"},
+    {"host": "api.example.com"},
+    {"host": "https://API.Example.COM/"},
+    {"host": "https://api.example.com:443"},
+    {"host": "https://api.example.com."},
+    {"host": "HTTPS://Api.Example.Com.:443/"},
+    {"host": "api.example.com", "schema": "https", "port": 443},
+    {"host": "http://api.example.com"},
+    {"host": "http://api.example.com:80"},
+    {"host": "http://api.example.com.:80/"},
+]
+
+
+@pytest.mark.parametrize("fields", SPELLINGS, ids=str)
+def test_a_rate_limit_belongs_to_a_host_however_it_is_spelled(fields):
+    assert endpoint({"allow_http": True}, **fields).account == endpoint(host="api.example.com").account
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["api.example.com:8443", "http://api.example.com:443", "https://api.example.com:80", "api.example.com/eu", "example.com"],
+)
+def test_another_host_or_port_is_another_account(host):
+    assert endpoint({"allow_http": True}, host=host).account != endpoint(host="api.example.com").account
+
+
+def test_all_spellings_of_a_host_share_one_rate_limiter(monkeypatch):
+    monkeypatch.setattr(aio, "_limiters", {})
+    limiters = {id(aio._limiter_of(endpoint({"allow_http": True}, **fields), NOW)) for fields in SPELLINGS}
+    assert len(limiters) == len(aio._limiters) == 1
 
 
 # -- what is sent ------------------------------------------------------------------------------------------------

@@ -226,11 +226,14 @@ def _session(*, force_close: bool = False) -> aiohttp.ClientSession:
 
 def _limiter_of(endpoint: Endpoint, now: float) -> RateLimiter:
     """Return the limiter of an endpoint's account. If connections with one key differ, the limit that was read last holds."""
+    limits: dict[str, Any] = {
+        "per_minute": endpoint.calls_per_minute,
+        "per_day": endpoint.calls_per_day,
+        "share": endpoint.share,
+    }
     limiter = _limiters.get(endpoint.account)
     if limiter is None:
-        limiter = _limiters[endpoint.account] = RateLimiter(
-            per_minute=endpoint.calls_per_minute, per_day=endpoint.service.calls_per_day, share=endpoint.share, now=now
-        )
-    elif (limiter.per_minute, limiter.share) != (endpoint.calls_per_minute, endpoint.share):
-        limiter.change(per_minute=endpoint.calls_per_minute, share=endpoint.share, now=now)
+        limiter = _limiters[endpoint.account] = RateLimiter(**limits, now=now)
+    elif any(getattr(limiter, name) != value for name, value in limits.items()):
+        limiter.change(**limits, now=now)
     return limiter

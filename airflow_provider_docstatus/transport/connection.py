@@ -75,6 +75,7 @@ class Endpoint:
     proxy: str | None = field(default=None, repr=False)
     ca_bundle: str | None = None
     calls_per_minute: float | None = None
+    calls_per_day: float | None = None
     share: float = SETTINGS["share"].default
     request_timeout: float = SETTINGS["request_timeout"].default
     max_reply_bytes: int = SETTINGS["max_reply_bytes"].default
@@ -131,9 +132,10 @@ class Endpoint:
             operation=str(operation) if operation else None,
             proxy=_proxy(str(settings["proxy"]), problem) if "proxy" in settings else None,
             ca_bundle=str(settings["ca_bundle"]) if "ca_bundle" in settings else None,
-            calls_per_minute=(
-                _number("calls_per_minute", settings, problem) if "calls_per_minute" in settings else service.calls_per_minute
-            ),
+            **{
+                name: _number(name, settings, problem) if name in settings else getattr(service, name)
+                for name in ("calls_per_minute", "calls_per_day")
+            },
             share=min(1.0, _number("share", settings, problem)),
             request_timeout=_number("request_timeout", settings, problem),
             max_reply_bytes=max(1, int(_number("max_reply_bytes", settings, problem))),

@@ -41,6 +41,11 @@ SETTINGS: Mapping[str, Setting] = {
         help="The key's limit in any 60 s, if it is not the documented one.",
         type="number",
     ),
+    "calls_per_day": Setting(
+        label="Calls a day",
+        help="The key's limit in any 24 h, if it is not the documented one; a very large number such as 1e9 for none.",
+        type="number",
+    ),
     "share": Setting(
         label="Share of the limit",
         help="The part of the limit that one triggerer may use (above 0, at most 1); the rest is for workers and other clients.",

@@ -89,14 +89,15 @@ class RateLimiter:
         """Start with full buckets."""
         self._buckets = self._full(self.now)
 
-    def change(self, *, per_minute: float | None, share: float, now: float) -> None:
-        """Change the limit. Requests that were sent already still count, and a pause goes on."""
+    def change(self, *, per_minute: float | None, per_day: float | None, share: float, now: float) -> None:
+        """Change the limits. Requests that were sent already still count, for as long as the window is, and a pause goes on."""
         self._fill(now)
         spent = {bucket.is_paced: bucket.burst - bucket.tokens for bucket in self._buckets}
-        self.per_minute, self.share = per_minute, share
+        self.per_minute, self.per_day, self.share = per_minute, per_day, share
         self._buckets = self._full(now)
         for bucket in self._buckets:
-            bucket.tokens -= spent.get(bucket.is_paced, 0.0)
+            limit = bucket.burst + bucket.rate * (MINUTE if bucket.is_paced else DAY)
+            bucket.tokens -= min(spent.get(bucket.is_paced, 0.0), limit)
 
     @property
     def is_limited(self) -> bool:

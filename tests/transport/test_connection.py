@@ -64,7 +64,7 @@ def test_a_connection_with_a_key_and_nothing_else_is_enough(service):
     assert plain.prefix == service.prefixes[0]
     assert plain.auth == next(iter(service.auth.values()))
     assert (plain.operation, plain.proxy, plain.ca_bundle) == (None, None, None)
-    assert plain.calls_per_minute == service.calls_per_minute
+    assert (plain.calls_per_minute, plain.calls_per_day) == (service.calls_per_minute, service.calls_per_day)
     for name in ("request_timeout", "max_reply_bytes", "share"):
         assert getattr(plain, name) == SETTINGS[name].default
 
@@ -84,6 +84,7 @@ READ = {
     "prefix": ("v9/", lambda found: found.prefix == "/v9"),
     "status_words": ({"Archived ": "succeeded"}, lambda found: found.service.words["archived"] is State.SUCCEEDED),
     "calls_per_minute": ("120", lambda found: found.calls_per_minute == 120.0),
+    "calls_per_day": ("1e9", lambda found: found.calls_per_day == 1e9),
     "share": (0.5, lambda found: found.share == 0.5),
     "request_timeout": (5, lambda found: found.request_timeout == 5.0),
     "max_reply_bytes": (1000.0, lambda found: found.max_reply_bytes == 1000),
@@ -124,6 +125,8 @@ def test_a_setting_left_empty_is_its_default(name):
         ({"request_timeout": "inf"}, "must be a number above 0"),
         ({"max_reply_bytes": -1}, "max_reply_bytes=-1 must be a number above 0"),
         ({"calls_per_minute": 0}, "calls_per_minute=0 must be a number above 0"),
+        ({"calls_per_day": -1}, "calls_per_day=-1 must be a number above 0"),
+        ({"calls_per_day": "unlimited"}, "calls_per_day='unlimited' must be a number above 0"),
         ({"share": 0}, "share=0 must be a number above 0"),
         ({"allow_http": "yes"}, "allow_http='yes' must be true or false"),
         ({"allow_http": 1}, "allow_http=1 must be true or false"),
@@ -438,6 +441,20 @@ def test_all_spellings_of_a_host_share_one_rate_limiter(monkeypatch):
     monkeypatch.setattr(aio, "_limiters", {})
     limiters = {id(aio._limiter_of(endpoint({"allow_http": True}, **fields), NOW)) for fields in SPELLINGS}
     assert len(limiters) == len(aio._limiters) == 1
+
+
+def test_the_limiter_keeps_the_limits_that_were_read_last(monkeypatch):
+    monkeypatch.setattr(aio, "_limiters", {})
+
+    def limits(extra: Any) -> tuple[Any, ...]:
+        limiter = aio._limiter_of(endpoint(extra, conn_type="aitronos"), NOW)
+        return limiter.per_minute, limiter.per_day, limiter.share
+
+    assert limits({}) == (100, 10_000, 0.8)
+    assert limits({"calls_per_day": 50_000}) == (100, 50_000.0, 0.8)
+    assert limits({"calls_per_day": 50, "share": 0.5}) == (100, 50.0, 0.5)
+    assert limits({"calls_per_minute": 500}) == (500.0, 10_000, 0.8)
+    assert len(aio._limiters) == 1
 
 
 # -- what is sent ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_docstatus.protocol.responses import RateLimitSignal
-from airflow_provider_docstatus.waiting.rate_limiter import FIRST_PAUSE, LEAST_RATE, RateLimiter
+from airflow_provider_docstatus.waiting.rate_limiter import DAY, FIRST_PAUSE, LEAST_RATE, MINUTE, RateLimiter
 
 
 def _send_all(limiter: RateLimiter, arrivals: list[float]) -> list[float]:
@@ -113,10 +113,30 @@ def test_another_limit_does_not_forget_what_was_sent_nor_end_a_pause():
     limiter = RateLimiter(per_minute=60, per_day=1000)
     sent = _send_all(limiter, [0.0] * 20)
     limiter.throttled(sent[-1], 30.0)
-    limiter.change(per_minute=120, share=0.5, now=sent[-1])
+    limiter.change(per_minute=120, per_day=1000, share=0.5, now=sent[-1])
     assert limiter.opens_at(sent[-1]) >= sent[-1] + 30
-    assert not limiter.change(per_minute=None, share=0.01, now=sent[-1])
+    assert not limiter.change(per_minute=None, per_day=1000, share=0.01, now=sent[-1])
     assert limiter.opens_at(sent[-1] + 3600) > sent[-1] + 7200, "of the day's 10, 20 are gone"
+
+
+def test_the_days_limit_can_be_raised_and_lowered():
+    limiter = RateLimiter(per_minute=None, per_day=10_000)
+    _send_all(limiter, [0.0] * 5_000)
+    assert limiter.opens_at(0.0) > 10, "half of the day's limit is used, the rest comes evenly"
+    limiter.change(per_minute=None, per_day=100_000, share=1.0, now=0.0)
+    assert limiter.per_minute_now(0.0) > 40_000, "of 50,000 at once, 5,000 are gone"
+    limiter.change(per_minute=None, per_day=None, share=1.0, now=0.0)
+    assert limiter.opens_at(0.0) == 0.0
+    assert not limiter.is_limited
+
+
+@pytest.mark.parametrize(("window", "name"), [(MINUTE, "per_minute"), (DAY, "per_day")])
+def test_what_was_sent_counts_no_longer_than_its_window(window, name):
+    limits = {"per_minute": None, "per_day": None}
+    limiter = RateLimiter(**limits | {name: 10_000})
+    sent = _send_all(limiter, [0.0] * 1_000)[-1]
+    limiter.change(**limits | {name: 100}, share=1.0, now=sent)
+    assert sent + window / 2 < limiter.opens_at(sent) <= sent + window * 1.1
 
 
 def test_a_clock_that_is_set_back_neither_stops_the_requests_nor_makes_the_pause_longer():

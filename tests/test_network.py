@@ -47,6 +47,7 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.asked: list[str] = []
         self.heads: list[str] = []
         self.password: str | None = None
+        self.header = b""
 
     @property
     def place(self) -> str:
@@ -74,7 +75,7 @@ class _Passage(socketserver.BaseRequestHandler):
         place = urlsplit(f"//{target}" if method == "CONNECT" else target)
         with socket.create_connection((place.hostname or "", place.port or 80)) as onward, suppress(OSError):
             if method == "CONNECT":
-                self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                self.request.sendall(b"HTTP/1.1 200 Connection established\r\n" + self.server.header + b"\r\n")
             else:
                 onward.sendall(head.replace(target.encode(), place.path.encode(), 1))
             self._relay(onward)
@@ -326,6 +327,24 @@ def test_a_proxys_user_and_password_go_to_the_proxy_only(
     proxy.password = "somebody:s3cr3t"
     assert all_succeeded(ask_on_both(monkeypatch, vendors, extra={"proxy": f"http://somebody:s3cr3t@{proxy.place}"}))
     assert len(proxy.asked) == 2
+
+
+def test_a_proxy_may_send_a_long_header_when_it_has_connected(
+    proxy: Proxy, secure_vendors: StandInVendors, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.header = b"X-Padding: ".ljust(60_000, b"x") + b"\r\n"
+    extra = {"proxy": f"http://{proxy.place}", "ca_bundle": str(authority.file)}
+    assert all_succeeded(ask_on_both(monkeypatch, secure_vendors, extra=extra))
+    assert len(proxy.asked) == 2
+
+
+def test_a_proxy_that_sends_too_long_a_header_is_an_outage(
+    proxy: Proxy, secure_vendors: StandInVendors, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not the service that answered."""
+    proxy.header = b"X-Padding: ".ljust(70_000, b"x") + b"\r\n"
+    extra = {"proxy": f"http://{proxy.place}", "ca_bundle": str(authority.file)}
+    assert type(the_one_error(ask_on_both(monkeypatch, secure_vendors, extra=extra))) is ServiceUnavailable
 
 
 REFUSALS = {

@@ -118,14 +118,8 @@ class Client:
             ) as reply:
                 assert isinstance(reply, _Reply)  # the session makes no others  # noqa: S101
                 replied = by_name(reply.framing.headers)
-                body = Body(replied.get("content-encoding", ""), limit)
-                async for piece in reply.content.iter_chunked(_PIECE):
-                    for _ in body.add(piece):
-                        await asyncio.sleep(0)
-                    if body.is_too_large:
-                        reply.close()
-                        break
-                response = endpoint.response(request, reply.status, replied, body.content(reply.status), self.clock())
+                body = await _body(reply, replied.get("content-encoding", ""), limit)
+                response = endpoint.response(request, reply.status, replied, body, self.clock())
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, BadFraming) as error:
             raise endpoint.no_response(request, error) from None
         self._update_limits(response)
@@ -213,6 +207,20 @@ class _Reply(aiohttp.ClientResponse):
         """Wait for the head."""
         self.framing = connection.protocol.framing
         return await super().start(connection)
+
+
+async def _body(reply: aiohttp.ClientResponse, coding: str, limit: int) -> bytes:
+    """Return a body, decoded; stop reading as soon as it is longer than the limit."""
+    if not coding and (reply.content_length or limit + 1) <= limit:
+        return await reply.read()
+    body = Body(coding, limit)
+    async for piece in reply.content.iter_chunked(_PIECE):
+        for _ in body.add(piece):
+            await asyncio.sleep(0)
+        if body.is_too_large:
+            reply.close()
+            break
+    return body.content(reply.status)
 
 
 def _session(*, force_close: bool = False) -> aiohttp.ClientSession:

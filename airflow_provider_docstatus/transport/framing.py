@@ -24,14 +24,17 @@ MOST_INTERIM = 16
 _START = b"HTTP/1."
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9]{2})( [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
+#: Headers as nearly all are, which are read in one go.
+_USUAL_HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*\r\n")
+_USUAL_HEADER = re.compile(r"([^:\n]+):[ \t]*([^\n]*)\n")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_LENGTH = re.compile(rb"0*[0-9]{1,18}")
+_LENGTH = re.compile(r"0*[0-9]{1,18}", re.ASCII)
 _CHUNK_SIZE = re.compile(rb"(0*[0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
 #: The line of the size of nearly every chunk.
 _USUAL_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]{0,8}(?:;[^\x00-\x08\x0a-\x1f\x7f]{0,64})?\r\n")
 #: The headers that tell an HTTP library whether the connection stays open, and those that tell it where the body ends.
-_CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection"})
-_BODY_END = frozenset({b"content-length", b"transfer-encoding"})
+_CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection"})
+_BODY_END = frozenset({"content-length", "transfer-encoding"})
 _CODES_WITHOUT_BODY = frozenset({b"204", b"304"})
 #: More bytes of the reason than this reach no library: they accept less than a line.
 _LONGEST_REASON = 1000
@@ -43,7 +46,8 @@ _WINDOW_BITS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 #: The most bytes that are decoded in one go.
 _SLICE = 1024 * 1024
 
-_Header = tuple[bytes, bytes]
+#: Name and value, decoded as latin-1.
+_Header = tuple[str, str]
 
 
 class BadFraming(HTTPException):
@@ -59,7 +63,7 @@ class Framing:
 
     def __init__(self, *, has_body: bool = True) -> None:
         #: The headers in their order, decoded as latin-1.
-        self.headers: list[tuple[str, str]] = []
+        self.headers: list[_Header] = []
         self.has_head = False
         self.is_complete = False
         self._has_body = has_body
@@ -97,9 +101,9 @@ class Framing:
         length, is_chunked = _body_end(headers)
         has_body = self._has_body and code not in _CODES_WITHOUT_BODY
         told = _CONNECTION | _BODY_END if has_body else _CONNECTION
-        lines = [b"%b: %b\r\n" % header for header in headers if header[0].lower() in told]
-        self._plain += b"%b %b%b\r\n%b\r\n" % (version, code, reason[:_LONGEST_REASON], b"".join(lines))
-        self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers if name.lower() in told)
+        self._plain += b"%b %b%b\r\n%b\r\n" % (version, code, reason[:_LONGEST_REASON], lines.encode("latin-1"))
+        self.headers = headers
         self.has_head = True
         if has_body and is_chunked:
             yield from self._chunks()
@@ -131,12 +135,16 @@ class Framing:
         raise BadFraming(f"more than {MOST_INTERIM} interim replies (1xx) came before it")
 
     def _header_lines(self) -> Generator[None, None, list[_Header]]:
+        usual = _USUAL_HEADERS.match(self._received) if self._received.find(b"\r\n\r\n", 0, LONGEST_LINE) >= 0 else None
+        if usual is not None and usual[0].count(b"\n") <= MOST_HEADERS:
+            text = self._taken(usual.end()).decode("latin-1").replace("\r", "")
+            return [(name, value.rstrip(" \t")) for name, value in _USUAL_HEADER.findall(text)]
         headers: list[_Header] = []
         while line := (yield from self._line("a header")):
             found = _HEADER.fullmatch(line)
             if found is None:
                 raise BadFraming(_fault_of(line))
-            headers.append((found[1], found[2].strip(b" \t")))
+            headers.append((found[1].decode("latin-1"), found[2].strip(b" \t").decode("latin-1")))
             if len(headers) > MOST_HEADERS:
                 raise BadFraming(f"it has more than {MOST_HEADERS} headers")
         return headers
@@ -210,15 +218,15 @@ def _fault_of(line: bytes) -> str:
 
 def _body_end(headers: Iterable[_Header]) -> tuple[int | None, bool]:
     """Return the length of the body, None if the headers name none, and whether the body is chunked."""
-    lengths = [value for name, value in headers if name.lower() == b"content-length"]
-    codings = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
-    if len(lengths) > 1 or any(b"," in value for value in lengths):
+    lengths = [value for name, value in headers if name.lower() == "content-length"]
+    codings = [value.lower() for name, value in headers if name.lower() == "transfer-encoding"]
+    if len(lengths) > 1 or any("," in value for value in lengths):
         raise BadFraming("it has more than one Content-Length")
     if lengths and codings:
         raise BadFraming("it has a Content-Length beside a Transfer-Encoding")
     if lengths and not _LENGTH.fullmatch(lengths[0]):
         raise BadFraming("its Content-Length is no number")
-    if codings not in ([], [b"chunked"]):
+    if codings not in ([], ["chunked"]):
         raise BadFraming("its Transfer-Encoding is not 'chunked' alone")
     return int(lengths[0]) if lengths else None, bool(codings)
 

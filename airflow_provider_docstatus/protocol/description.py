@@ -42,7 +42,10 @@ class Route:
     :param refuses_in_text: whether the vendor also refuses in plain text here (default False: with a JSON object only). A refusal
         in another form is taken for a proxy's, and waited out.
     :param ids: dotted paths of the id in the reply, to notice a reply about another id.
-    :param errors: dotted paths of the vendor's text about a failed job.
+    :param errors: dotted paths of the vendor's text about a failed job. Like all paths here, never a place that may hold
+        extracted data: its fields have any name, ``message`` and ``total_pages`` too.
+    :param flag: dotted path of the vendor's own flag that, if false, makes a word of success a failure; empty if there is none.
+    :param inside: the name of an object that may hold the whole reply, if there is no ``status`` beside it; empty if none may.
     :param links: dotted paths of the link to the vendor's page of the document.
     :param times: our time fields and the dotted paths they are read from.
     :param counters: the vendor's counters, by name.
@@ -63,6 +66,8 @@ class Route:
     refuses_in_text: bool = False
     ids: tuple[str, ...] = ("job_id",)
     errors: tuple[str, ...] = ("error", "error_message", "message")
+    flag: str = ""
+    inside: str = ""
     links: tuple[str, ...] = ()
     times: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     counters: tuple[str, ...] = ()

@@ -144,10 +144,9 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
         status = status_from(service, target, body, label)
         raise_unless_usable(service, status)
     assert status is not None  # either known before or read just now  # noqa: S101
-    if not result.has_status and (body.get("success") is False or get_path(body, "result.success") is False):
-        inside = body.get("result")
-        said = (text_in(inside) if isinstance(inside, Mapping) else None) or service.error_text(body) or text_in(body)
-        raise no_data(service, status, f"{label} says success=false: {said or 'the vendor gave no reason'}")
+    if not result.has_status and body.get("success") is False:  # a flag further inside may be a field of the extracted data
+        said = service.error_text(body) or text_in(body) or "the vendor gave no reason"
+        raise no_data(service, status, f"{label} says success=false: {said}")
     data = _taken(body, result.take)
     if data is None or data in ({}, [], ""):
         raise no_data(service, status, f"{label} holds no {result.take or 'data'}")

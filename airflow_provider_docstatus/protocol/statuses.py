@@ -53,8 +53,8 @@ def checked_object(
     """Check that a status reply is about the target and has a known word; return the reply, the word and the state."""
     route = service.routes[target.route]
     about: dict[str, Any] = {"service": service.name, "id": target.id}
-    if isinstance(body.get("data"), Mapping) and "status" not in body:
-        body = body["data"]  # the Neurolinker SDK accepts it nested (helpers.py); harmless for the others
+    if route.inside and "status" not in body and isinstance(inside := body.get(route.inside), Mapping):
+        body = inside
     word = body.get("status")
     state = service.words.get(word.strip().lower()) if isinstance(word, str) else None
     # Vendors send success=false beside "failed" too: there the word decides. Beside a word of success the two contradict.
@@ -133,6 +133,8 @@ def raise_unless_usable(service: ServiceDescription, status: DocumentStatus) -> 
 
 def _adjusted(service: ServiceDescription, route: Route, body: Mapping[str, Any], *, state: State, **more: Any) -> DocumentStatus:
     """Read a reply whose word means ``state``, and correct that state by the reply's counters and flags."""
+    if state is State.SUCCEEDED and route.flag and get_path(body, route.flag) is False:
+        state = State.FAILED
     status = _facts(service, route, body, state=state, **more)
     adjusted = service.adjust(state, status, body)
     # Read again, since the vendor's error text is read only for a state that needs one.
@@ -152,8 +154,6 @@ def _facts(
     counted = {name: count(body.get(name)) for name in route.counters}
     facts = {name: small_fact(first_of(body, paths)) for name, paths in route.details.items()}
     text = first_of(body, (*route.errors, "error")) if state.is_final and state is not State.SUCCEEDED else None
-    if text is None and state in ENDED_BADLY and get_path(body, "result.success") is False:
-        text = text_in(body["result"])
     children = get_path(body, route.children) if route.children else None
     return DocumentStatus(
         service=service.name,

@@ -135,6 +135,6 @@ def small_fact(value: Any) -> Any:
     if isinstance(value, (bool, int, float)):
         return value if -_MOST <= value < _MOST else None  # false for NaN as well
     if isinstance(value, Mapping) and len(value) <= 20:
-        facts = {one_line(name[:50]) or "": fact for name, fact in value.items() if isinstance(fact, (bool, int, float, str))}
+        facts = {one_line(name[:50]) or "": fact for name, fact in value.items() if isinstance(fact, (bool, int, float))}
         return {name: small_fact(fact) for name, fact in facts.items()} or None
     return None

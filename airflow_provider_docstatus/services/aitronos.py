@@ -42,7 +42,7 @@ AITRONOS = ServiceDescription(
             kind="job",
             path="/documents/jobs/{id}",
             docs=f"{_DOCS}/api-reference/documents/get-job-status",
-            errors=("error_message", "explanation"),
+            errors=("error_message",),  # not "explanation": the model's words, which may repeat the document's
             times={"created_at": ("created_at",), "completed_at": ("completed_at",)},
             details={
                 "confidence": ("confidence",),  # 0 to 1, 0 to 100 or an object: the pages and the SDK differ

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 _DOCS = "https://neurolinker.ainexxo.com/docs/api"
 # No field for a failed document's text is documented; these are the names FastAPI services use.
-_ERRORS = tuple(f"{place}{name}" for place in ("", "result.") for name in ("error", "error_message", "message", "msg", "detail"))
+_ERRORS = ("error", "error_message", "message", "msg", "detail")
+_INSIDE = "data"  # the SDK accepts a reply nested there (helpers.py)
 
-# An item of request-status: the facts stand below "result", the names differ (filename outside, file_name inside).
+# An item of request-status: the vendor's facts stand below "result", the names differ (filename outside, file_name inside).
+# Extracted data never stands there: "results" names its files, and it is fetched from routes of its own.
 _DOCUMENT_OF_A_REQUEST = Route(
     kind="document",
     parameter="document_id",
     path="/document-status/{id}",
     ids=("document_id", "id"),
-    errors=_ERRORS,
+    errors=(*_ERRORS, *(f"result.{name}" for name in _ERRORS)),
     links=("document_page_url",),
     times={"started_at": ("result.started_at",), "completed_at": ("result.completed_at",)},
     details={
@@ -38,6 +40,7 @@ _DOCUMENT = Route(
     docs=f"{_DOCS}/document-status.html",
     ids=("document_id",),
     errors=_ERRORS,
+    inside=_INSIDE,
     links=("document_page_url",),
     times={"started_at": ("started_at",), "completed_at": ("completed_at",)},
     details={
@@ -56,6 +59,7 @@ _REQUEST = Route(
     docs=f"{_DOCS}/request-status.html",
     ids=("request_id", "request_uid"),
     errors=_ERRORS,
+    inside=_INSIDE,
     links=("job_page_url",),
     times={"started_at": ("started_at",), "completed_at": ("completed_at",)},
     counters=("total", "completed", "failed", "processing"),

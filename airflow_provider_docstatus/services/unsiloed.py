@@ -18,7 +18,9 @@ _TIMES = {
     "updated_at": ("updated_at",),
     "completed_at": ("finished_at", "completed_at"),
 }
-_FILE = {"file_name": ("file_name", "pdf_name"), "total_pages": ("page_count", "metadata.page_count", "result.total_pages")}
+_FILE = {"file_name": ("file_name", "pdf_name"), "total_pages": ("page_count",)}
+# Below "result" stands extracted data, but for classify and split: theirs is the vendor's own {success, message, ...}.
+_RESULT_ERRORS = ("error", "result.message", "result.error")
 _PROGRESS = {"progress": ("progress.percentage", "progress")}
 # The page calls the id "id", the specification of the same path "job_id". Jobs of a batch and of a list look alike.
 _JOB = Route(
@@ -35,10 +37,8 @@ _JOB = Route(
 )
 
 
-def _believe_the_flag(state: State, status: DocumentStatus, body: Mapping[str, Any]) -> State:
-    """Correct the state: ``completed`` with ``result.success: false`` (classify, split) has failed; a batch is what it counts."""
-    if state is State.SUCCEEDED and get_path(body, "result.success") is False:
-        return State.FAILED
+def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[str, Any]) -> State:
+    """Correct the state of a batch by its counters and its jobs."""
     if status.kind != "batch" or state not in (State.SUCCEEDED, State.PARTIAL):
         return state
     total, *ended = (status.counters.get(name) for name in ("total_jobs", "completed_jobs", "failed_jobs", "cancelled_jobs"))
@@ -89,7 +89,7 @@ UNSILOED = ServiceDescription(
             path="/extract/{id}",
             docs=f"{_DOCS}/jobs/results",
             times=_TIMES,
-            details=_FILE,
+            details={**_FILE, "total_pages": ("page_count", "metadata.page_count")},
             result=ResultRoute(path="/extract/{id}", take="result"),
         ),
         "parse": Route(
@@ -112,18 +112,25 @@ UNSILOED = ServiceDescription(
             kind="job",
             path="/classify/{id}",
             docs=f"{_DOCS}/classification/get-classification-status",
-            errors=("error", "result.message", "result.error"),
+            errors=_RESULT_ERRORS,
+            flag="result.success",
             times=_TIMES,
-            details={**_FILE, **_PROGRESS, "confidence": ("result.confidence",)},
+            details={
+                **_FILE,
+                **_PROGRESS,
+                "total_pages": ("page_count", "result.total_pages"),
+                "confidence": ("result.confidence",),
+            },
             result=ResultRoute(path="/classify/{id}", take="result"),
         ),
         "split": Route(
             kind="job",
             path="/splitter/{id}",
             docs=f"{_DOCS}/splitting/get-split-status",
-            errors=("error", "result.message", "result.error"),
+            errors=_RESULT_ERRORS,
+            flag="result.success",
             times=_TIMES,
-            details={**_FILE, **_PROGRESS},
+            details={**_FILE, **_PROGRESS, "total_pages": ("page_count", "result.total_pages")},
             result=ResultRoute(path="/splitter/{id}", take="result"),
         ),
         "job": _JOB,
@@ -171,7 +178,7 @@ UNSILOED = ServiceDescription(
         "canceled": State.CANCELLED,
         "expired": State.EXPIRED,
     },
-    adjust=_believe_the_flag,
+    adjust=_believe_the_counters,
     error_text=_error_text,
     is_quota=_is_used_up,
     calls_per_minute=60,  # per organisation, documented for POST /parse; no page says that polls do not count

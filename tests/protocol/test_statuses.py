@@ -85,16 +85,24 @@ def test_a_response_that_is_no_status_is_the_error_it_is(reply, kind, said):
     [
         {"job_id": "j-1", "status": " Completed\n"},
         {"status": "completed"},
-        {"data": {"job_id": "j-1", "status": "completed"}},
         {"success": True, "job_id": "j-1", "status": "completed"},
         {"job_id": "j-1", "status": "completed", "data": {"status": "failed"}},
     ],
-    ids=["spelling", "no id", "nested", "flag beside a word", "data beside a word"],
+    ids=["spelling", "no id", "flag beside a word", "data beside a word"],
 )
 def test_a_known_word_decides_however_it_is_wrapped(body):
     status, _ = converse(poll_one(AITRONOS, AITRONOS_JOB), response(body))
     assert status.state is State.SUCCEEDED
     assert status.word.lower() == "completed"
+
+
+@pytest.mark.parametrize("route", ["request", "document"])
+def test_a_reply_is_read_inside_another_where_the_service_says_so(route):
+    body = {"success": True, "data": {f"{route}_id": "r-1", "status": "completed"}}
+    status, _ = converse(poll_one(NEUROLINKER, Target(route=route, id="r-1")), response(body))
+    assert status.state is State.SUCCEEDED
+    message = refusal(poll_one(AITRONOS, AITRONOS_JOB), response(body), kind=UnexpectedReply)
+    assert "without a status word" in message
 
 
 def test_an_id_that_is_a_number_in_the_reply_is_the_same_id():

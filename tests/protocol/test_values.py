@@ -264,6 +264,7 @@ def test_any_other_link_is_dropped(link):
         (-math.inf, None),
         ([1], None),
         ({"overall": 94, "notes": ["x"], "https://x.example/a?sig=1": 1}, {"overall": 94, "https://x.example/a": 1}),
+        ({"overall": 94, "name": "Jane Doe"}, {"overall": 94}),
         ({}, None),
         ({"deep": {"a": 1}}, None),
         ({str(n): n for n in range(21)}, None),

@@ -140,7 +140,15 @@ def test_times_are_fields_of_a_status_and_paths_are_paths(service):
     assert {field.name for field in fields(DocumentStatus)} >= TIMES
     for route in all_routes(service).values():
         assert set(route.times) <= TIMES
-        groups = [route.ids, route.errors, route.links, *route.times.values(), *route.details.values()]
+        groups = [
+            route.ids,
+            route.errors,
+            (route.flag or "success",),
+            (route.inside or "data",),
+            route.links,
+            *route.times.values(),
+            *route.details.values(),
+        ]
         assert all(re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", path) for group in groups for path in group)
         assert route.details.keys().isdisjoint({"user_uid", "user_id"})
         assert not any("user" in path for group in groups for path in group), "never a user id"

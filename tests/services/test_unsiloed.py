@@ -65,7 +65,7 @@ def test_a_batchs_counters_correct_its_word(word, jobs, counters, adjusted):
     assert batch(word, jobs, **counters).state is adjusted
 
 
-@pytest.mark.parametrize("route", ["extract", "classify", "split", "job"])
+@pytest.mark.parametrize("route", ["classify", "split"])
 @pytest.mark.parametrize(
     ("word", "result", "adjusted"),
     [
@@ -88,13 +88,34 @@ def test_what_stands_in_a_result_is_no_message_without_a_flag_that_says_no(route
     assert poll(route, response(body)).message is None
 
 
-@pytest.mark.parametrize("route", ["extract", "classify", "split", "job"])
+@pytest.mark.parametrize("route", ["classify", "split"])
 def test_a_flag_that_says_no_brings_its_message(route):
     result = {"success": False, "message": "No category fits"}
-    assert (
-        poll(route, response({"job_id": "x-1", "status": "completed", "error": None, "result": result})).message
-        == "No category fits"
-    )
+    status = poll(route, response({"job_id": "x-1", "status": "completed", "error": None, "result": result}))
+    assert status.message == "No category fits"
+
+
+@pytest.mark.parametrize("route", ["extract", "parse", "job"])
+def test_a_flag_and_facts_among_extracted_data_are_not_the_vendors(route):
+    """A schema may have fields of these names."""
+    result = {"success": False, "message": "Jane Doe", "total_pages": "Jane Doe", "confidence": "Jane Doe"}
+    status = poll(route, response({"job_id": "x-1", "status": "completed", "result": result}))
+    assert (status.state, status.message, status.details) == (State.SUCCEEDED, None, {"operation": route})
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "pages"),
+    [
+        ("extract", {"metadata": {"page_count": 27}}, 27),
+        ("classify", {"result": {"success": True, "total_pages": 2}}, 2),
+        ("split", {"result": {"success": True, "total_pages": 3}}, 3),
+        ("parse", {"page_count": 10}, 10),
+        ("parse", {"metadata": {"page_count": 27}}, None),
+    ],
+    ids=str,
+)
+def test_pages_are_read_where_the_vendor_documents_them(route, body, pages):
+    assert poll(route, response({"job_id": "x-1", "status": "completed", **body})).details.get("total_pages") == pages
 
 
 def test_the_internal_id_of_a_parse_is_not_its_id():
@@ -186,17 +207,17 @@ def test_a_failed_job_of_a_batch_says_why(error):
     assert status.to_dict()["errors"] == {"j-1": "torn page"}
 
 
-def test_a_job_of_a_batch_or_a_list_is_believed_no_more_than_one_polled_alone():
+def test_what_a_job_of_a_batch_or_a_list_extracted_is_believed_no_more_than_of_one_polled_alone():
     jobs = [
-        {"job_id": "j-1", "status": "completed", "result": {"success": False, "message": "No category fits"}},
-        {"job_id": "j-2", "status": "completed", "result": {"success": True}},
+        {"job_id": "j-1", "status": "completed", "result": {"success": False, "message": "Jane Doe"}},
+        {"job_id": "j-2", "status": "failed", "result": {"success": False, "message": "Jane Doe"}},
     ]
-    status = poll("batch", response({"batch_id": "x-1", "status": "completed", **counts(2, 2, 0, 0), "jobs": jobs}))
-    assert status.state is State.PARTIAL
-    assert [child.state for child in status.children] == [State.FAILED, State.SUCCEEDED]
-    assert status.to_dict()["errors"] == {"j-1": "No category fits"}
-    listed, _ = converse(list_jobs(UNSILOED, filters={}, limit=2, offset=0), response({"jobs": jobs}))
-    assert [one.state for one in listed] == [State.FAILED, State.SUCCEEDED]
+    status = poll("batch", response({"batch_id": "x-1", "status": "completed", **counts(2, 1, 1, 0), "jobs": jobs}))
+    assert [child.state for child in status.children] == [State.SUCCEEDED, State.FAILED]
+    assert status.to_dict()["errors"] == {"j-2": "failed"}
+    page = response({"jobs": jobs, "pagination": {"has_more": False}})
+    listed, _ = converse(list_jobs(UNSILOED, filters={}, limit=2, offset=0), page)
+    assert [(one.state, one.message) for one in listed] == [(State.SUCCEEDED, None), (State.FAILED, None)]
 
 
 @pytest.mark.parametrize(
@@ -204,8 +225,6 @@ def test_a_job_of_a_batch_or_a_list_is_believed_no_more_than_one_polled_alone():
     [
         {"success": False, "status": "failed", "error": "nothing read"},
         {"success": False, "message": "nothing read"},
-        {"status": "completed", "result": {"success": False, "error": "nothing read"}},
-        {"result": {"success": False, "message": "nothing read"}},
     ],
     ids=str,
 )
@@ -217,7 +236,9 @@ def test_what_a_generic_job_says_instead_of_data_is_no_data(body):
         converse(flow, finished, response(body))
 
 
-@pytest.mark.parametrize("body", [{"success": True, "result": {"a": 1}}, {"result": {"success": "no"}}, {"chunks": [1]}], ids=str)
+@pytest.mark.parametrize(
+    "body", [{"success": True, "result": {"a": 1}}, {"result": {"success": False}}, {"data": {"success": False}}], ids=str
+)
 def test_the_data_of_a_generic_job_is_its_whole_reply(body):
     job = Target(route="job", id="x-1")
     flow = fetch_result(UNSILOED, job, status=None, content=None, options={})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from airflow_provider_docstatus.exceptions import RequestRejected
@@ -13,6 +13,11 @@ from airflow_provider_docstatus.status import DocumentStatus
 ID_PARAMETERS = ("request_id", "document_id", "job_id")
 LONGEST_ID = 512
 _SHOWN_OF_A_BAD_ID = 80
+#: Native rendering reads rendered text as a Python literal. An int stays an id: nothing tells 1_000 from a task's own number.
+_NATIVE = (
+    "If it is from a template under render_template_as_native_obj=True, that made it of text such as 1685E6 or True: pass the "
+    "upstream task's .output, or put quotes around the template: \"'{{ ... }}'\""
+)
 
 
 class Target(NamedTuple):
@@ -34,7 +39,10 @@ def target_of(service: ServiceDescription, ids: Mapping[str, object], operation:
     given = {name: value for name, value in ids.items() if value is not None}
     known = service.parameters
     if len(given) != 1:
-        problem = f"got {' and '.join(given)}" if given else "got none (or an upstream task returned None)"
+        none = (
+            "got none (or an upstream task returned None); render_template_as_native_obj=True also makes None of the text 'None'"
+        )
+        problem = f"got {' and '.join(given)}" if given else none
         raise RequestRejected(f"{service.title}: give exactly one of {', '.join(known)}; {problem}.", service=service.name)
     ((parameter, value),) = given.items()
     if parameter not in known:
@@ -56,7 +64,9 @@ def checked_id(service: ServiceDescription, parameter: str, value: object) -> st
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         kind = type(value).__name__
         shown = f"<{kind}>"  # not its text, which may be a document's
-        remedy = f"is a {kind}; it must be the id as text. Pass several as a list, or map: .expand({parameter}=[...])"
+        several = f"Pass several as a list, or map: .expand({parameter}=[...])"
+        is_several = isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray))
+        remedy = f"is a {kind}; it must be the id as text. {several if is_several else _NATIVE}"
     else:
         text = str(value)
         if not text.strip():

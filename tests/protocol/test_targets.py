@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from jinja2.nativetypes import NativeEnvironment
 
 from airflow_provider_docstatus.protocol.flows import poll_one
 from airflow_provider_docstatus.protocol.targets import Target, checked_id, operation_name, parent_of, target_of
@@ -71,9 +72,14 @@ def test_the_vendors_other_names_of_operations_lead_to_their_routes(alias, route
         ("{'id': 'a'}", "is a list printed as text"),
         (["a"], "is a list; it must be the id as text. Pass several as a list, or map: .expand(request_id=[...])"),
         ({"id": "a"}, "is a dict; it must be the id as text"),
-        (True, "is a bool"),
-        (1.5, "is a float"),
-        (b"a", "is a bytes"),
+        (("a",), "is a tuple; it must be the id as text. Pass several as a list"),
+        (True, "is a bool; it must be the id as text. If it is from a template under render_template_as_native_obj=True"),
+        (1685e6, "is a float; it must be the id as text. If it is from a template under render_template_as_native_obj=True"),
+        (float("inf"), "made it of text such as 1685E6 or True: pass the upstream task's .output"),
+        (float("nan"), "put quotes around the template: \"'{{ ... }}'\""),
+        (1 + 2j, "is a complex; it must be the id as text. If it is from a template"),
+        (..., "is a ellipsis; it must be the id as text. If it is from a template"),
+        (b"a", "is a bytes; it must be the id as text. If it is from a template"),
         ("x" * 513, "is longer than 512 characters"),
     ],
     ids=lambda value: ascii(value)[:40],
@@ -84,6 +90,24 @@ def test_what_cannot_be_an_id_is_refused_with_the_remedy(value, said):
     assert message.startswith("Neurolinker: request_id=")
     assert len(message) < 300
     message.encode()
+
+
+@pytest.mark.parametrize("text", ["1685E6", "1e999", "1.50", "True", "1+2j", "b'x'", "...", "None"])
+def test_what_native_rendering_makes_of_an_id_is_named_and_both_remedies_help(text):
+    """Airflow's native environment is Jinja's but for the sandbox."""
+    environment = NativeEnvironment()
+    rendered = environment.from_string("{{ job }}").render(job=text)
+    message = refusal(lambda: target_of(UNSILOED, {"job_id": rendered}, "job"))
+    assert "render_template_as_native_obj=True" in message
+    if text.isalnum() and text != "None":
+        in_quotes = environment.from_string("'{{ job }}'").render(job=text)
+        assert target_of(UNSILOED, {"job_id": in_quotes}, "job").id == text
+
+
+@pytest.mark.parametrize("text", ["17", "job_17", "00012", "12345678-1234-4234-8234-123456789012", "1E", "e5"])
+def test_what_native_rendering_leaves_an_id_is_one(text):
+    rendered = NativeEnvironment().from_string("{{ job }}").render(job=text)
+    assert target_of(UNSILOED, {"job_id": rendered}, "job").id == text
 
 
 @pytest.mark.parametrize(

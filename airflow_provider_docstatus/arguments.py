@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from datetime import timedelta
 from typing import Any, Protocol, overload
 
@@ -73,18 +73,30 @@ def checked_accept(accept: Collection[str]) -> tuple[str, ...]:
     return tuple(str(State(state)) for state in states)
 
 
+def read_once(ids: Any) -> Any:
+    """
+    Return the ids of a generator, ``map``, ``filter``, ``zip`` or dict view as a list, and anything else as it is.
+
+    Most of these can be read only once, and a serialized DAG would hold their memory address.
+    """
+    return list(ids) if isinstance(ids, (Iterator, KeysView, ValuesView, ItemsView)) else ids
+
+
 def ids_of(task: WaitingTask) -> dict[str, Any]:
     """
     Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list.
 
+    It is called more than once, so a generator that native rendering has put in is replaced by its list.
+
     :raises RequestRejected: the ids are a set, whose order differs from process to process (the DAG's author).
     """
-    given = {name: getattr(task, name) for name in ID_PARAMETERS}
+    given = {name: read_once(getattr(task, name)) for name in ID_PARAMETERS}
     for name, value in given.items():
+        setattr(task, name, value)
         if isinstance(value, (set, frozenset)):
             raise RequestRejected(f"{name} is a set, which has no order to tell the ids by; give a list: sorted(ids).")
     return {
-        name: list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) else value
+        name: list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray, Mapping)) else value
         for name, value in given.items()
     }
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout, BaseOperator, conf
 from airflow_provider_docstatus.airflow_errors import errors_for_airflow
-from airflow_provider_docstatus.arguments import DEFAULT_TIMEOUT, DEFAULT_WATCH, checked_accept, checked_seconds, ids_of
+from airflow_provider_docstatus.arguments import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_WATCH,
+    checked_accept,
+    checked_seconds,
+    ids_of,
+    read_once,
+)
 from airflow_provider_docstatus.blocking import confirmed
 from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
@@ -97,9 +104,9 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         self,
         *,
         conn_id: str,
-        request_id: str | Sequence[str] | Mapping[str, Any] | None = None,
-        document_id: str | Sequence[str] | Mapping[str, Any] | None = None,
-        job_id: str | Sequence[str] | Mapping[str, Any] | None = None,
+        request_id: str | Iterable[str] | Mapping[str, Any] | None = None,
+        document_id: str | Iterable[str] | Mapping[str, Any] | None = None,
+        job_id: str | Iterable[str] | Mapping[str, Any] | None = None,
         operation: str | None = None,
         content: str | None = None,
         content_options: Mapping[str, Any] | None = None,
@@ -118,9 +125,9 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.conn_id = conn_id
-        self.request_id = request_id
-        self.document_id = document_id
-        self.job_id = job_id
+        self.request_id = read_once(request_id)
+        self.document_id = read_once(document_id)
+        self.job_id = read_once(job_id)
         self.operation = operation
         self.content = content
         self.content_options = content_options

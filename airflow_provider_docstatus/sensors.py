@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from airflow_provider_docstatus._compat import (
     conf,
 )
 from airflow_provider_docstatus.airflow_errors import SKIPPABLE, errors_for_airflow, for_airflow
-from airflow_provider_docstatus.arguments import DEFAULT_TIMEOUT, DEFAULT_WATCH, checked_accept, checked_seconds
+from airflow_provider_docstatus.arguments import DEFAULT_TIMEOUT, DEFAULT_WATCH, checked_accept, checked_seconds, read_once
 from airflow_provider_docstatus.links import DocumentPageLink
 from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
 from airflow_provider_docstatus.waiting.group import needed_of
@@ -35,7 +35,8 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
     under the key ``docstatus``, even if the task fails. An empty list skips the task.
 
     :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
-    :param request_id: a Neurolinker request (str), or a list of up to 1,000. Give exactly one of the three ids.
+    :param request_id: a Neurolinker request (str), or a list of up to 1,000. Give exactly one of the three ids. A
+        generator, ``map`` or dict view is read when the DAG file is.
     :param document_id: a Neurolinker document (str), or a list.
     :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str), or a list.
     :param operation: Unsiloed only (str): ``extract``, ``parse``, ``classify``, ``split``, ``job`` (generic route) or ``batch``;
@@ -72,9 +73,9 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         self,
         *,
         conn_id: str,
-        request_id: str | Sequence[str] | None = None,
-        document_id: str | Sequence[str] | None = None,
-        job_id: str | Sequence[str] | None = None,
+        request_id: str | Iterable[str] | None = None,
+        document_id: str | Iterable[str] | None = None,
+        job_id: str | Iterable[str] | None = None,
         operation: str | None = None,
         accept: Collection[str] = (),
         wait_for: float | str = "all",
@@ -89,9 +90,9 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
     ) -> None:
         super().__init__(poke_interval=60 if poke_interval is None else poke_interval, timeout=timeout, **kwargs)
         self.conn_id = conn_id
-        self.request_id = request_id
-        self.document_id = document_id
-        self.job_id = job_id
+        self.request_id = read_once(request_id)
+        self.document_id = read_once(document_id)
+        self.job_id = read_once(job_id)
         self.operation = operation
         self.accept = checked_accept(accept)
         needed_of(wait_for, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
@@ -189,7 +189,7 @@ class DocStatusHook(BaseHook):
         return self.run(poll_one(self.service, target))
 
     def get_statuses(
-        self, ids: Sequence[object], *, parameter: str = "job_id", operation: str | None = None
+        self, ids: Iterable[object], *, parameter: str = "job_id", operation: str | None = None
     ) -> list[DocumentStatus]:
         """
         Return the status of several ids, in their order.
@@ -197,12 +197,19 @@ class DocStatusHook(BaseHook):
         One request polls several ids where the service has a batch route or where the ids have the same parent. Else they are
         polled one after another.
 
-        :param ids: the ids (str).
+        The first error about any id is raised, an unknown id's :class:`NotFound` too, and no status is returned. To learn about
+        each id, call :meth:`get_status` for each, or let a ``DocStatusSensor`` wait for the list: its manifest names each.
+
+        :param ids: the ids (str), any number of them; an id that comes twice is polled once and returned twice.
         :param parameter: what they are: ``request_id``, ``document_id`` or ``job_id``.
         :param operation: see :meth:`get_status`.
+        :raises RequestRejected: ``ids`` is no list, or one of them is invalid; nothing was sent.
         :raises DocStatusError: the first error about any of them; see :meth:`get_status`.
         """
-        targets = [self.target(**{parameter: one}, operation=operation) for one in ids]
+        if isinstance(ids, (str, bytes, Mapping, set, frozenset)) or not isinstance(ids, Iterable):
+            raise RequestRejected(f"ids is a {type(ids).__name__}; give a list of ids, and for one id call get_status().")
+        asked = operation or self.endpoint.operation
+        targets = [target_of(self.service, {parameter: one}, asked) for one in ids]
         once, schedule = Once(), self._poller.schedule
         for target in targets:
             schedule.subscribe(once, target, 0.0)
@@ -254,11 +261,13 @@ class DocStatusHook(BaseHook):
         """
         Return the account's requests or jobs, in the vendor's order.
 
-        :param limit: at most so many (int, default all); pages are followed.
-        :param offset: skip so many (int), where the vendor has paging.
+        :param limit: at most so many (int from 0, default None: all). Pages are followed until the vendor says that there are no
+            more; where it does not say, until a page is not full.
+        :param offset: skip so many (int from 0), where the vendor has paging.
         :param filters: Unsiloed: ``status``, ``operation``, ``created_after``, ``created_before`` (ISO times), ``tags``
             (comma-separated). Neurolinker has none.
-        :raises RequestRejected: the service or this deployment cannot list, or not by that filter.
+        :raises RequestRejected: the service or this deployment cannot list, or not by that filter; ``limit`` or ``offset`` is no
+            number of jobs.
         """
         return self.run(list_jobs(self.service, filters=filters, limit=limit, offset=offset))
 

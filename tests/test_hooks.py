@@ -465,6 +465,45 @@ def test_no_ids_need_no_question_and_one_bad_id_refuses_all(make_hook: MakeHook,
     assert requests_mock.call_count == 0
 
 
+@pytest.mark.parametrize("ids", ["j-1", b"j-1", None, 17, {"j-1": "succeeded"}, {"j-1"}], ids=repr)
+def test_what_is_no_list_of_ids_is_refused_before_anything_is_sent(
+    ids: Any, make_hook: MakeHook, requests_mock: Requests
+) -> None:
+    with pytest.raises(RequestRejected, match=f"ids is a {type(ids).__name__}; give a list of ids"):
+        make_hook("aitronos").get_statuses(ids)
+    assert requests_mock.call_count == 0
+
+
+def test_another_parameter_is_refused_with_the_right_ones(make_hook: MakeHook, requests_mock: Requests) -> None:
+    with pytest.raises(RequestRejected, match="Aitronos has no id; use job_id"):
+        make_hook("aitronos").get_statuses(["j-1"], parameter="id")
+    with pytest.raises(RequestRejected, match="got none"):
+        make_hook("aitronos").get_statuses(["j-1", None])
+    assert requests_mock.call_count == 0
+
+
+def test_ids_may_come_from_a_generator_and_twice(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    ids = [vendors.add_job("aitronos", seconds=0) for _ in range(2)]
+    hook = make_hook("aitronos", **at(vendors, "aitronos"))
+    statuses = hook.get_statuses(one for one in [*ids, ids[0]])
+    assert [status.id for status in statuses] == [*ids, ids[0]]
+    assert len(vendors.requests) == 2
+    assert [status.id for status in hook.get_statuses(dict.fromkeys(ids).keys())] == ids
+
+
+def test_more_ids_than_a_task_may_wait_for_can_be_asked_for(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    ids = [vendors.add_job("unsiloed", seconds=0) for _ in range(1100)]
+    statuses = make_hook("unsiloed", **at(vendors, "unsiloed")).get_statuses(ids, operation="job")
+    assert [status.id for status in statuses] == ids
+
+
+def test_an_unknown_id_among_several_is_raised_as_documented(vendors: StandInVendors, make_hook: MakeHook) -> None:
+    ids = [vendors.add_job("aitronos", seconds=0), "unheard-of"]
+    hook = make_hook("aitronos", **at(vendors, "aitronos"))
+    with pytest.raises(NotFound, match="for unheard-of with 404"):
+        hook.get_statuses(ids)
+
+
 # -- data ------------------------------------------------------------------------------------------------------------
 
 CONTENTS = {
@@ -718,6 +757,13 @@ CANNOT_LIST = {
     "aitronos": ("aitronos", {}, "documents no route that lists jobs; ask by id"),
     "neurolinker by a filter": ("neurolinker", {"status": "failed"}, "cannot list by status; it has no filters"),
     "neurolinker from an offset": ("neurolinker", {"offset": 10}, "has no pages; leave offset out"),
+    "a limit as text": (
+        "unsiloed",
+        {"limit": "5"},
+        "limit must be a whole number .int. from 0 on, or None for all jobs; not '5'",
+    ),
+    "a limit below 0": ("unsiloed", {"limit": -1}, "limit must be a whole number .int. from 0 on, or None for all jobs; not -1"),
+    "an offset below 0": ("unsiloed", {"offset": -1}, "offset must be a whole number .int. from 0 on; not -1"),
     "unsiloed by another filter": ("unsiloed", {"user": "me"}, "cannot list by user; it knows status, operation, created_after"),
 }
 

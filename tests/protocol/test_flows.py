@@ -818,6 +818,7 @@ def test_a_list_follows_its_pages_with_its_filters(converse):
         (0, 0, [], [], []),
         (None, 0, [page(more=True)], [("100", "0")], []),
         (None, 0, [page("a", more="yes")], [("100", "0")], ["a"]),
+        (None, 0, [page("a", "b", "a", more=False)], [("100", "0")], ["a", "b"]),
         (None, 0, [response({"jobs": [{"job_id": "a", "status": "queued"}]})], [("100", "0")], ["a"]),
         (None, 0, [page("a", "b", more=True)] * 2, [("100", "0"), ("100", "2")], ["a", "b"]),
         (None, 0, [page("a", "b", more=True), page("b", "c")], [("100", "0"), ("100", "2")], ["a", "b", "c"]),
@@ -836,6 +837,7 @@ def test_a_list_follows_its_pages_with_its_filters(converse):
         "nothing wanted",
         "empty page",
         "odd flag",
+        "a job twice",
         "no paging in the reply",
         "offset ignored",
         "a job moved to the next page",
@@ -846,6 +848,56 @@ def test_a_list_ends(limit, offset, pages, paging, ids, *, converse):
     found, requests = converse(listed(limit, offset), *pages)
     assert [status.id for status in found] == ids
     assert [(request.query["limit"], request.query["offset"]) for request in requests] == paging
+
+
+HUNDRED = [f"j-{n}" for n in range(100)]
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "at the top": {"has_more": True},
+    "in meta": {"meta": {"has_more": True}},
+    "an odd flag": {"pagination": {"has_more": "true"}},
+    "a link": {"next": "/jobs?offset=100"},
+    "a total": {"total": 101},
+}
+
+
+@pytest.mark.parametrize("more", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_full_page_is_not_the_last_unless_the_documented_flag_says_so(more, converse):
+    first = response({"jobs": [{"job_id": one, "status": "queued"} for one in HUNDRED], **more})
+    last = response({"jobs": [{"job_id": "last", "status": "queued"}]})
+    found, requests = converse(listed(), first, last)
+    assert [status.id for status in found] == [*HUNDRED, "last"]
+    assert [request.query["offset"] for request in requests] == ["0", "100"]
+    found, _ = converse(listed(), page(*HUNDRED, more=False))
+    assert [status.id for status in found] == HUNDRED
+
+
+@pytest.mark.parametrize("more", [ELSEWHERE["at the top"], ELSEWHERE["in meta"], {"total": 3}, {"pagination": {"total": "3"}}])
+def test_a_deployment_with_smaller_pages_is_followed_if_it_says_that_there_are_more(more, converse):
+    first = response({"jobs": [{"job_id": one, "status": "queued"} for one in "ab"], **more})
+    found, _ = converse(listed(), first, response({"jobs": [{"job_id": "c", "status": "queued"}]}))
+    assert [status.id for status in found] == ["a", "b", "c"]
+
+
+def test_a_full_page_may_be_the_last(converse):
+    found, _ = converse(listed(), response({"jobs": [{"job_id": one, "status": "queued"} for one in HUNDRED]}), page())
+    assert [status.id for status in found] == HUNDRED
+    found, _ = converse(listed(limit=100), response({"jobs": [{"job_id": one, "status": "queued"} for one in HUNDRED]}))
+    assert [status.id for status in found] == HUNDRED
+
+
+@pytest.mark.parametrize("service", [UNSILOED, NEUROLINKER], ids=lambda service: service.name)
+@pytest.mark.parametrize("value", ["5", -1, 2.0, True, float("nan"), [5], b"5"], ids=repr)
+@pytest.mark.parametrize("name", ["limit", "offset"])
+def test_a_limit_or_offset_that_is_no_number_of_jobs_is_refused(service, name, value, refusal):
+    said = refusal(list_jobs(service, **{"filters": {}, "limit": None, "offset": 0, name: value}))
+    assert said.startswith(f"{name} must be a whole number (int) from 0 on")
+    assert ("None for all jobs" in said) == (name == "limit")
+    assert repr(value) in said
+
+
+def test_an_offset_must_be_told(refusal):
+    assert "offset must be a whole number" in refusal(list_jobs(UNSILOED, filters={}, limit=None, offset=None))
 
 
 def test_a_list_without_paging_is_one_request(converse):

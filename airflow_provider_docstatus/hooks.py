@@ -20,7 +20,8 @@ from airflow_provider_docstatus.exceptions import (
     ServiceUnavailable,
 )
 from airflow_provider_docstatus.forms import form_widgets
-from airflow_provider_docstatus.protocol.flows import Flow, PathPrefix, list_jobs, poll_one, run, status_request, with_prefix
+from airflow_provider_docstatus.protocol.flows import Flow, PathPrefix, poll_one, run, status_request, with_prefix
+from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.responses import raise_if_unavailable
 from airflow_provider_docstatus.protocol.results import fetch_result, no_data

@@ -25,7 +25,7 @@ LAYERS = [
     {"protocol.responses"},
     {"protocol.statuses"},
     {"protocol.flows"},
-    {"protocol.results"},
+    {"protocol.results", "protocol.listing"},
     {"services.*"},
     {"services"},
     {"waiting.spec", "waiting.outcomes", "waiting.intervals", "waiting.rate_limiter"},

@@ -17,7 +17,8 @@ import pytest
 
 from airflow_provider_docstatus.exceptions import DocStatusError
 from airflow_provider_docstatus.links import XCOM_KEY
-from airflow_provider_docstatus.protocol.flows import list_jobs, poll_batch, poll_one, poll_parent
+from airflow_provider_docstatus.protocol.flows import poll_batch, poll_one, poll_parent
+from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import NEUROLINKER, SERVICES, UNSILOED, ServiceDescription

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_docstatus.exceptions import DocStatusError
-from airflow_provider_docstatus.protocol.flows import PathPrefix, list_jobs, poll_batch, poll_one, status_request, with_prefix
+from airflow_provider_docstatus.protocol.flows import PathPrefix, poll_batch, poll_one, status_request, with_prefix
+from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.responses import retry_after
 from airflow_provider_docstatus.protocol.results import fetch_result

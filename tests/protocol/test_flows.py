@@ -27,7 +27,6 @@ from airflow_provider_docstatus.protocol.flows import (
     PollReply,
     StatusCache,
     arun,
-    list_jobs,
     look_up,
     poll,
     poll_batch,
@@ -37,6 +36,7 @@ from airflow_provider_docstatus.protocol.flows import (
     status_request,
     with_prefix,
 )
+from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.targets import Target, parent_of

@@ -22,7 +22,8 @@ import pytest
 from airflow_provider_docstatus import exceptions
 from airflow_provider_docstatus.exceptions import DocStatusError, NotFinished, RequestRejected, ServiceUnavailable
 from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
-from airflow_provider_docstatus.protocol.flows import list_jobs, poll_batch, poll_one
+from airflow_provider_docstatus.protocol.flows import poll_batch, poll_one
+from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target
 from airflow_provider_docstatus.services import SERVICES

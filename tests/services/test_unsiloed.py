@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_docstatus.exceptions import NoData, QuotaExhausted, RateLimited, RequestRejected
-from airflow_provider_docstatus.protocol.flows import list_jobs, poll_one
+from airflow_provider_docstatus.protocol.flows import poll_one
+from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import UNSILOED

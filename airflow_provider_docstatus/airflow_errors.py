@@ -15,8 +15,8 @@ from airflow_provider_docstatus._compat import AirflowFailException, AirflowSens
 from airflow_provider_docstatus.exceptions import DocStatusError
 from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
 
-#: Errors of fetching data, not of waiting: the data was requested too early, is too large, or does not exist.
-_ABOUT_DATA = (exceptions.NoData, exceptions.NotFinished, exceptions.NoSuchRoute, exceptions.ResultTooLarge)
+#: Errors of fetching data, not of waiting, that a retry does not mend. Data that is missing may come later.
+_ABOUT_DATA = (exceptions.NotFinished, exceptions.NoSuchRoute, exceptions.ResultNotStorable, exceptions.ResultTooLarge)
 _BASES: dict[type[DocStatusError], type[BaseException]] = {
     **{row.error: AirflowFailException for row in OUTCOMES.values() if row.error and not row.retried},
     **dict.fromkeys(_ABOUT_DATA, AirflowFailException),

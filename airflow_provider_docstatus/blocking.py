@@ -13,11 +13,10 @@ from airflow_provider_docstatus.protocol.flows import PathPrefix, PollReply, run
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus
-from airflow_provider_docstatus.waiting import wait
 from airflow_provider_docstatus.waiting.polls import Batch, Subscriber
 from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
 from airflow_provider_docstatus.waiting.schedule import Schedule
-from airflow_provider_docstatus.waiting.wait import PollAgain, needs_confirmation
+from airflow_provider_docstatus.waiting.wait import PollAgain
 
 T = TypeVar("T")
 
@@ -44,22 +43,6 @@ class Sender(Protocol):
 
     def send(self, request: Request) -> Response:
         """Send a request."""
-
-
-def confirmed(sender: Sender, fetch: Callable[[], T]) -> T:
-    """
-    Return what ``fetch`` returns. After a refusal it is called once more; a second refusal is raised, as it would end a wait.
-
-    :param fetch: sends requests through the hook.
-    """
-    try:
-        return fetch()
-    except DocStatusError as error:
-        if not needs_confirmation(error):
-            raise
-    sender.sleep(wait.CONFIRM_AFTER)
-    sender.reload()
-    return fetch()
 
 
 class BlockingPoller:

@@ -14,11 +14,13 @@ The exceptions of this package, each named for who must act.
     │   ├── NotFound            the vendor does not know the id, or no longer (404, 410)
     │   ├── NoSuchRoute         an optional route does not exist on this deployment (404, 405, 501)
     │   ├── NotFinished         the data was requested before the document was finished
-    │   └── ResultTooLarge      the data does not fit an XCom
+    │   ├── ResultTooLarge      the data does not fit an XCom
+    │   └── ResultNotStorable   the data holds something that Airflow cannot carry in an XCom
     ├── UnexpectedReply         this package, or a proxy on the way: the reply is invalid
+    │   ├── ReplyTooLarge       the reply has more bytes than the connection allows
     │   └── UnknownWord         the vendor sent a status word that this package does not know
     ├── DocumentFailed          the document's owner: the vendor could not extract it
-    │   ├── NoData              the vendor says it is finished, but there is no data
+    │   ├── NoData              the vendor says it is finished, but there is no data; a retry may find it
     │   ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
     │   └── Stalled             nothing about it has changed for ``stalled_after``
     ├── WaitTimedOut            ``timeout`` passed before the document was finished
@@ -150,8 +152,16 @@ class ResultTooLarge(RequestRejected):
     """The extracted data is larger than the limit for an XCom."""
 
 
+class ResultNotStorable(RequestRejected):
+    """The extracted data holds something that Airflow cannot carry in an XCom: NaN, a huge number, too many levels, ..."""
+
+
 class UnexpectedReply(DocStatusError):
     """The reply is not what the vendor documents: HTML, broken JSON, another id, a redirect, too large, no valid HTTP."""
+
+
+class ReplyTooLarge(UnexpectedReply):
+    """The reply has more bytes than ``max_reply_bytes`` of the connection allows."""
 
 
 class UnknownWord(UnexpectedReply):
@@ -171,7 +181,7 @@ class DocumentFailed(DocStatusError):
 
 
 class NoData(DocumentFailed):
-    """The vendor says the document is finished, but gives no data for it."""
+    """The vendor says the document is finished, but gives no data for it. A retry may find the data."""
 
 
 class Expired(DocumentFailed):

@@ -24,7 +24,7 @@ from airflow_provider_docstatus.protocol.flows import Flow, PathPrefix, poll_one
 from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.responses import raise_if_unavailable
-from airflow_provider_docstatus.protocol.results import fetch_result, no_data
+from airflow_provider_docstatus.protocol.results import extracted_of, fetch_result
 from airflow_provider_docstatus.protocol.statuses import read_status
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, target_of
 from airflow_provider_docstatus.provider_info import field_behaviour
@@ -246,17 +246,9 @@ class DocStatusHook(BaseHook):
         content_options: Mapping[str, Any] | None = None,
     ) -> tuple[DocumentStatus, Any]:
         """Return the status and the data of a target; a status that is known already saves a call."""
-        status, items, errors = self.run(
-            fetch_result(self.service, target, status=status, content=content, options=content_options or {})
-        )
-        if status.kind in ("request", "batch"):
-            if errors and not items:
-                reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
-                raise no_data(self.service, status, f"none of its {len(errors)} parts has any ({reasons})")
-            return status, {"items": items, "errors": errors}
-        if target.id not in items:
-            raise no_data(self.service, status, errors.get(target.id, "no reason"))
-        return status, items[target.id]
+        which = {"status": status, "content": content, "options": content_options or {}}
+        status, items, errors = self.run(fetch_result(self.service, target, **which))
+        return status, extracted_of(self.service, status, items, errors)
 
     def list_jobs(self, *, limit: int | None = None, offset: int = 0, **filters: str) -> list[DocumentStatus]:
         """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout, BaseOperator, conf
@@ -18,21 +17,17 @@ from airflow_provider_docstatus.arguments import (
     ids_of,
     read_once,
 )
-from airflow_provider_docstatus.blocking import confirmed
 from airflow_provider_docstatus.exceptions import (
-    DocumentFailed,
-    KeyRejected,
     NoData,
     NotFinished,
-    QuotaExhausted,
     RequestRejected,
     ResultTooLarge,
-    UnexpectedReply,
 )
+from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
-from airflow_provider_docstatus.protocol.results import DOCUMENTS_AT_ONCE, checked_content, fetch_contents
-from airflow_provider_docstatus.protocol.targets import Target, operation_name
+from airflow_provider_docstatus.protocol.results import checked_content
+from airflow_provider_docstatus.protocol.targets import operation_name
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
 from airflow_provider_docstatus.waiting.group import needed_of
@@ -83,9 +78,10 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     :param stalled_after: see the sensor.
     :raises DocStatusError: every error that the sensor raises, and the following.
     :raises NotFinished: it is still running and ``wait_for_completion`` is off (the DAG's author). Not retried.
-    :raises NoData: the vendor says that it is finished, but has no data of it (the document's owner). Not retried.
+    :raises NoData: the vendor says that it is finished, but had no data of it for a minute (the document's owner). Retried.
     :raises ResultTooLarge: the data is larger than ``max_bytes`` (the DAG's author). Not retried.
-    :raises ServiceUnavailable: the data could not be fetched just now (nobody). Retried as the task says.
+    :raises ResultNotStorable: Airflow cannot carry the data: NaN, huge numbers, too many levels (the DAG's author). Not retried.
+    :raises ServiceUnavailable: some of the data could not be fetched for a minute (nobody). Retried.
     """
 
     template_fields: Sequence[str] = (
@@ -189,10 +185,12 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         else:
             hook, status = DocStatusHook(self.conn_id), DocumentStatus.from_dict(known)
         target = hook.target(**ids, operation=self.operation)
-        asks: dict[str, Any] = {"content": self.content, "content_options": self.content_options}
-        status, extracted = confirmed(hook, lambda: hook.get_target_result(target, status=status, **asks))
+        status, extracted = self._fetcher(hook).fetch(target, status)
         context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
+
+    def _fetcher(self, hook: DocStatusHook) -> Fetcher:
+        return Fetcher(hook, content=self.content, options=self.content_options or {})
 
     def _status(self, context: Context) -> tuple[DocStatusHook, DocumentStatus]:
         """Poll an id that no wait was for. If it did not end well, raise the same error as a wait."""
@@ -241,49 +239,13 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         items: dict[str, Any] = {}
         if wanted:
             targets = [hook.target(**{parameter: one}, operation=self.operation) for one in wanted]
-            asks: dict[str, Any] = {"content": self.content, "content_options": self.content_options}
-            items, more = _fetch_each(hook, targets, **asks)
+            items, more = self._fetcher(hook).fetch_list(targets)
             errors.update(more)
         if not items:
             reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
             raise NoData(f"None of the {len(errors)} ids has any data ({reasons}).", service=hook.service.name)
         extracted = {"items": items, "errors": errors}
         return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
-
-
-def _fetch_each(
-    hook: DocStatusHook, targets: Sequence[Target], *, content: str | None, content_options: Mapping[str, Any] | None
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """
-    Return the data of finished targets of one route by id, and the reason by id for each target without data.
-
-    A refusal counts when it is said twice, about the same id.
-
-    :raises KeyRejected, QuotaExhausted, ServiceUnavailable: an error that concerns all of them.
-    """
-    service, items, errors = hook.service, dict[str, Any](), dict[str, str]()
-    if service.contents and service.routes[targets[0].route].kind == "document":
-        for start in range(0, len(targets), DOCUMENTS_AT_ONCE):
-            ids = [target.id for target in targets[start : start + DOCUMENTS_AT_ONCE]]
-            found, missing = confirmed(hook, partial(_fetch_contents, hook, ids, content, content_options or {}))
-            items.update(found)
-            errors.update(missing)
-        return items, errors
-    for target in targets:
-        try:
-            fetch = partial(hook.get_target_result, target, content=content, content_options=content_options)
-            items[target.id] = confirmed(hook, fetch)[1]
-        except (KeyRejected, QuotaExhausted):
-            raise
-        except (DocumentFailed, RequestRejected, UnexpectedReply) as error:
-            errors[target.id] = str(error)
-    return items, errors
-
-
-def _fetch_contents(
-    hook: DocStatusHook, ids: Sequence[str], content: str | None, options: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    return hook.run(fetch_contents(hook.service, ids, content=content, options=options))
 
 
 def checked_size(data: Any, most_bytes: int, *, service: str, id: str) -> Any:  # noqa: A002 -- the field's word

@@ -21,6 +21,7 @@ from airflow_provider_docstatus.exceptions import (
     NotFound,
     QuotaExhausted,
     RateLimited,
+    ReplyTooLarge,
     RequestRejected,
     ServiceUnavailable,
     UnexpectedReply,
@@ -537,7 +538,7 @@ UNEXPECTED = {
     "oversized": Situation(
         service="aitronos",
         set_up=a_fault("aitronos", megabytes=1),
-        expected=UnexpectedReply,
+        expected=ReplyTooLarge,
         text="more than 1000 bytes; raise 'max_reply_bytes'",
         connection={"extra": {"max_reply_bytes": 1000}},
     ),

@@ -20,6 +20,7 @@ LAYERS = [
     {"status", "_compat"},
     {"exceptions", "links"},
     {"protocol.messages", "protocol.values"},
+    {"protocol.storable"},
     {"protocol.description"},
     {"protocol.targets", "protocol.refusals"},
     {"protocol.responses"},
@@ -40,7 +41,7 @@ LAYERS = [
     {"provider_info", "blocking", "poller"},
     {"forms"},
     {"hooks"},
-    {"arguments", "triggers"},
+    {"arguments", "triggers", "fetching"},
     {"task"},
     {"sensors", "operators", "watchers"},
 ]

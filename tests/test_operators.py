@@ -215,7 +215,7 @@ def test_completed_without_data_is_an_error_of_its_own(vendors: StandInVendors, 
     job_id = vendors.add_job("aitronos", reply={"extracted_data": None})
     with pytest.raises(NoData, match="but gives no data") as raised:
         run(operator_of(job_id=job_id, **WAYS[way]))
-    assert isinstance(raised.value, AirflowFailException)
+    assert not isinstance(raised.value, AirflowFailException), "a retry may find it"
 
 
 def test_a_document_error_inside_a_200_is_noticed(vendors: StandInVendors) -> None:

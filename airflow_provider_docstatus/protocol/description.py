@@ -165,7 +165,7 @@ class ServiceDescription:
     :param batch: the route that polls several ids by one request, None if there is none.
     :param listing: the route that lists jobs, None if there is none.
     :param contents: choices of ``content=``; empty if there is none. The first is the default.
-    :param read_item: reads one item of a content reply: (its data, None) or (None, error text).
+    :param read_item: reads one item of a content reply: (its data, None), (None, error text), or (None, None) without either.
     :param evidence: the sources of the description (text for the README).
     """
 
@@ -194,7 +194,7 @@ class ServiceDescription:
     batch: BatchRoute | None = None
     listing: ListRoute | None = None
     contents: Mapping[str, Content] = field(default_factory=dict)
-    read_item: Callable[[Mapping[str, Any], str], tuple[Any, str | None]] | None = None
+    read_item: Callable[[Mapping[str, Any]], tuple[Any, str | None]] | None = None
     evidence: str = ""
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from airflow_provider_docstatus.exceptions import (
     NotFound,
     QuotaExhausted,
     RateLimited,
+    ReplyTooLarge,
     RequestRejected,
     ServiceUnavailable,
     UnexpectedReply,
@@ -148,7 +149,7 @@ def read_object(service: ServiceDescription, response: Response, *, id: str | No
     if response.code >= 400:
         raise _rejection(service, what, response, about)
     if response.is_too_large:
-        raise UnexpectedReply(
+        raise ReplyTooLarge(
             f"{what} with more than {response.limit} bytes; raise 'max_reply_bytes' in the connection's extra if that is right.",
             **about,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
     DocumentFailed,
     NoData,
     NotFinished,
@@ -17,6 +18,7 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.flows import Flow, poll_one, read_list
 from airflow_provider_docstatus.protocol.messages import Request
+from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.responses import read_object, vendor_text
 from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY, raise_unless_usable, status_from
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
@@ -27,21 +29,41 @@ from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 DOCUMENTS_AT_ONCE = 10
 
 
-def fetch_result(
+@dataclass(kw_only=True)
+class Fetch:
+    """
+    What is to be fetched of a finished id, and how.
+
+    :param ids: what has data: the id itself, the documents of a request, or the jobs of a batch.
+    :param ask: a flow that asks for some of them by one request; it returns the data, or the error in its place, by id.
+    :param status: the status of the id; None until ``ask`` gets it with the data.
+    :param at_once: how many ids one request may ask for (int).
+    :param is_single: whether the id itself has the data.
+    :param errors: the vendor's error text by id for what ended without data.
+    """
+
+    ids: Sequence[str]
+    ask: Callable[[Sequence[str]], Flow[dict[str, Any]]]
+    status: DocumentStatus | None = None
+    at_once: int = 1
+    is_single: bool = True
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+def plan_fetch(
     service: ServiceDescription,
     target: Target,
     *,
     status: DocumentStatus | None,
     content: str | None,
     options: Mapping[str, Any],
-) -> Flow[tuple[DocumentStatus, dict[str, Any], dict[str, str]]]:
+) -> Flow[Fetch]:
     """
-    Fetch the data of a finished id.
+    Find out what is to be fetched of a finished id.
 
     :param status: the final status, if it is known already; it saves a request where data and status have separate routes.
     :param content: which of the service's contents, None for the default.
     :param options: more keys for the request's body, where the vendor has some (``content_types``, ...).
-    :return: the status, the data by id, and the vendor's error text by id for what could not be fetched.
     """
     route = service.routes[target.route]
     checked_content(service, content)
@@ -51,54 +73,86 @@ def fetch_result(
         status = yield from poll_one(service, target)
     if service.contents:
         assert status is not None  # a service with contents has no has_status  # noqa: S101
-        raise_unless_usable(service, status)
-        documents = status.children if status.kind == "request" else (status,)
-        failed = {one.id: one.message or one.word for one in documents if one.state in (State.RUNNING, *ENDED_BADLY)}
-        wanted = [one.id for one in documents if one.id not in failed]
-        items, errors = yield from fetch_contents(service, wanted, content=content, options=options)
-        if not documents:
-            raise no_data(service, status, "it lists no documents")
-        return status, items, {**failed, **errors}
+        return _plan_contents(service, status, content, options)
     if options:
         raise RequestRejected(f"{service.title} has no content options; leave them out.", service=service.name, id=target.id)
     if status is not None and status.kind == "batch":
-        items, errors = yield from _fetch_children(service, status)
-        if not items and not errors:
-            raise no_data(service, status, "it lists no jobs")
-        return status, items, errors
-    status, data = yield from _fetch_one(service, target, status)
-    return status, {target.id: data}, {}
+        return _plan_children(service, status)
+    fetch = Fetch(ids=[target.id], ask=lambda _ids: ask(), status=status)
+
+    def ask() -> Flow[dict[str, Any]]:
+        fetch.status, data = yield from _fetch_one(service, target, fetch.status)
+        return {target.id: data}
+
+    return fetch
+
+
+def fetch_result(
+    service: ServiceDescription, target: Target, **which: Any
+) -> Flow[tuple[DocumentStatus, dict[str, Any], dict[str, str]]]:
+    """
+    Fetch the data of a finished id; for the arguments see :func:`plan_fetch`.
+
+    :return: the status, the data by id, and the vendor's error text by id for what could not be fetched.
+    """
+    fetch = yield from plan_fetch(service, target, **which)
+    items: dict[str, Any] = {}
+    errors = dict(fetch.errors)
+    for start in range(0, len(fetch.ids), fetch.at_once):
+        ids = fetch.ids[start : start + fetch.at_once]
+        try:
+            found = yield from fetch.ask(ids)
+        except (DocumentFailed, NotFinished, NotFound) as error:
+            if fetch.is_single or len(ids) > 1:
+                raise
+            found = {ids[0]: error}
+        for one, data in found.items():
+            if isinstance(data, DocStatusError):
+                errors[one] = str(data)
+            else:
+                items[one] = data
+    assert fetch.status is not None  # known before, or set with the data  # noqa: S101
+    return fetch.status, items, errors
 
 
 def fetch_contents(
     service: ServiceDescription, ids: Sequence[str], *, content: str | None, options: Mapping[str, Any]
-) -> Flow[tuple[dict[str, Any], dict[str, str]]]:
+) -> Flow[dict[str, Any]]:
     """
-    Fetch the data of finished documents, a few at a time, where data has a route of its own.
+    Fetch the data of a few finished documents by one request, where data has a route of its own.
 
     :param content: which of the service's contents, None for the default.
     :param options: more keys for the request's body.
-    :return: the data by id, and the vendor's error text by id.
+    :return: the data by id, or the error in its place.
     """
     choice = service.contents[checked_content(service, content) or next(iter(service.contents))]
     assert service.read_item is not None  # the contract test checks it  # noqa: S101
-    items: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    for start in range(0, len(ids), DOCUMENTS_AT_ONCE):
-        chunk = list(ids[start : start + DOCUMENTS_AT_ONCE])
-        body = {"document_ids": chunk, **choice.options, **options}
-        response = yield Request(path=choice.path, route=choice.path, json=body)
-        replies = read_list(service, response, "results")
-        by_id = {str(item.get("document_id")): item for item in replies if isinstance(item, Mapping)}
-        for document_id in chunk:
-            item = by_id.get(document_id)
-            label = response.request.label
-            data, error = service.read_item(item, label) if item is not None else (None, "not in the reply")
-            if error is None:
-                items[document_id] = data
-            else:
-                errors[document_id] = error
-    return items, errors
+    response = yield Request(path=choice.path, route=choice.path, json={"document_ids": list(ids), **choice.options, **options})
+    label = response.request.label
+    by_id = {str(item.get("document_id")): item for item in read_list(service, response, "results") if isinstance(item, Mapping)}
+    found: dict[str, Any] = {}
+    for one in ids:
+        about: dict[str, Any] = {"service": service.name, "id": one}
+        data, error = service.read_item(by_id[one]) if one in by_id else (None, None)
+        if error is not None:
+            found[one] = DocumentFailed(error, **about)
+        elif one not in by_id:
+            found[one] = NoData("not in the reply", **about)
+        else:
+            found[one] = NoData(f"{label} holds no content for it", **about) if data is None else data
+    return found
+
+
+def extracted_of(service: ServiceDescription, status: DocumentStatus, items: Mapping[str, Any], errors: Mapping[str, str]) -> Any:
+    """Return the data of an id in the form of an XCom. Raises NoData if nothing of it has any."""
+    if status.kind not in ("request", "batch"):
+        if status.id not in items:
+            raise no_data(service, status, errors.get(status.id, "no reason"))
+        return items[status.id]
+    if errors and not items:
+        reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
+        raise no_data(service, status, f"none of its {len(errors)} parts has any ({reasons})")
+    return {"items": dict(items), "errors": dict(errors)}
 
 
 def checked_content(service: ServiceDescription, content: str | None) -> str | None:
@@ -133,8 +187,9 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
         query=result.query,
         key_optional=route.key_optional,
         expected_codes=result.codes,
+        refuses_in_text=route.refuses_in_text,
     )
-    state = None if response.is_html else result.codes.get(response.code)  # a proxy's page says nothing of the job
+    state = None if response.code < 400 or is_foreign(response) else result.codes.get(response.code)
     if state is not None:
         text, word = vendor_text(service, response) or f"HTTP {response.code}", str(response.code)
         told = DocumentStatus(service=service.name, kind=route.kind, id=target.id, state=state, word=word, message=text)
@@ -153,20 +208,40 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
     return status, data
 
 
-def _fetch_children(service: ServiceDescription, status: DocumentStatus) -> Flow[tuple[dict[str, Any], dict[str, str]]]:
-    items: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    for child in status.children:
+def _plan_contents(service: ServiceDescription, status: DocumentStatus, content: str | None, options: Mapping[str, Any]) -> Fetch:
+    """Plan the fetch of a document, or of a request's documents, where data has a route of its own."""
+    raise_unless_usable(service, status)
+    is_single = status.kind != "request"
+    documents = (status,) if is_single else status.children
+    if not documents:
+        raise no_data(service, status, "it lists no documents")
+    failed = {one.id: one.message or one.word for one in documents if one.state in (State.RUNNING, *ENDED_BADLY)}
+    return Fetch(
+        ids=[one.id for one in documents if one.id not in failed],
+        ask=lambda ids: fetch_contents(service, ids, content=content, options=options),
+        status=status,
+        at_once=DOCUMENTS_AT_ONCE,
+        is_single=is_single,
+        errors=failed,
+    )
+
+
+def _plan_children(service: ServiceDescription, status: DocumentStatus) -> Fetch:
+    """Plan the fetch of a batch's jobs."""
+    children, errors = {child.id: replace(child, kind="job") for child in status.children}, {}
+    for one in children:
         try:
-            target = Target(route="job", id=checked_id(service, "job_id", child.id))  # the vendor's list is untrusted text
+            checked_id(service, "job_id", one)  # the vendor's list is untrusted text
         except RequestRejected as error:
-            errors[child.id] = str(error)
-            continue
-        try:
-            _, items[child.id] = yield from _fetch_one(service, target, replace(child, kind="job"))
-        except (DocumentFailed, NotFinished, NotFound) as error:
-            errors[child.id] = str(error)
-    return items, errors
+            errors[one] = str(error)
+    if not children:
+        raise no_data(service, status, "it lists no jobs")
+
+    def ask(ids: Sequence[str]) -> Flow[dict[str, Any]]:
+        _, data = yield from _fetch_one(service, Target(route="job", id=ids[0]), children[ids[0]])
+        return {ids[0]: data}
+
+    return Fetch(ids=[one for one in children if one not in errors], ask=ask, status=status, is_single=False, errors=errors)
 
 
 def _taken(body: Mapping[str, Any], take: str) -> Any:

@@ -96,7 +96,7 @@ def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[s
     return bad if failed_documents else State.SUCCEEDED
 
 
-def _content_of_an_item(item: Mapping[str, Any], label: str) -> tuple[Any, str | None]:
+def _content_of_an_item(item: Mapping[str, Any]) -> tuple[Any, str | None]:
     """Read one document of a content reply: errors come inside a 200 (docs/api/documents-results.html)."""
     error = next((item[name] for name in ("error", "error_message", "detail") if item.get(name)), None)
     if error is not None or item.get("success") is False:
@@ -107,9 +107,7 @@ def _content_of_an_item(item: Mapping[str, Any], label: str) -> tuple[Any, str |
         plumbing = {"document_id", "filename", "storage_path", "download_url", "file_size", "success", "status", "format"}
         parts = {name: part for name, part in item.items() if name not in plumbing}
         found = next(iter(parts.values())) if len(parts) == 1 else parts
-    if found is None or found in ("", {}, []):
-        return None, f"{label} holds no content for it"
-    return found, None
+    return None if found in ("", {}, []) else found, None
 
 
 NEUROLINKER = ServiceDescription(

@@ -101,12 +101,14 @@ def test_data_on_a_route_of_its_own_is_fetched_after_the_status():
     [
         (response({"detail": "still processing"}, 400), NotFinished, "not finished (400)"),
         (response({"detail": "PDF corrupted"}, 500), DocumentFailed, "PDF corrupted"),
-        (response(text="", code=500), DocumentFailed, "HTTP 500"),
+        (response({}, 500), DocumentFailed, "HTTP 500"),
+        (response(text="", code=500), ServiceUnavailable, "500"),
+        (response(text="Bad Request", code=400), UnexpectedReply, "with 400 and 'Bad Request'"),
         (response({"detail": "cleaned up"}, 404), NotFound, "cleaned up"),
         (response({}, 503), ServiceUnavailable, "503"),
         (response({}), NoData, "holds no data"),
     ],
-    ids=["400", "500", "500 without a text", "404", "503", "nothing"],
+    ids=["400", "500", "500 without a text", "a proxy's 500", "a proxy's 400", "404", "503", "nothing"],
 )
 def test_the_expected_codes_of_the_generic_result_mean_what_the_vendor_says(reply, kind, said):
     assert said in refusal(fetch(UNSILOED, JOB, known()), reply, kind=kind)
@@ -216,13 +218,10 @@ def test_a_service_may_take_several_names_but_the_first_must_be_there():
 def test_documents_of_several_requests_are_fetched_together():
     flow = fetch_contents(NEUROLINKER, ["a", "b"], content=None, options={"content_types": ["text"]})
     reply = response({"results": [{"document_id": "b", "content": 2}, {"document_id": 7, "content": 3}]})
-    (items, errors), (request,) = converse(flow, reply)
-    assert (items, errors) == ({"b": 2}, {"a": "not in the reply"})
+    found, (request,) = converse(flow, reply)
+    assert (found["b"], str(found["a"])) == (2, "not in the reply")
+    assert isinstance(found["a"], NoData)
     assert request.json == {"document_ids": ["a", "b"], "content_types": ["text"]}
-
-
-def test_no_documents_are_fetched_without_a_request():
-    assert converse(fetch_contents(NEUROLINKER, [], content=None, options={})) == (({}, {}), [])
 
 
 @pytest.mark.parametrize("content", [None, *NEUROLINKER.contents], ids=str)

@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_docstatus.exceptions import (
     NotFound,
+    ReplyTooLarge,
     RequestRejected,
     ServiceUnavailable,
     UnexpectedReply,
@@ -48,7 +49,7 @@ EXTRACT = Target(route="extract", id="j-1")
         (response({"job_id": {}, "status": "completed"}), UnexpectedReply, "another id"),
         (response({"success": False}), UnexpectedReply, "success=false: no text"),
         (response({"success": False, "status": "completed", "error": {"message": "m"}}), UnexpectedReply, "success=false: m"),
-        (response(text="x" * (LIMIT + 1)), UnexpectedReply, f"more than {LIMIT} bytes; raise 'max_reply_bytes'"),
+        (response(text="x" * (LIMIT + 1)), ReplyTooLarge, f"more than {LIMIT} bytes; raise 'max_reply_bytes'"),
         (
             response(code=302, headers={"location": "https://login.example/?to=secret"}),
             UnexpectedReply,

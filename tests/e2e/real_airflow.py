@@ -3,6 +3,10 @@
 API server, scheduler with LocalExecutor, DAG processor and triggerer are started as the processes they are in production, on
 SQLite, on free ports, with one shared signing secret and with everybody an administrator. Nothing of the caller's own Airflow
 (``AIRFLOW_*`` variables, ``~/airflow``) is read. Everything that was started is stopped, whatever happens in between.
+
+The REST API and the API of the tasks are two processes. In one process they lock each other out on SQLite until its time-out
+passes: Airflow 3.3.2 logs each REST request that changes something by a commit on the event loop
+(``api_fastapi/logging/decorators.py``), which waits for the lock of a task's request that needs the event loop to commit.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ import sqlalchemy
 from typing_extensions import Self
 
 HEALTHY_WITHIN = 180.0
-"""Seconds the four processes get to become healthy; 16 s on two idle cores."""
+"""Seconds the five processes get to become healthy; 16 s on two idle cores."""
 PARSED_WITHIN = 120.0
 """Seconds the DAG processor gets to parse a file."""
 SECOND_SIGTERM_AFTER = 2.0
@@ -38,10 +42,15 @@ SECOND_SIGTERM_AFTER = 2.0
 SIGKILL_AFTER = 6.0
 """Seconds after the first SIGTERM; a LocalExecutor scheduler sometimes hangs in its shutdown."""
 FINAL_RUN_STATES = frozenset({"success", "failed"})
+DATABASE_TIMEOUT = 30
+"""Seconds a process waits for SQLite's lock."""
+ANSWER_WITHIN = 3.0 * DATABASE_TIMEOUT
+"""Seconds a request to the REST API may take; more than waiting for the lock, so that the API's own error is seen."""
 TRIGGERER_DEAD_AFTER = 8
 """Seconds without a heartbeat after which the other triggerers take over; 30 by default."""
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
-    "api-server": ("api-server",),
+    "api-server": ("api-server", "--apps", "core"),
+    "execution-api": ("api-server", "--apps", "execution"),
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
@@ -80,8 +89,10 @@ class RealAirflow:
         self.dags = tuple(dags)
         self.components = components
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        api_port, worker_log_port, trigger_log_port = free_ports(3)
+        api_port, execution_port, worker_log_port, trigger_log_port = free_ports(4)
         self.url = f"http://127.0.0.1:{api_port}"
+        self.execution_url = f"http://127.0.0.1:{execution_port}/execution"
+        self._arguments = {"execution-api": ("--port", str(execution_port))}
         self.environment = {
             **inherited_environment(),
             **self._settings(api_port, worker_log_port, trigger_log_port),
@@ -100,10 +111,10 @@ class RealAirflow:
             "AIRFLOW__CORE__PARALLELISM": str(self.slots),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.execution_url}/",
             "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             # SQLite has one writer at a time: the others must wait for it rather than fail
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db?timeout=30",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db?timeout={DATABASE_TIMEOUT}",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(api_port),
             "AIRFLOW__API__BASE_URL": self.url,
@@ -143,7 +154,7 @@ class RealAirflow:
         try:
             self._migrate()
             for name, arguments in self.components.items():
-                self.start(name, *arguments)
+                self.start(name, *arguments, *self._arguments.get(name, ()))
             self._wait_until("healthy", self._is_healthy, HEALTHY_WITHIN)
         except BaseException:
             self.stop()
@@ -185,6 +196,7 @@ class RealAirflow:
 
     def _is_healthy(self) -> bool:
         try:
+            self._session.get(f"{self.execution_url}/health", timeout=5).raise_for_status()
             health = self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
         except (requests.RequestException, ValueError):
             return False
@@ -295,14 +307,15 @@ class RealAirflow:
         """
         try:
             if "Authorization" not in self._session.headers:
-                token = self._session.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+                token = self._session.get(f"{self.url}/auth/token", timeout=ANSWER_WITHIN).json()["access_token"]
                 self._session.headers["Authorization"] = f"Bearer {token}"
-            reply = self._session.request(method, f"{self.url}/api/v2{path}", timeout=30, **options)
+            reply = self._session.request(method, f"{self.url}/api/v2{path}", timeout=ANSWER_WITHIN, **options)
         except requests.RequestException as error:
             self._all_alive()
-            raise AirflowError(f"{method} {path} got no answer: {error}") from error
+            raise AirflowError(f"{method} {path} got no answer: {error}\n{self._end_of_log('api-server')}") from error
         if not reply.ok:
-            raise AirflowError(f"{method} {path} answered {reply.status_code}: {reply.text[:1000]}")
+            end = f"\n{self._end_of_log('api-server')}" if reply.status_code >= 500 else ""
+            raise AirflowError(f"{method} {path} answered {reply.status_code}: {reply.text[:1000]}{end}")
         return reply.json()
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:

@@ -77,9 +77,10 @@ def read_once(ids: Any) -> Any:
     """
     Return the ids of a generator, ``map``, ``filter``, ``zip`` or dict view as a list, and anything else as it is.
 
-    Most of these can be read only once, and a serialized DAG would hold their memory address.
+    Most of these can be read only once, and a serialized DAG would hold their memory address. One that gives nothing stays as it
+    is, and is refused later: another task of the DAG may have read it.
     """
-    return list(ids) if isinstance(ids, (Iterator, KeysView, ValuesView, ItemsView)) else ids
+    return list(ids) or ids if isinstance(ids, (Iterator, KeysView, ValuesView, ItemsView)) else ids
 
 
 def ids_of(task: WaitingTask) -> dict[str, Any]:
@@ -88,13 +89,16 @@ def ids_of(task: WaitingTask) -> dict[str, Any]:
 
     It is called more than once, so a generator that native rendering has put in is replaced by its list.
 
-    :raises RequestRejected: the ids are a set, whose order differs from process to process (the DAG's author).
+    :raises RequestRejected: the ids are a set, whose order differs from process to process, or an iterator that gives nothing,
+        since another task may have read it (the DAG's author).
     """
     given = {name: read_once(getattr(task, name)) for name in ID_PARAMETERS}
     for name, value in given.items():
         setattr(task, name, value)
         if isinstance(value, (set, frozenset)):
             raise RequestRejected(f"{name} is a set, which has no order to tell the ids by; give a list: sorted(ids).")
+        if isinstance(value, Iterator):
+            raise RequestRejected(f"{name} is an iterator that gives no ids; was it read before? Give each task list(ids).")
     return {
         name: list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray, Mapping)) else value
         for name, value in given.items()

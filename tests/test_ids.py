@@ -114,6 +114,18 @@ def test_what_is_no_id_says_what_to_do(vendors: StandInVendors, ids: Any, says: 
     assert len(vendors.requests) == asked
 
 
-def test_no_ids_are_skipped_however_they_are_given(vendors: StandInVendors) -> None:
+@pytest.mark.parametrize("ids", [[], (), {}.keys(), {}.values()], ids=lambda ids: type(ids).__name__)
+def test_no_ids_are_skipped_however_they_are_given(vendors: StandInVendors, ids: Any) -> None:
     with pytest.raises(AirflowSkipException, match="empty list"):
-        wait("poke", job_id=iter(()))
+        wait("poke", job_id=ids)
+
+
+@pytest.mark.parametrize("kind", ["generator", "map", "filter", "iter", "chain"])
+def test_an_iterator_that_two_tasks_share_skips_neither_in_silence(vendors: StandInVendors, kind: str) -> None:
+    ids = [vendors.add_job("aitronos", seconds=0)]
+    shared = READ_ONCE[kind](ids)
+    gate = sensor_of("poke", job_id=shared)
+    fetch = ExtractedDataOperator(task_id="fetch", conn_id="aitronos_default", job_id=shared)
+    assert run(gate)["ids"] == {"succeeded": ids}
+    with pytest.raises(RequestRejected, match=r"job_id is an iterator that gives no ids; .* Give each task list\(ids\)"):
+        run(fetch)

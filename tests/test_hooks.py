@@ -764,6 +764,7 @@ CANNOT_LIST = {
     ),
     "a limit below 0": ("unsiloed", {"limit": -1}, "limit must be a whole number .int. from 0 on, or None for all jobs; not -1"),
     "an offset below 0": ("unsiloed", {"offset": -1}, "offset must be a whole number .int. from 0 on; not -1"),
+    "unsiloed by no text": ("unsiloed", {"status": None, "tags": ["a"]}, "status, tags must be text .str., as Unsiloed"),
     "unsiloed by another filter": ("unsiloed", {"user": "me"}, "cannot list by user; it knows status, operation, created_after"),
 }
 

@@ -70,6 +70,9 @@ def _checked_listing(service: ServiceDescription, filters: Mapping[str, str], li
     if unknown:
         known = f"it knows {', '.join(listing.filters)}" if listing.filters else "it has no filters"
         raise RequestRejected(f"{service.title} cannot list by {', '.join(unknown)}; {known}.", service=service.name)
+    no_text = sorted(name for name, value in filters.items() if not isinstance(value, str))
+    if no_text:  # the query would leave a None out, and list everything
+        raise RequestRejected(f"{', '.join(no_text)} must be text (str), as {service.title} documents it.", service=service.name)
     if listing.page_size is None and offset:
         raise RequestRejected(f"{service.title}'s list has no pages; leave offset out.", service=service.name)
     return listing

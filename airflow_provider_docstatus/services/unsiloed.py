@@ -20,7 +20,7 @@ _TIMES = {
 }
 _FILE = {"file_name": ("file_name", "pdf_name"), "total_pages": ("page_count",)}
 # Below "result" stands extracted data, but for classify and split: theirs is the vendor's own {success, message, ...}.
-_RESULT_ERRORS = ("error", "result.message", "result.error")
+_RESULT_ERRORS = ("error", "result.message", "result.error", "result.detail")
 _PROGRESS = {"progress": ("progress.percentage", "progress")}
 # The page calls the id "id", the specification of the same path "job_id". Jobs of a batch and of a list look alike.
 _JOB = Route(

@@ -90,8 +90,9 @@ def test_what_stands_in_a_result_is_no_message_without_a_flag_that_says_no(route
 
 
 @pytest.mark.parametrize("route", ["classify", "split"])
-def test_a_flag_that_says_no_brings_its_message(route):
-    result = {"success": False, "message": "No category fits"}
+@pytest.mark.parametrize("name", ["message", "error", "detail"])
+def test_a_flag_that_says_no_brings_its_message(route, name):
+    result = {"success": False, name: "No category fits"}
     status = poll(route, response({"job_id": "x-1", "status": "completed", "error": None, "result": result}))
     assert status.message == "No category fits"
 

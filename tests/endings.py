@@ -61,7 +61,7 @@ ENDS: dict[str, End] = {
     "cancelled": End("somebody cancelled it", ("DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "cancelled", "cancelled"),
     "cancelled, with all accepted": End("", ("DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "cancelled", "cancelled"),
     "expired": End(
-        "the vendor says so, or 410 twice in a row, or 404 twice and the run is older than the retention (Unsiloed: 7 days)",
+        "the vendor says so, or 410 twice in a row, or *not found* and the run is older than the retention (Unsiloed: 7 days)",
         ("Expired", "DocumentFailed", FOR_GOOD),
         FAILED,
         SKIPPED,
@@ -106,7 +106,7 @@ ENDS: dict[str, End] = {
         (POKE, DEFERRABLE),
     ),
     "not found": End(
-        "404 twice in a row after `grace`, for an id that had a status for a minute: id, kind of id or operation is wrong",
+        "404 twice in a row after `grace`; a minute of 404s if the id had a status: id, kind of id or operation is wrong",
         ("NotFound", "RequestRejected", FOR_GOOD),
         FAILED,
         FAILED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from airflow_provider_docstatus.status import DocumentStatus
 
 ID_PARAMETERS = ("request_id", "document_id", "job_id")
 LONGEST_ID = 512
+_NOT_IN_AN_ID = re.compile(r"[/\\?#%,\s]")
 _SHOWN_OF_A_BAD_ID = 80
 #: Native rendering reads rendered text as a Python literal. An int stays an id: nothing tells 1_000 from a task's own number.
 _NATIVE = (
@@ -60,7 +62,7 @@ def operation_name(service: ServiceDescription, operation: object) -> str:
 
 def checked_id(service: ServiceDescription, parameter: str, value: object) -> str:
     """Return an id as text. Raises RequestRejected if it is invalid; the DAG's author must change it."""
-    shown = (one_line(repr(value)) or "")[:_SHOWN_OF_A_BAD_ID]  # one_line cuts, say, the signature of a download link
+    shown = ""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         kind = type(value).__name__
         shown = f"<{kind}>"  # not its text, which may be a document's
@@ -75,12 +77,13 @@ def checked_id(service: ServiceDescription, parameter: str, value: object) -> st
             remedy = "was rendered from an empty value; pass the upstream task's .output, and let it return the id"
         elif text.lstrip()[:1] in "[{(":
             remedy = f"is a list printed as text; pass the upstream task's .output, or map: .expand({parameter}=...)"
-        elif text in (".", "..") or any(c in "/\\?#%," or c.isspace() or not c.isprintable() for c in text):
+        elif text in (".", "..") or _NOT_IN_AN_ID.search(text) or not text.isprintable():
             remedy = "has characters that no id has; give the bare id, not a path or URL"
         elif len(text) > LONGEST_ID:
             remedy = f"is longer than {LONGEST_ID} characters; give the bare id"
         else:
             return text
+    shown = shown or (one_line(repr(value)) or "")[:_SHOWN_OF_A_BAD_ID]  # one_line cuts, say, a download link's signature
     raise RequestRejected(f"{service.title}: {parameter}={shown} {remedy}.", service=service.name)
 
 

@@ -24,9 +24,11 @@ MOST_INTERIM = 16
 _START = b"HTTP/1."
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9]{2})( [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
-#: Headers as nearly all are, which are read in one go.
-_USUAL_HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*\r\n")
-_USUAL_HEADER = re.compile(r"([^:\n]+):[ \t]*([^\n]*)\n")
+#: The head of nearly every reply. With one length and none of the names below, both libraries read it alike.
+_USUAL_HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) [ -~]{0,80}\r\n((?:[0-9A-Za-z-]+: [ -~]{0,2000}\r\n){1,60})\r\n")
+_USUAL_HEADER = re.compile(r"([^:\n]+): ([^\n]*)\n")
+_USUAL_LENGTH = re.compile(rb"content-length: ([0-9]{1,15})\r\n")
+_UNUSUAL = (b"transfer-encoding", b"content-encoding", b"upgrade")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LENGTH = re.compile(r"0*[0-9]{1,18}", re.ASCII)
 _CHUNK_SIZE = re.compile(rb"(0*[0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
@@ -68,9 +70,10 @@ class Framing:
         self.is_complete = False
         self._has_body = has_body
         self._ends_with_connection = False
+        self._left: int | None = None  # how many bytes of a reply with a usual head are to come
         self._received = bytearray()
         self._plain = bytearray()
-        self._reading = self._read()  # it stands where bytes are missing
+        self._reading: Iterator[None] | None = None  # it stands where bytes are missing
 
     @property
     def has_surplus(self) -> bool:
@@ -83,8 +86,16 @@ class Framing:
 
         :raises BadFraming: they are no valid HTTP reply.
         """
+        if self._reading is None and self._left is None and not self._begins_as_usual(data):
+            self._reading = self._read()
+        if self._left is not None:
+            plain, surplus = data[: self._left], data[self._left :]
+            self._left -= len(plain)
+            self.is_complete = self._left == 0
+            self._received += surplus
+            return plain
         self._received += data
-        next(self._reading, None)
+        next(self._reading or iter(()), None)
         plain, self._plain = bytes(self._plain), bytearray()
         return plain
 
@@ -93,6 +104,20 @@ class Framing:
         if not (self.is_complete or self._ends_with_connection):
             raise ConnectionResetError
         self.is_complete = True
+
+    def _begins_as_usual(self, data: bytes) -> bool:
+        """Whether the bytes begin with a whole usual head, so that they may pass as they are."""
+        found = _USUAL_HEAD.match(data) if self._has_body else None
+        if found is None or found[1] in _CODES_WITHOUT_BODY:
+            return False
+        head = found[2].lower()
+        lengths = _USUAL_LENGTH.findall(head)
+        if len(lengths) != 1 or head.count(b"content-length") != 1 or any(name in head for name in _UNUSUAL):
+            return False
+        self.headers = _USUAL_HEADER.findall(found[2].decode("ascii").replace("\r", ""))
+        self._left = found.end() + int(lengths[0])
+        self.has_head = True
+        return True
 
     # The generators read one part of the reply each, and yield whenever bytes are missing.
 
@@ -135,10 +160,6 @@ class Framing:
         raise BadFraming(f"more than {MOST_INTERIM} interim replies (1xx) came before it")
 
     def _header_lines(self) -> Generator[None, None, list[_Header]]:
-        usual = _USUAL_HEADERS.match(self._received) if self._received.find(b"\r\n\r\n", 0, LONGEST_LINE) >= 0 else None
-        if usual is not None and usual[0].count(b"\n") <= MOST_HEADERS:
-            text = self._taken(usual.end()).decode("latin-1").replace("\r", "")
-            return [(name, value.rstrip(" \t")) for name, value in _USUAL_HEADER.findall(text)]
         headers: list[_Header] = []
         while line := (yield from self._line("a header")):
             found = _HEADER.fullmatch(line)
@@ -235,7 +256,7 @@ def by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return headers by lower-case name, those of one name joined. What libraries decode as latin-1 is decoded as UTF-8."""
     found: dict[str, str] = {}
     for name, value in headers:
-        text = value.encode("latin-1", "replace").decode("utf-8", "replace")
+        text = value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "replace")
         key = name.lower()
         found[key] = f"{found[key]}, {text}" if key in found else text
     return found

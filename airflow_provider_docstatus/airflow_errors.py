@@ -16,7 +16,14 @@ from airflow_provider_docstatus.exceptions import DocStatusError
 from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
 
 #: Errors of fetching data, not of waiting, that a retry does not mend. Data that is missing may come later.
-_ABOUT_DATA = (exceptions.NotFinished, exceptions.NoSuchRoute, exceptions.ResultNotStorable, exceptions.ResultTooLarge)
+_ABOUT_DATA = (
+    exceptions.NoneUsable,
+    exceptions.NoSuchRoute,
+    exceptions.NotFinished,
+    exceptions.ReplyTooLarge,
+    exceptions.ResultNotStorable,
+    exceptions.ResultTooLarge,
+)
 _BASES: dict[type[DocStatusError], type[BaseException]] = {
     **{row.error: AirflowFailException for row in OUTCOMES.values() if row.error and not row.retried},
     **dict.fromkeys(_ABOUT_DATA, AirflowFailException),

@@ -21,6 +21,7 @@ The exceptions of this package, each named for who must act.
     │   └── UnknownWord         the vendor sent a status word that this package does not know
     ├── DocumentFailed          the document's owner: the vendor could not extract it
     │   ├── NoData              the vendor says it is finished, but there is no data; a retry may find it
+    │   │   └── NoneUsable      nothing of it has data, for reasons that a retry does not mend
     │   ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
     │   └── Stalled             nothing about it has changed for ``stalled_after``
     ├── WaitTimedOut            ``timeout`` passed before the document was finished
@@ -182,6 +183,10 @@ class DocumentFailed(DocStatusError):
 
 class NoData(DocumentFailed):
     """The vendor says the document is finished, but gives no data for it. A retry may find the data."""
+
+
+class NoneUsable(NoData):
+    """Nothing of a list, a request or a batch has data, each for a reason that a retry does not mend."""
 
 
 class Expired(DocumentFailed):

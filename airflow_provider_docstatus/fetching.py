@@ -17,6 +17,7 @@ from airflow_provider_docstatus.exceptions import (
     NotFinished,
     NotFound,
     QuotaExhausted,
+    RateLimited,
     ReplyTooLarge,
     ResultNotStorable,
     ServiceUnavailable,
@@ -27,10 +28,12 @@ from airflow_provider_docstatus.protocol.flows import Flow
 from airflow_provider_docstatus.protocol.results import (
     DOCUMENTS_AT_ONCE,
     Fetch,
+    checked_content,
     extracted_of,
     fetch_contents,
     plan_fetch,
 )
+from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
 from airflow_provider_docstatus.protocol.storable import fault_of
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus
@@ -69,6 +72,9 @@ class Fetcher:
             retried, since a minute was not enough.
         """
         service = self._hook.service
+        checked_content(service, self._which["content"])
+        if status is not None:
+            raise_unless_usable(service, status)
 
         def plan(_ids: Sequence[str]) -> Flow[dict[str, Any]]:
             return {target.id: (yield from plan_fetch(service, target, status=status, **self._which))}
@@ -123,10 +129,11 @@ class Fetcher:
             if not one_round.later or not self._pause(one_round.later.values()):
                 break
             left = list(one_round.later)
-        missing = {one: error for one, error in one_round.later.items() if _is_retryable(error)}
+        ended = {one: error for one, error in one_round.later.items() if _is_ended(error)}
+        missing = {one: error for one, error in one_round.later.items() if one not in ended}
         if missing:
             raise _still_missing(missing, len(ids))
-        return one_round.items, {**one_round.errors, **one_round.later}
+        return one_round.items, {**one_round.errors, **ended}
 
     def _pause(self, errors: Iterable[DocStatusError]) -> bool:
         """Pause until what is missing is asked for again; return False if the time is up."""
@@ -164,11 +171,15 @@ class _Round:
 
     def run(self, ids: Sequence[str]) -> None:
         """
-        Ask for each id once. A request for several that fails is split; a service that is unavailable ends the round.
+        Ask for each id once.
+
+        A request for several that fails is split. The round ends when the service is unavailable, or when an invalid reply to
+        several is followed by one to a single id.
 
         :raises KeyRejected, QuotaExhausted: the key was rejected twice for the same id, or the account is used up.
         """
         before, self._heard, self.later = self._heard, {}, {}
+        tests_service = False
         groups = [list(ids[start : start + self._at_once]) for start in range(0, len(ids), self._at_once)]
         while groups:
             group = groups.pop(0)
@@ -181,14 +192,19 @@ class _Round:
                     self._heard |= _all_of([group], error)
                     self.later = {**self._heard, **self.later, **_all_of(groups, error)}
                     return
-                if isinstance(error, ServiceUnavailable):
+                may_split = len(group) > 1 and (not isinstance(error, ServiceUnavailable) or group[0] in before)
+                is_garbage = isinstance(error, UnexpectedReply) and not isinstance(error, ReplyTooLarge)
+                if may_split and not isinstance(error, RateLimited):
+                    at = 1 if is_garbage else len(group) // 2
+                    groups[:0] = [group[:at], group[at:]]
+                    tests_service = is_garbage
+                    continue
+                if isinstance(error, ServiceUnavailable) or (is_garbage and tests_service):
+                    self._heard |= _all_of([group], error)
                     self.later |= _all_of([*groups, group], error)
                     return
-                if len(group) > 1:
-                    half = len(group) // 2
-                    groups[:0] = [group[:half], group[half:]]
-                    continue
                 found = {group[0]: error}
+            tests_service = False
             for one, data in found.items():
                 self._note(one, data, before.get(one))
 
@@ -235,25 +251,32 @@ def _raise_if_two_are_forbidden(errors: Errors) -> None:
 
 def _is_final(error: DocStatusError, before: DocStatusError | None) -> bool:
     """Whether an error about one id is final: a refusal when it is said twice, and what the vendor says of the document."""
-    if _is_retryable(error) or isinstance(error, NotFinished):
+    if _is_retryable(error) or _is_ended(error):
         return False
     return not needs_confirmation(error) or _is_same(error, before)
 
 
+def _is_ended(error: DocStatusError) -> bool:
+    """Whether the data route says that the document ended without data, though its status says otherwise. That may pass."""
+    return isinstance(error, DocumentFailed) and not isinstance(error, NoData) and error.state is not None
+
+
 def _is_retryable(error: DocStatusError) -> bool:
-    """Whether a later try may get the data. A 404 for the data of a finished id may pass, a 410 does not."""
+    """Whether the data of a finished id may still come. "Not finished" and a 404 may pass, a 410 does not."""
     if isinstance(error, NotFound):
         return not error.is_gone
+    if isinstance(error, NotFinished):
+        return True
     return isinstance(error, (ServiceUnavailable, UnexpectedReply, NoData)) and not isinstance(error, ReplyTooLarge)
 
 
 def _still_missing(missing: Errors, total: int) -> DocStatusError:
     """Return the error for data that may still come; a task that raises it may be retried."""
     (first_id, first), *_ = missing.items()
-    is_away = any(isinstance(error, (ServiceUnavailable, UnexpectedReply)) for error in missing.values())
-    if total == 1 and not isinstance(first, NotFound):
+    if total == 1 and isinstance(first, (ServiceUnavailable, UnexpectedReply, NoData)):
         return first
-    shown = "; ".join(f"{one}: {str(error).rstrip('.')}" for one, error in list(missing.items())[:_SHOWN])
-    text = f"The data of {len(missing)} of {total} ids did not come within a minute: {shown}. A retry asks again."
-    kind = ServiceUnavailable if is_away else NoData
+    shown = "; ".join(f"{one}: {error}" for one, error in list(missing.items())[:_SHOWN])
+    text = f"The data of {len(missing)} of {total} ids did not come (a retry asks again): {shown}"
+    has_none = all(isinstance(error, (NoData, NotFound, NotFinished)) for error in missing.values())
+    kind = NoData if has_none else ServiceUnavailable
     return kind(text, service=first.service, id=first_id if total == 1 else None)

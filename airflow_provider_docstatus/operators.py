@@ -18,7 +18,7 @@ from airflow_provider_docstatus.arguments import (
     read_once,
 )
 from airflow_provider_docstatus.exceptions import (
-    NoData,
+    NoneUsable,
     NotFinished,
     RequestRejected,
     ResultTooLarge,
@@ -243,7 +243,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             errors.update(more)
         if not items:
             reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
-            raise NoData(f"None of the {len(errors)} ids has any data ({reasons}).", service=hook.service.name)
+            raise NoneUsable(f"None of the {len(errors)} ids has any data ({reasons}).", service=hook.service.name)
         extracted = {"items": items, "errors": errors}
         return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
 

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_docstatus._compat import AirflowFailException
+from airflow_provider_docstatus.airflow_errors import for_airflow
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
     KeyRejected,
     NoData,
+    NoneUsable,
+    NotFinished,
     NotFound,
     QuotaExhausted,
     RequestRejected,
@@ -166,7 +170,7 @@ def test_a_document_that_a_bulk_reply_left_out_is_asked_for_again():
     hook = Hook(NEUROLINKER, b=["left out", {"of": "b"}])
     assert set(documents(hook)[0]) == {"a", "b", "c"}
     assert hook.asked == [["a", "b", "c"], ["b"]]
-    with pytest.raises(NoData, match="1 of 3 ids did not come within a minute: b: not in the reply"):
+    with pytest.raises(NoData, match=r"1 of 3 ids did not come \(a retry asks again\): b: not in the reply"):
         documents(Hook(NEUROLINKER, b="left out"))
 
 
@@ -247,13 +251,65 @@ def test_data_that_is_late_for_a_single_id_is_waited_for_a_minute():
         assert 55 <= hook.now - START <= 61
 
 
-def test_a_document_that_the_vendor_has_ended_is_not_asked_for_again():
-    hook = Hook(UNSILOED, b=response({"detail": "torn page"}, 500))
-    items, errors = batch(hook)
-    assert (set(items), hook.now) == ({"a", "c"}, START)
+FAILED = response({"detail": "torn page"}, 500)
+EARLY = response({"detail": "not finished"}, 400)
+
+
+def test_a_data_route_that_contradicts_the_status_may_be_late():
+    for late in (FAILED, EARLY):
+        items, errors = batch(Hook(UNSILOED, b=[late, late, {"of": "b"}]))
+        assert (set(items), errors) == ({"a", "b", "c"}, {})
+
+
+def test_a_job_that_failed_for_a_minute_is_its_own_error():
+    items, errors = batch(Hook(UNSILOED, b=FAILED))
+    assert set(items) == {"a", "c"}
     assert "torn page" in errors["b"]
-    with pytest.raises(DocumentFailed):
-        fetcher(Hook(AITRONOS, a=response({"job_id": "a", "status": "failed"}))).fetch(Target("job", "a"))
+
+
+def test_data_that_is_not_finished_for_a_minute_is_retried():
+    with pytest.raises(NoData, match=r"1 of 3 ids did not come \(a retry asks again\): b: Unsiloed job b is not finished"):
+        batch(Hook(UNSILOED, b=EARLY))
+
+
+def test_what_a_status_says_is_believed_at_once():
+    for state, kind in ((State.RUNNING, NotFinished), (State.FAILED, DocumentFailed)):
+        hook = Hook(AITRONOS)
+        with pytest.raises(kind):
+            fetcher(hook).fetch(Target("job", "a"), replace(known("job", "a", service=AITRONOS), state=state))
+        assert (hook.asked, hook.now) == ([], START)
+
+
+@each_way
+@pytest.mark.parametrize("refusal", [REFUSED, response({}, 401), FORBIDDEN], ids=["422", "401", "403"])
+def test_a_refusal_that_is_said_once_in_the_last_round_is_none(way, refusal):
+    service, fetch = WAYS[way]
+    with pytest.raises(ServiceUnavailable, match="b: "):
+        fetch(Hook(service, b=[PAGE] * 8 + [refusal, PAGE]))
+
+
+def test_nothing_usable_for_final_reasons_is_not_retried():
+    hook = Hook(NEUROLINKER, a=REFUSED, b=REFUSED, c=REFUSED)
+    with pytest.raises(NoneUsable, match="none of its 3 parts has any"):
+        request(hook)
+    assert isinstance(for_airflow(NoneUsable("x")), AirflowFailException)
+
+
+def test_a_service_that_sends_only_pages_is_not_asked_for_each_id():
+    ids = [f"d-{number}" for number in range(100)]
+    hook = Hook(NEUROLINKER, **dict.fromkeys(ids, PAGE))
+    with pytest.raises(ServiceUnavailable):
+        fetcher(hook).fetch_list([Target("document", one) for one in ids])
+    assert len(hook.asked) == 10, "two in each of the five rounds"
+
+
+def test_one_document_that_breaks_a_bulk_call_keeps_no_other_from_its_data():
+    for fault in (response({}, 500), PAGE):
+        ids = [f"d-{number}" for number in range(10)]
+        hook = Hook(NEUROLINKER, **{"d-3": fault})
+        with pytest.raises((ServiceUnavailable, UnexpectedReply), match="The data of 1 of 10 ids did not come"):
+            fetcher(hook).fetch_list([Target("document", one) for one in ids])
+        assert len(hook.asked) < 40
 
 
 # -- what Airflow cannot carry -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
     NoData,
+    NoneUsable,
     NotFinished,
     NotFound,
     RequestRejected,
@@ -147,11 +148,11 @@ def extracted_of(service: ServiceDescription, status: DocumentStatus, items: Map
     """Return the data of an id in the form of an XCom. Raises NoData if nothing of it has any."""
     if status.kind not in ("request", "batch"):
         if status.id not in items:
-            raise no_data(service, status, errors.get(status.id, "no reason"))
+            raise no_data(service, status, errors.get(status.id, "no reason"), NoneUsable)
         return items[status.id]
     if errors and not items:
         reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
-        raise no_data(service, status, f"none of its {len(errors)} parts has any ({reasons})")
+        raise no_data(service, status, f"none of its {len(errors)} parts has any ({reasons})", NoneUsable)
     return {"items": dict(items), "errors": dict(errors)}
 
 
@@ -163,9 +164,9 @@ def checked_content(service: ServiceDescription, content: str | None) -> str | N
     return content
 
 
-def no_data(service: ServiceDescription, status: DocumentStatus, reason: str) -> NoData:
+def no_data(service: ServiceDescription, status: DocumentStatus, reason: str, kind: type[NoData] = NoData) -> NoData:
     """Return the error for a finished document without data."""
-    return NoData(
+    return kind(
         f"{service.title} says {status.kind} {status.id} is {status.word!r}, but gives no data: {reason}. Look at the "
         "document in the vendor's own tools.",
         service=service.name,

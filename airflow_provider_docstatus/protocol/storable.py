@@ -54,7 +54,7 @@ def _fault_of(value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "a number that is not finite (NaN or Infinity)"
     if isinstance(value, int) and not -(2 ** (_BITS - 1)) <= value < 2 ** (_BITS - 1):
-        return f"a whole number of more than {_BITS} bits"
+        return f"a whole number that does not fit {_BITS} bits"
     return None
 
 

@@ -24,7 +24,7 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.protocol.flows import Flow
+from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.results import (
     DOCUMENTS_AT_ONCE,
     Fetch,

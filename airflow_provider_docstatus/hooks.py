@@ -20,9 +20,9 @@ from airflow_provider_docstatus.exceptions import (
     ServiceUnavailable,
 )
 from airflow_provider_docstatus.forms import form_widgets
-from airflow_provider_docstatus.protocol.flows import Flow, PathPrefix, poll_one, run, status_request, with_prefix
+from airflow_provider_docstatus.protocol.flows import PathPrefix, poll_one, run, status_request, with_prefix
 from airflow_provider_docstatus.protocol.listing import list_jobs
-from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
 from airflow_provider_docstatus.protocol.responses import raise_if_unavailable
 from airflow_provider_docstatus.protocol.results import extracted_of, fetch_result
 from airflow_provider_docstatus.protocol.statuses import read_status
@@ -281,7 +281,7 @@ class DocStatusHook(BaseHook):
             label = response.request.label
             if response.is_no_route or (response.code == HTTPStatus.NOT_FOUND and response.is_html):
                 return False, f"{self.endpoint.base_url} has no {label} (404); is that {self.service.title}'s host?"
-            read_status(self.service, target, response)
+            self.run(read_status(self.service, target, response))
         except NotFound:
             return True, (
                 f"{self.service.title} answered that a made-up id does not exist, and did not refuse the key. It has no route "

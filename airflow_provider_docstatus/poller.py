@@ -165,6 +165,7 @@ class Poller:
         self._timer: asyncio.TimerHandle | None = None
         self._checked_at = 0.0
         self._has_warned = False
+        self._slices = asyncio.Lock()
 
     async def wait(self, subscription: Subscription) -> None:
         """Poll for a subscription until it is over."""
@@ -336,7 +337,8 @@ class Poller:
                 log.info("%s Polling each id alone.", reply.failed)
             if any(not isinstance(one, DocStatusError) for one in reply.observations.values()):
                 self._lookup.works()
-            self._schedule.answered(batch, reply, self.clock())
+            for _ in self._schedule.answering(batch, reply, self.clock()):
+                await self._pause()
         except Exception as error:  # noqa: BLE001 -- a bug, as in _run
             for one in batch.polls:
                 for subscriber in one.subscribers:
@@ -355,10 +357,15 @@ class Poller:
 
         self._sending.add(batch)
         try:
-            return await arun(with_prefix(self._schedule.flow(batch), prefix), send)
+            return await arun(with_prefix(self._schedule.flow(batch), prefix), send, self._pause)
         finally:
             self._sending.discard(batch)
             self._sent.discard(batch)
+
+    async def _pause(self) -> None:
+        """Let others have the loop between two slices of long work. Of many long replies, one has a slice in each turn."""
+        async with self._slices:
+            await asyncio.sleep(0)
 
     def _prefix_of(self, client: Client) -> PathPrefix:
         """Return the path prefix in use. An undocumented prefix in the connection is the user's choice, and always holds."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class DocumentStatus:
     :param message: the vendor's text (str), one line of at most 500 characters; None if it gave none.
     :param counters: documents by the vendor's counter names (int each); empty if the vendor counts nothing.
     :param children: the documents of a request or the jobs of a batch, in the vendor's order.
+    :param left_out: how many more there are in each state (int each), where a reply lists very many.
     :param created_at: ISO 8601 in UTC (str), like the other times; None where the vendor does not say.
     :param link: the vendor's page of the document (https URL, str) or None.
     :param details: small facts by name: file name and type, sizes (bytes), pages, operation, confidence (in
@@ -63,6 +66,7 @@ class DocumentStatus:
     message: str | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
     children: tuple[DocumentStatus, ...] = ()
+    left_out: Mapping[State, int] = field(default_factory=dict)
     created_at: str | None = None
     started_at: str | None = None
     updated_at: str | None = None
@@ -70,14 +74,25 @@ class DocumentStatus:
     link: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the small JSON form that is pushed to XCom. It holds the state of each child and the first errors, by id."""
+    @property
+    def child_states(self) -> Mapping[State, int]:
+        """How many children are in which state."""
+        return Counter(child.state for child in self.children) + Counter(self.left_out)
+
+    @cached_property
+    def _named(self) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+        """The states, the first errors, and the details of :meth:`to_dict`: made once, however many waits end by this status."""
         children = {child.id: child for child in self.children}
         errors = {child.id: child.message or child.word for child in children.values() if _is_bad(child.state)}
         named, details = list(children), dict(self.details)
-        if len(named) > MOST_CHILDREN:
+        if len(named) > MOST_CHILDREN or self.left_out:
             named = list(errors)[:MOST_CHILDREN]
-            details[LEFT_OUT] = len(children) - len(named)
+            details[LEFT_OUT] = len(children) - len(named) + sum(self.left_out.values())
+        return {name: children[name].state.value for name in named}, dict(list(errors.items())[:MOST_ERRORS]), details
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the small JSON form that is pushed to XCom. It holds the state of each child and the first errors, by id."""
+        states, errors, details = self._named
         return {
             "service": self.service,
             "kind": self.kind,
@@ -86,14 +101,14 @@ class DocumentStatus:
             "word": self.word,
             "message": self.message,
             "counters": dict(self.counters),
-            "children": {name: children[name].state.value for name in named},
-            "errors": dict(list(errors.items())[:MOST_ERRORS]),
+            "children": dict(states),
+            "errors": dict(errors),
             "created_at": self.created_at,
             "started_at": self.started_at,
             "updated_at": self.updated_at,
             "completed_at": self.completed_at,
             "link": self.link,
-            "details": details,
+            "details": dict(details),
         }
 
     @classmethod

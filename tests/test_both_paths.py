@@ -117,6 +117,10 @@ def unknown(_vendors: StandInVendors) -> str:
     return "0b7c2f3e-5a53-4a53-8f10-6c4f9d6f0c11"
 
 
+#: Longer than what is read at once.
+ROWS = [{"text": "x" * 30, "box": [0.25, 1e400, 10**25]}] * 5000
+THOUSANDS = [{"document_id": f"d-{one}", "status": "completed" if one else "failed"} for one in range(4000)]
+
 STATES = {
     "neurolinker-request-completed": Situation(
         service="neurolinker", set_up=a_job("neurolinker", documents=3), expected=State.SUCCEEDED
@@ -171,6 +175,14 @@ STATES = {
     "aitronos-completed": Situation(service="aitronos", set_up=a_job("aitronos"), expected=State.SUCCEEDED),
     "aitronos-pending": Situation(service="aitronos", set_up=a_job("aitronos", seconds=1000), expected=State.RUNNING),
     "aitronos-processing": Situation(service="aitronos", set_up=a_job("aitronos", seconds=ALWAYS), expected=State.RUNNING),
+    "aitronos-completed-with-megabytes-of-data": Situation(
+        service="aitronos", set_up=a_job("aitronos", reply={"extracted_data": ROWS}), expected=State.SUCCEEDED
+    ),
+    "neurolinker-request-of-thousands": Situation(
+        service="neurolinker",
+        set_up=a_job("neurolinker", reply={"total": 4000, "completed": 3999, "failed": 1, "documents": THOUSANDS}),
+        expected=State.PARTIAL,
+    ),
     "aitronos-failed": Situation(
         service="aitronos", set_up=a_job("aitronos", ends="failed", error="no text layer"), expected=State.FAILED, text="no text"
     ),
@@ -238,6 +250,12 @@ STATES = {
 }
 
 REJECTIONS = {
+    "neurolinker-unknown-in-a-long-text": Situation(
+        service="neurolinker",
+        set_up=a_fault("neurolinker", 404, body={"detail": "Request not found", "trace": ROWS}),
+        expected=NotFound,
+        text="404: Request not found. Check the id",
+    ),
     "neurolinker-wrong-key": Situation(
         service="neurolinker",
         set_up=a_job("neurolinker"),
@@ -489,6 +507,12 @@ UNEXPECTED = {
         set_up=a_fault("aitronos", body='{"status": "comp', content_type="application/json"),
         expected=UnexpectedReply,
         text="16 bytes that are not JSON (application/json)",
+    ),
+    "long-cut-json": Situation(
+        service="aitronos",
+        set_up=a_fault("aitronos", body='{"status": "completed", "a": [' + "[1, 2], " * 50_000, content_type="application/json"),
+        expected=UnexpectedReply,
+        text="400030 bytes that are not JSON (application/json)",
     ),
     "plain-text": Situation(
         service="aitronos", set_up=a_fault("aitronos", body="completed"), expected=UnexpectedReply, text="not JSON (text/plain)"

@@ -841,6 +841,69 @@ async def test_a_wait_keeps_no_reply(vendors: StandInVendors) -> None:
     assert {(error.__traceback__, error.__context__, error.__cause__) for error in heard} == {(None, None, None)}
 
 
+async def test_others_have_the_loop_between_the_slices_of_a_long_reply(vendors: StandInVendors) -> None:
+    rows = [{"text": "x" * 30, "box": [1, 2]}] * 20_000
+    job = vendors.add_job("aitronos", reply={"extracted_data": rows})
+    turns, seen = 0, list[int]()
+    pause = poller.Poller._pause
+
+    async def beat() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def look(self: poller.Poller) -> None:
+        seen.append(turns)
+        await pause(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(poller.Poller, "_pause", look)
+        beating = asyncio.create_task(beat())
+        (ending,) = await endings(trigger_for("aitronos", "job", job))
+        beating.cancel()
+    assert ending.outcome == "succeeded"
+    assert len(seen) > 20
+    assert len(set(seen)) == len(seen)
+
+
+async def test_of_many_long_replies_one_has_a_slice_in_each_turn() -> None:
+    one, turn = poller.Poller("aitronos_default", SERVICES["aitronos"]), 0
+    slices = Counter[int]()
+
+    async def read() -> None:
+        for _ in range(5):
+            await one._pause()
+            slices[turn] += 1
+
+    reading = [asyncio.create_task(read()) for _ in range(8)]
+    while not all(task.done() for task in reading):
+        turn += 1
+        await asyncio.sleep(0)
+    assert sum(slices.values()) == 40
+    assert max(slices.values()) == 1
+
+
+async def test_very_many_waits_for_one_id_end_in_slices(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their triggers go on in the turn in which they were told."""
+    monkeypatch.setattr(schedule, "NOTIFIED_AT_ONCE", 4)
+    job, turn = vendors.add_job("aitronos"), 0
+    ended = Counter[int]()
+
+    async def wait() -> str:
+        outcome = ending_from(await event_of(trigger_for("aitronos", "job", job))).outcome
+        ended[turn] += 1
+        return outcome
+
+    waits = [asyncio.create_task(wait()) for _ in range(40)]
+    while not all(task.done() for task in waits):
+        turn += 1
+        await asyncio.sleep(0)
+    assert {task.result() for task in waits} == {"succeeded"}
+    assert max(ended.values()) <= 4
+    assert asked(vendors, job) == 1
+
+
 async def test_a_cancelled_wait_leaves_no_reading_behind(vendors: StandInVendors) -> None:
     vendors.latency = 0.02
     jobs = [vendors.add_job("aitronos", seconds=math.inf) for _ in range(4)]

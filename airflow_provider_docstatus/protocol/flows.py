@@ -2,16 +2,16 @@
 Flows: conversations with a service as generators, without I/O and without a clock.
 
 A flow yields a :class:`~.messages.Request`. Its driver sends the request, and hands the :class:`~.messages.Response` back to the
-flow, or throws the DocStatusError that came instead of one. The flow returns its result at the end. :func:`run` drives a flow
-with a blocking sender, :func:`arun` with an asynchronous one.
+flow, or throws the DocStatusError that came instead of one. Between slices of long work a flow yields a pause. The flow returns
+its result at the end. :func:`run` drives a flow with a blocking sender, :func:`arun` with an asynchronous one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_docstatus.exceptions import (
@@ -24,7 +24,8 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, Flow, Pause, Request, Response, T
+from airflow_provider_docstatus.protocol.reading import in_slices, is_object, read_outline
 from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.responses import (
     NO_BATCH_ROUTE_CODES,
@@ -43,8 +44,6 @@ from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.protocol.values import first_of, get_path
 from airflow_provider_docstatus.status import DocumentStatus
 
-T = TypeVar("T")
-Flow = Generator[Request, Response, T]
 #: What a poll says about an id: its status, or the error in its place.
 Observation = DocumentStatus | DocStatusError
 #: The last status of each id, after what it was read from: the item of a parent's reply, or the hash of the id's own reply, which
@@ -53,12 +52,12 @@ StatusCache = dict[Target, tuple[object, DocumentStatus]]
 
 
 def run(flow: Flow[T], send: Callable[[Request], Response]) -> T:
-    """Drive a flow with a function that sends a request and returns its response."""
+    """Drive a flow with a function that sends a request and returns its response. Nobody waits for a pause."""
     try:
         request = next(flow)
         while True:
             try:
-                response = send(request)
+                response = send(request) if isinstance(request, Request) else NO_RESPONSE
             except DocStatusError as error:
                 request = flow.throw(error)
             else:
@@ -67,13 +66,19 @@ def run(flow: Flow[T], send: Callable[[Request], Response]) -> T:
         return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
 
 
-async def arun(flow: Flow[T], send: Callable[[Request], Awaitable[Response]]) -> T:
-    """Drive a flow with an asynchronous sender; the same as :func:`run` but for the line that sends."""
+async def no_pause() -> Any:
+    """Let nobody have the event loop."""
+
+
+async def arun(
+    flow: Flow[T], send: Callable[[Request], Awaitable[Response]], pause: Callable[[], Awaitable[Any]] = no_pause
+) -> T:
+    """Drive a flow with an asynchronous sender; the same as :func:`run` but for the lines that pause and send."""
     try:
         request = next(flow)
         while True:
             try:
-                response = await send(request)
+                response = await send(request) if isinstance(request, Request) else await pause()
             except DocStatusError as error:
                 request = flow.throw(error)
             else:
@@ -108,7 +113,7 @@ def with_prefix(flow: Flow[T], prefix: PathPrefix) -> Flow[T]:
         request = next(flow)
         while True:
             try:
-                response = yield from _send_below(request, prefix)
+                response = (yield from _send_below(request, prefix)) if isinstance(request, Request) else (yield request)
             except DocStatusError as error:
                 request = flow.throw(error)
             else:
@@ -126,22 +131,30 @@ def _send_below(request: Request, prefix: PathPrefix) -> Flow[Response]:
     in use.
     """
     used = prefix.current
-    response = yield request.below(used)
+    response = yield from _sent(request.below(used), prefix)
     if 200 <= response.code < 300 or (other := _other_prefix(response, used, prefix)) is None:
         return response
     if prefix.current != used:  # another flow has found the right one meanwhile
-        return (yield request.below(prefix.current))
-    second = yield request.below(other)
+        return (yield from _sent(request.below(prefix.current), prefix))
+    second = yield from _sent(request.below(other), prefix)
     if is_unavailable(second.code):
         return second
-    if 200 <= second.code < 300 and isinstance(second.json_or_text(), Mapping):
+    if 200 <= second.code < 300 and (yield from is_object(second)):
         prefix.current = other
         prefix.log("%s answers below %s here.", prefix.service.title, other)
         return second
     if second.code < 400 or is_foreign(second) or _other_prefix(second, other, prefix) is not None:
         return response
-    again = yield request.below(used)
+    again = yield from _sent(request.below(used), prefix)
     return second if _other_prefix(again, used, prefix) is not None else again
+
+
+def _sent(request: Request, prefix: PathPrefix) -> Flow[Response]:
+    """Send a request; of an error response read the outline, which is all that is read of it."""
+    response = yield request
+    if not 200 <= response.code < 300:
+        yield from read_outline(prefix.service, response)
+    return response
 
 
 def _other_prefix(response: Response, used: str, prefix: PathPrefix) -> str | None:
@@ -258,7 +271,8 @@ def poll_one(service: ServiceDescription, target: Target, cache: StatusCache | N
     before = cache.get(target) if cache else None
     if before is not None and response.code == 200 and hash(response.body) == before[0]:
         return before[1]
-    status = read_status(service, target, response)
+    yield from read_outline(service, response)
+    status = yield from read_status(service, target, response)
     if cache is not None:
         cache[target] = (hash(response.body), status)
     return status
@@ -292,13 +306,17 @@ def poll_batch(service: ServiceDescription, targets: Sequence[Target]) -> Flow[d
         missing_route_codes=NO_BATCH_ROUTE_CODES,
     )
     response = yield request
+    yield from read_outline(service, response)
     wanted, found = {target.id: target for target in targets}, {}
-    for item in read_list(service, response, batch.items):
+    for item in in_slices(read_list(service, response, batch.items)):
+        if isinstance(item, Pause):
+            yield item
+            continue
         target = wanted.get(str(first_of(item, service.routes[route_name].ids)))
         word = get_path(item, "status")
         if target is not None and isinstance(word, str) and word.strip().lower() in service.words:
             with suppress(UnexpectedReply):  # an invalid item counts as omitted
-                found[target] = status_from(service, target, item, response.request.label)
+                found[target] = yield from status_from(service, target, item, response.request.label)
     return found
 
 
@@ -310,9 +328,14 @@ def poll_parent(
     assert about is not None  # parent_of reads this field  # noqa: S101
     assert route.child is not None  # noqa: S101 -- a parent has children
     response = yield status_request(service, parent)
+    yield from read_outline(service, response)
     body, _, _ = checked_object(service, parent, read_object(service, response, id=parent.id), response.request.label)
     found = {}
-    for child_id, item in items_by_id(get_path(body, route.children), route.child):
+    for one in items_by_id(get_path(body, route.children), route.child):
+        if isinstance(one, Pause):
+            yield one
+            continue
+        child_id, item = one
         target = Target(route=route_name, id=child_id)
         if target not in wanted:
             continue

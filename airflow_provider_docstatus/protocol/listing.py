@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow_provider_docstatus.exceptions import RequestRejected
 from airflow_provider_docstatus.protocol.description import ListRoute, ServiceDescription
-from airflow_provider_docstatus.protocol.flows import Flow, list_in
-from airflow_provider_docstatus.protocol.messages import Request
+from airflow_provider_docstatus.protocol.flows import list_in
+from airflow_provider_docstatus.protocol.messages import Flow, Request
 from airflow_provider_docstatus.protocol.responses import NO_ROUTE_CODES, read_object
 from airflow_provider_docstatus.protocol.statuses import read_children
 from airflow_provider_docstatus.protocol.values import count, get_path, one_line
@@ -48,7 +48,8 @@ def list_jobs(
             )
         body = read_object(service, response)
         page = list_in(service, response, body, listing.items)
-        for status in read_children(service, page, listing.item):
+        read, _ = yield from read_children(service, page, listing.item)
+        for status in read:
             found.setdefault(status.id, status)
         offset += len(page)
         # A deployment that ignores the offset would send pages for ever, so a page without a new id is the last one.

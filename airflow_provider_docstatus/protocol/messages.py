@@ -1,12 +1,23 @@
-"""The HTTP request that a flow yields, and the response that it gets."""
+"""What a flow yields, a request or a pause, and the response that it gets."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+#: The most of a body that is read at once (bytes), which takes a few milliseconds. What is longer is read in pieces.
+READ_AT_ONCE = 128 * 1024
+
+
+class Pause:
+    """What a flow yields between two slices of long work: the driver lets others have the event loop, and goes on."""
+
+
+PAUSE = Pause()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -81,6 +92,8 @@ class Response:
     body: bytes
     limit: int
     received_at: float
+    #: What a flow needs of a long body, or the error of one that is no JSON, once it has read the body in pieces; see reading.py.
+    outline: Any = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def is_too_large(self) -> bool:
@@ -99,14 +112,24 @@ class Response:
 
     def json(self) -> Any:
         """Return the body as JSON. Raises ValueError when it is none, or is nested beyond reason."""
+        if isinstance(self.outline, ValueError):
+            raise ValueError(str(self.outline))  # noqa: TRY004 -- it was found to be no JSON
+        if self.outline is not None:
+            return self.outline
         try:
             return json.loads(self.body)
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
     def json_or_text(self) -> Any:
-        """Return the body as JSON, or as text when it is none."""
+        """Return the body as JSON, or as text when it is none; of a long text the beginning."""
         try:
             return self.json()
         except ValueError:
-            return self.body.decode("utf-8", "replace")
+            return self.body[:READ_AT_ONCE].decode("utf-8", "replace")
+
+
+#: What a flow gets after a pause.
+NO_RESPONSE: Any = None
+#: A conversation with a service; what it yields, its driver sends, see flows.py.
+Flow = Generator[Request | Pause, Response, T]

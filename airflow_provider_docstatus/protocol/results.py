@@ -17,8 +17,8 @@ from airflow_provider_docstatus.exceptions import (
     RequestRejected,
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.flows import Flow, poll_one, read_list
-from airflow_provider_docstatus.protocol.messages import Request
+from airflow_provider_docstatus.protocol.flows import poll_one, read_list
+from airflow_provider_docstatus.protocol.messages import Flow, Request
 from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.responses import read_object, vendor_text
 from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY, raise_unless_usable, status_from
@@ -72,6 +72,14 @@ def plan_fetch(
         status = None  # it came through an event, which does not name all of its documents
     if status is None and not (route.result and route.result.has_status):
         status = yield from poll_one(service, target)
+    if status is not None and status.left_out:
+        most = len(status.children)
+        raise RequestRejected(
+            f"{service.title} {status.kind} {target.id} lists {most + sum(status.left_out.values()):,} documents or jobs; the "
+            f"data of at most {most:,} is fetched at once. Fetch them by their own ids.",
+            service=service.name,
+            id=target.id,
+        )
     if service.contents:
         assert status is not None  # a service with contents has no has_status  # noqa: S101
         return _plan_contents(service, status, content, options)
@@ -197,7 +205,7 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
         raise_unless_usable(service, told)
     body, label = read_object(service, response, id=target.id), response.request.label
     if result.has_status:
-        status = status_from(service, target, body, label)
+        status = yield from status_from(service, target, body, label)
         raise_unless_usable(service, status)
     assert status is not None  # either known before or read just now  # noqa: S101
     if not result.has_status and body.get("success") is False:  # a flag further inside may be a field of the extracted data

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_docstatus.exceptions import DocumentFailed, NotFinished, UnexpectedReply, UnknownWord
 from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
-from airflow_provider_docstatus.protocol.messages import Response
+from airflow_provider_docstatus.protocol.messages import Flow, Pause, Response
+from airflow_provider_docstatus.protocol.reading import in_slices
 from airflow_provider_docstatus.protocol.responses import read_object
 from airflow_provider_docstatus.protocol.targets import LONGEST_ID, Target
 from airflow_provider_docstatus.protocol.values import (
@@ -24,10 +27,12 @@ from airflow_provider_docstatus.protocol.values import (
 from airflow_provider_docstatus.status import DocumentStatus, State
 
 ENDED_BADLY = (State.FAILED, State.CANCELLED, State.EXPIRED)
+#: Children of one reply that a status holds. Of the others it holds only how many are in which state.
+MOST_READ = 20_000
 _NO_DETAILS: Mapping[str, Any] = {}
 
 
-def read_status(service: ServiceDescription, target: Target, response: Response) -> DocumentStatus:
+def read_status(service: ServiceDescription, target: Target, response: Response) -> Flow[DocumentStatus]:
     """
     Read the response to a status request.
 
@@ -36,15 +41,20 @@ def read_status(service: ServiceDescription, target: Target, response: Response)
     :raises UnexpectedReply: HTML (below 500), broken JSON, another id, an unknown word (this package, or a proxy).
     """
     body = read_object(service, response, id=target.id)
-    return status_from(service, target, body, response.request.label)
+    return (yield from status_from(service, target, body, response.request.label))
 
 
-def status_from(service: ServiceDescription, target: Target, body: Mapping[str, Any], label: str) -> DocumentStatus:
+def status_from(service: ServiceDescription, target: Target, body: Mapping[str, Any], label: str) -> Flow[DocumentStatus]:
     """Read the JSON object of a status reply."""
     route = service.routes[target.route]
     body, word, state = checked_object(service, target, body, label)
     details = {"operation": target.route} if service.has_operations else {}
-    return _adjusted(service, route, body, id=target.id, state=state, word=word, details=details)
+    more: dict[str, Any] = {"id": target.id, "word": word, "details": details}
+    if route.child is not None:
+        more["children"], more["left_out"] = yield from read_children(
+            service, get_path(body, route.children), route.child, most=MOST_READ
+        )
+    return _adjusted(service, route, body, state=state, **more)
 
 
 def checked_object(
@@ -82,18 +92,36 @@ def checked_object(
     return body, word, state
 
 
-def items_by_id(items: Any, route: Route) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the items of a list by their ids."""
-    for item in items if isinstance(items, list) else ():
+def items_by_id(items: Any, route: Route) -> Iterator[tuple[str, Mapping[str, Any]] | Pause]:
+    """Yield the items of a list by their ids, with pauses between them."""
+    for item in in_slices(items if isinstance(items, list) else ()):
+        if isinstance(item, Pause):
+            yield item
+            continue
         child_id = first_of(item, route.ids)
         if child_id is not None and not isinstance(child_id, (Mapping, list)):
             yield printable(str(child_id)[:LONGEST_ID]), item
 
 
-def read_children(service: ServiceDescription, items: Any, route: Route) -> Iterator[DocumentStatus]:
-    """Read the documents of a request or a list."""
-    for child_id, item in items_by_id(items, route):
-        yield read_child(service, item, route, id=child_id)
+def read_children(
+    service: ServiceDescription, items: Any, route: Route, *, most: float = math.inf
+) -> Flow[tuple[tuple[DocumentStatus, ...], Mapping[State, int]]]:
+    """
+    Read the documents of a request or a list, in slices.
+
+    :param most: how many are read.
+    :return: these, and how many more there are in each state.
+    """
+    read: list[DocumentStatus] = []
+    left_out: Counter[State] = Counter()
+    for found in items_by_id(items, route):
+        if isinstance(found, Pause):
+            yield found
+        elif len(read) < most:
+            read.append(read_child(service, found[1], route, id=found[0]))
+        else:
+            left_out[_state_of_child(service, found[1], route)] += 1
+    return tuple(read), left_out
 
 
 def read_child(
@@ -105,11 +133,23 @@ def read_child(
     details: Mapping[str, Any] = _NO_DETAILS,
 ) -> DocumentStatus:
     """Read one document of a request or of a list. An unknown word counts as running, never as finished."""
-    word = item.get("status")
-    word = word if isinstance(word, str) else ""
-    state = service.words.get(word.strip().lower(), State.RUNNING)
+    word, state = _word_and_state(service, item)
     read = _adjusted if state is State.SUCCEEDED else _facts  # an item has no counters to judge "partial" by
     return read(service, route, item, id=id, state=state, word=word, details=details)
+
+
+def _word_and_state(service: ServiceDescription, item: Mapping[str, Any]) -> tuple[str, State]:
+    word = item.get("status")
+    word = word if isinstance(word, str) else ""
+    return word, service.words.get(word.strip().lower(), State.RUNNING)
+
+
+def _state_of_child(service: ServiceDescription, item: Mapping[str, Any], route: Route) -> State:
+    """Return the state that :func:`read_child` reads, without its facts."""
+    _, state = _word_and_state(service, item)
+    if state is not State.SUCCEEDED:
+        return state
+    return service.adjust(state, DocumentStatus(service=service.name, kind=route.kind, id="", state=state, word=""), item)
 
 
 def raise_unless_usable(service: ServiceDescription, status: DocumentStatus) -> None:
@@ -150,11 +190,12 @@ def _facts(
     state: State,
     word: str,
     details: Mapping[str, Any],
+    children: tuple[DocumentStatus, ...] = (),
+    left_out: Mapping[State, int] | None = None,
 ) -> DocumentStatus:
     counted = {name: count(body.get(name)) for name in route.counters}
     facts = {name: small_fact(first_of(body, paths)) for name, paths in route.details.items()}
     text = first_of(body, (*route.errors, "error")) if state.is_final and state is not State.SUCCEEDED else None
-    children = get_path(body, route.children) if route.children else None
     return DocumentStatus(
         service=service.name,
         kind=route.kind,
@@ -163,7 +204,8 @@ def _facts(
         word=printable(word.strip()[:60]),
         message=(text_in({"error": text}) if text else None),
         counters={name: number for name, number in counted.items() if number is not None},
-        children=tuple(read_children(service, children, route.child)) if route.child else (),
+        children=children,
+        left_out=left_out or {},
         link=https_link(first_of(body, route.links)),
         details={**details, **{name: fact for name, fact in facts.items() if fact is not None}},
         **{name: utc_time(first_of(body, paths)) for name, paths in route.times.items()},

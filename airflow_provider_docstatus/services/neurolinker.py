@@ -80,8 +80,8 @@ def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[s
     if status.kind != "request" or state not in (State.SUCCEEDED, State.PARTIAL):
         return state
     total, completed, failed, processing = (status.counters.get(name) for name in _REQUEST.counters)
-    states = [child.state for child in status.children]
-    failed_documents = max(failed or 0, sum(child in (State.FAILED, State.CANCELLED, State.EXPIRED) for child in states))
+    states = status.child_states
+    failed_documents = max(failed or 0, sum(states.get(one, 0) for one in (State.FAILED, State.CANCELLED, State.EXPIRED)))
     none_good = not completed and State.SUCCEEDED not in states and (completed is not None or bool(states))
     bad = State.FAILED if none_good and failed_documents else State.PARTIAL
     all_ended = total is not None and (completed or 0) + failed_documents >= total

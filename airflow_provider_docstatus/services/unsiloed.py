@@ -42,9 +42,9 @@ def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[s
     if status.kind != "batch" or state not in (State.SUCCEEDED, State.PARTIAL):
         return state
     total, *ended = (status.counters.get(name) for name in ("total_jobs", "completed_jobs", "failed_jobs", "cancelled_jobs"))
-    states = [child.state for child in status.children]
+    states = status.child_states
     good = (State.RUNNING, State.SUCCEEDED, State.REVIEW)
-    bad = (ended[1] or 0) + (ended[2] or 0) or sum(child not in good for child in states)
+    bad = (ended[1] or 0) + (ended[2] or 0) or sum(number for child, number in states.items() if child not in good)
     is_counted = total is not None and any(number is not None for number in ended)
     still_open = is_counted and sum(number or 0 for number in ended) < (total or 0)
     if still_open or (not is_counted and State.RUNNING in states):

@@ -16,6 +16,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_p
 from yarl import URL
 
 from airflow_provider_docstatus._compat import Stats
+from airflow_provider_docstatus.protocol.flows import arun
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.responses import rate_limit_signal
 from airflow_provider_docstatus.transport.connection import Endpoint
@@ -119,7 +120,8 @@ class Client:
                 assert isinstance(reply, _Reply)  # the session makes no others  # noqa: S101
                 replied = by_name(reply.framing.headers)
                 body = await _body(reply, replied.get("content-encoding", ""), limit)
-                response = endpoint.response(request, reply.status, replied, body, self.clock())
+                in_slices = endpoint.response_in_slices(request, reply.status, replied, body, self.clock())
+            response = await arun(in_slices, self.send, lambda: asyncio.sleep(0))
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, BadFraming) as error:
             raise endpoint.no_response(request, error) from None
         self._update_limits(response)

@@ -13,20 +13,19 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavailable, UnexpectedReply
-from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.flows import run
+from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, PAUSE, READ_AT_ONCE, Flow, Request, Response
 from airflow_provider_docstatus.protocol.targets import target_of
 from airflow_provider_docstatus.services import SERVICES, ServiceDescription
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.transport.framing import BadFraming
+from airflow_provider_docstatus.transport.redaction import redacted
 from airflow_provider_docstatus.transport.settings import SETTINGS
 
-#: A shorter key is a made-up one, and is not redacted: it may be part of ordinary words in a reply.
-_SHORTEST_SECRET = 8
 #: The variables that name CA certificates: those of requests, then OpenSSL's.
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _PORTS = {"http": 80, "https": 443}
@@ -243,20 +242,18 @@ class Endpoint:
 
     def response(self, request: Request, code: int, headers: Mapping[str, str], body: bytes, received_at: float) -> Response:
         """Return the Response. If the vendor repeats the key in it, in whatever form, the key is redacted."""
+        return run(self.response_in_slices(request, code, headers, body, received_at), lambda _: NO_RESPONSE)
+
+    def response_in_slices(
+        self, request: Request, code: int, headers: Mapping[str, str], body: bytes, received_at: float
+    ) -> Flow[Response]:
+        """Do what :meth:`response` does, with pauses in a long body."""
+        if len(body) > READ_AT_ONCE:
+            yield PAUSE
         if b"\0" in body[:4] and len(body) <= self.max_reply_bytes:  # UTF-16 or UTF-32, as json.loads reads them
             with suppress(UnicodeDecodeError):
                 body = body.decode(json.detect_encoding(body), "surrogatepass").encode("utf-8", "surrogatepass")
-        if self.key is not None and len(self.key) >= _SHORTEST_SECRET:
-            part, any_form = _forms_of(self.key)
-            if part in body:
-                body = any_form.sub(b"***", body)
-            if any(part.decode() in value for value in headers.values()):
-                headers = {
-                    name.lower(): any_form.sub(b"***", value.encode("utf-8", "surrogateescape")).decode(
-                        "utf-8", "surrogateescape"
-                    )
-                    for name, value in headers.items()
-                }
+        headers, body = yield from redacted(self.key, headers, body)
         return Response(
             request=request,
             code=code,
@@ -265,14 +262,6 @@ class Endpoint:
             limit=self.max_reply_bytes,
             received_at=received_at,
         )
-
-
-@lru_cache(maxsize=32)
-def _forms_of(key: str) -> tuple[bytes, re.Pattern[bytes]]:
-    """Return a part of a key that no encoding changes, and a pattern for the key: plain, escaped in JSON or percent-encoded."""
-    part = max(re.findall("[A-Za-z0-9]*", key), key=len)
-    forms = [rf"(?:\\{{0,9}}(?:{re.escape(c)}|u00(?i:{ord(c):02x}))|%(?:25)*(?i:{ord(c):02x}))" for c in key]
-    return part.encode(), re.compile("".join(forms).encode())
 
 
 def _reason(error: BaseException) -> str:

@@ -60,6 +60,8 @@ class Poll(Generic[S]):
     refused_at: float | None = None
     subscribers: dict[S, tuple[int, float]] = field(default_factory=dict)
     batch: Batch[S] | None = None
+    #: How many observations it has had.
+    number: int = 0
 
     @property
     def batch_key(self) -> Target | str:

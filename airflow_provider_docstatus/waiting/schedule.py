@@ -10,12 +10,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic
 
 from airflow_provider_docstatus.exceptions import NoSuchRoute, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.flows import Flow, Observation, PollReply, StatusCache, look_up, poll
+from airflow_provider_docstatus.protocol.flows import Observation, PollReply, StatusCache, look_up, poll
+from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.waiting.polls import GRID, MAX_OMISSIONS, SHORTEST_LENGTH, Batch, Poll, S
 from airflow_provider_docstatus.waiting.wait import PollAgain
@@ -28,6 +29,8 @@ PARENT_LOOKUP_TIMEOUT = 3.0
 HELD_A_SECOND = 4000
 #: Seconds after which a missing batch route is tried again.
 BATCH_ROUTE_RECHECK = 600.0
+#: Subscribers that are notified of a reply between two pauses; each may write two lines of log.
+NOTIFIED_AT_ONCE = 32
 
 
 class Schedule(Generic[S]):
@@ -153,7 +156,16 @@ class Schedule(Generic[S]):
 
     def answered(self, batch: Batch[S], reply: PollReply, now: float) -> None:
         """Notify the subscribers of a poll's observations, and plan the batch's ids again, also the omitted ones."""
-        self.finished(batch)
+        for _ in self.answering(batch, reply, now):
+            pass
+
+    def answering(self, batch: Batch[S], reply: PollReply, now: float) -> Iterator[None]:
+        """
+        Do what :meth:`answered` does in slices; yield between them.
+
+        Subscribers may come and go meanwhile. No other poll of the batch's parent begins before the end.
+        """
+        self._detach(batch)
         if isinstance(reply.failed, NoSuchRoute):
             self._batching_from = now + BATCH_ROUTE_RECHECK
         told = [one for target in reply.observations if (one := self._polls.get(target)) is not None]
@@ -161,13 +173,15 @@ class Schedule(Generic[S]):
             self._note_parent(batch, reply.parent, told)
         for subscriber in {subscriber for one in told for subscriber in one.subscribers}:
             subscriber.calls += 1
-        for one in told:
-            self._notify(one, reply.observations[one.target], now)
+        notified = (one for each in told for one in self._notify(each, reply.observations[each.target], now))
+        while len(list(itertools.islice(notified, NOTIFIED_AT_ONCE))) == NOTIFIED_AT_ONCE:
+            yield
         for one in batch.polls:
             if one.target not in self._polls:
                 self.cache.pop(one.target, None)
             elif one.target not in reply.observations and one.subscribers:
                 self._note_omission(one, batch, reply, now)
+        self.finished(batch)
 
     def batch_of(self, target: Target) -> Batch[S] | None:
         """Return the request under way that polls an id, if there is one."""
@@ -176,13 +190,16 @@ class Schedule(Generic[S]):
 
     def finished(self, batch: Batch[S]) -> None:
         """Forget a request that is no longer under way."""
-        for one in batch.polls:
-            if one.batch is batch:
-                one.batch = None
+        self._detach(batch)
         if batch.parent is not None and self._parents_in_flight.get(batch.parent) is batch:
             del self._parents_in_flight[batch.parent]
         if self._lookup is batch:
             self._lookup = None
+
+    def _detach(self, batch: Batch[S]) -> None:
+        for one in batch.polls:
+            if one.batch is batch:
+                one.batch = None
 
     def poll_now(self, target: Target, now: float) -> None:
         """Plan a poll of an id for now, unless it is planned for then or earlier."""
@@ -230,21 +247,28 @@ class Schedule(Generic[S]):
             heapq.heappop(heap)
         return heap[0][0] if heap else math.inf
 
-    def _notify(self, one: Poll[S], observation: Observation, now: float) -> None:
+    def _notify(self, one: Poll[S], observation: Observation, now: float) -> Iterator[None]:
+        """Notify the subscribers of an id, one at each step, and plan its next poll."""
+        one.number += 1
+        number = one.number
         one.omissions, one.has_failed = 0, False
         one.refused_at, again = None, math.inf
-        due = math.inf
+        one.due = due = math.inf
         if isinstance(observation, ServiceUnavailable) and not observation.was_polled:
             due = now + (observation.retry_after or 0.0)
         for subscriber in list(one.subscribers):
+            if subscriber not in one.subscribers:  # it has left since the last step
+                continue
             verdict = subscriber.observe(one.target, observation, now)
             if verdict is True:
                 self.unsubscribe(subscriber, one.target)
             elif isinstance(verdict, PollAgain):
                 again = min(again, verdict.at)
                 one.refused_at = now if verdict.fresh_connection else one.refused_at
+            yield
+            if one.number != number:  # a later poll has notified all of them meanwhile
+                return
         if one.subscribers:
-            one.due = math.inf
             self._plan(one, min(due, again, one.next_due(now)))
 
     def _is_held(self, one: Poll[S], now: float) -> bool:

@@ -14,12 +14,13 @@ from requests.structures import CaseInsensitiveDict
 
 from airflow_provider_docstatus.exceptions import KeyRejected, RequestRejected, ServiceUnavailable
 from airflow_provider_docstatus.protocol.flows import poll_one, run, status_request
-from airflow_provider_docstatus.protocol.messages import Request
+from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, SERVICES, UNSILOED
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.transport import aio
 from airflow_provider_docstatus.transport.connection import Endpoint
+from airflow_provider_docstatus.transport.redaction import forms_of
 from airflow_provider_docstatus.transport.settings import SETTINGS
 from tests.conversations import NOW
 
@@ -382,6 +383,37 @@ def test_a_key_is_blotted_out_in_any_form_and_in_headers_too(shown):
     found = endpoint().response(NEEDS_KEY, 302, headers, f'{{"detail": "{shown}!"}}'.encode(), NOW)
     assert found.body == b'{"detail": "***!"}'
     assert found.headers["location"] == "https://login.example/?key=***&x=1"
+
+
+LONG_BODIES = {
+    "here and there": (b"x" * 70_000).join([b"", KEY.encode(), b"%6b" + KEY.encode()[1:], KEY.encode() * 2, b""]),
+    **{f"at a seam, {gap}": KEY.encode() + b"x" * gap + KEY.encode() + b"x" * 70_000 for gap in range(65_496, 65_540, 4)},
+    "nothing else": KEY.encode() * 9000,
+    "a part of it only": KEY[3:].encode() * 9000,
+    "escaped": (b"y" * 40_000).join(["".join(f"\\\\u00{ord(c):02X}" if c in "_l" else c for c in KEY).encode()] * 20),
+    "nowhere": b"x" * 300_000,
+}
+
+
+@pytest.mark.parametrize("body", LONG_BODIES.values(), ids=LONG_BODIES)
+def test_a_key_is_blotted_out_of_long_bodies_slice_by_slice(body):
+    pauses = 0
+
+    def in_slices() -> Flow[Response]:
+        nonlocal pauses
+        flow = endpoint().response_in_slices(NEEDS_KEY, 200, {}, body, NOW)
+        try:
+            while True:
+                yield next(flow)
+                pauses += 1
+        except StopIteration as end:
+            return end.value
+
+    found = run(in_slices(), pytest.fail)
+    _, any_form = forms_of(KEY)
+    assert found.body == any_form.sub(b"***", body)
+    slices = 0 if found.body == body and KEY[3:].encode() not in body else len(body) // 140_000
+    assert pauses >= 1 + slices
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import random
@@ -29,6 +30,7 @@ from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import UNSILOED
 from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.waiting import schedule as schedules
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.schedule import (
     BATCH_ROUTE_RECHECK,
@@ -1522,3 +1524,86 @@ def test_a_key_that_is_good_after_all_lets_the_others_go_on():
 
 def tell_all(schedule: Schedule, batch: Batch, observation: Observation, now: float) -> None:
     schedule.answered(batch, PollReply(dict.fromkeys(batch.targets, observation)), now)
+
+
+# -- a reply to very many ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedules, "NOTIFIED_AT_ONCE", 1)
+
+
+def answering(schedule: Schedule, targets: Sequence[Target], now: float = NOW) -> Iterator[None]:
+    """Answer the one batch that is due, in slices."""
+    (batch,) = due(schedule, now)
+    return schedule.answering(batch, PollReply(dict.fromkeys(targets, RUNNING), batch.parent), now)
+
+
+@pytest.mark.parametrize(("number", "pauses"), [(1, 0), (31, 0), (32, 1), (100, 3), (1000, 31)])
+@pytest.mark.parametrize("same", [True, False], ids=["one id", "an id each"])
+def test_not_more_than_32_are_told_between_two_pauses(schedule, number, pauses, same):
+    targets = [document(0 if same else one) for one in range(number)]
+    waiters = [subscribe(schedule, target, parent=PARENT) for target in targets]
+    told = [0, *(sum(bool(waiter.told) for waiter in waiters) for _ in answering(schedule, targets))]
+    assert all(after - before == schedules.NOTIFIED_AT_ONCE for before, after in itertools.pairwise(told))
+    assert len(told) == pauses + 1
+    assert all(len(waiter.told) == waiter.calls == 1 for waiter in waiters)
+    assert {due_of(schedule, target) for target in targets} == {NOW + INTERVAL}
+
+
+def test_who_leaves_between_two_slices_is_not_told(schedule, one_at_once):
+    waiters = [subscribe(schedule, document(1), parent=PARENT) for _ in range(3)]
+    other = subscribe(schedule, document(2), parent=PARENT)
+    slices = answering(schedule, [document(1), document(2)])
+    next(slices)
+    schedule.unsubscribe(waiters[1], document(1))
+    schedule.unsubscribe(other, document(2))
+    list(slices)
+    assert [len(waiter.told) for waiter in (*waiters, other)] == [1, 0, 1, 0]
+    assert document(2) not in schedule
+
+
+def test_who_comes_between_two_slices_is_polled_when_it_wants(schedule, one_at_once):
+    for _ in range(2):
+        subscribe(schedule, document(1), parent=PARENT)
+    slices = answering(schedule, [document(1)])
+    next(slices)
+    late = subscribe(schedule, document(1), at=NOW + 3, parent=PARENT)
+    list(slices)
+    assert (late.told, due_of(schedule, document(1))) == ([], NOW + 3)
+
+
+def test_the_parent_is_not_polled_again_before_all_were_told(schedule, one_at_once):
+    for number in range(3):
+        subscribe(schedule, document(number), parent=PARENT)
+    slices = answering(schedule, [document(number) for number in range(3)])
+    next(slices)
+    late = subscribe(schedule, document(1), parent=PARENT)
+    assert due(schedule, NOW) == []
+    list(slices)
+    assert len(late.told) == 1
+    assert [sorted(batch) for batch in ids(due(schedule, NOW + INTERVAL))] == [["d-0", "d-1", "d-2"]]
+
+
+def test_an_older_observation_is_not_told_after_a_later_one(schedule, one_at_once):
+    """Who comes between two slices may have an id polled at once, and that reply is told to all who wait for it."""
+    first, second = subscribe(schedule, plain(1)), subscribe(schedule, plain(1))
+    slices = answering(schedule, [plain(1)])
+    next(slices)
+    subscribe(schedule, plain(1))
+    (batch,) = due(schedule, NOW)
+    tell(schedule, batch, NOW, DONE)
+    list(slices)
+    assert [observation for _, observation, _ in first.told] == [RUNNING, DONE]
+    assert [observation for _, observation, _ in second.told] == [DONE]
+
+
+def test_an_id_that_is_waited_for_anew_between_two_slices_is_polled_as_a_new_one(schedule, one_at_once):
+    waiter, other = subscribe(schedule, document(1), parent=PARENT), subscribe(schedule, document(2), parent=PARENT)
+    slices = answering(schedule, [document(1), document(2)])
+    next(slices)
+    schedule.unsubscribe(other, document(2))
+    anew = subscribe(schedule, document(2), at=NOW + 5, parent=PARENT)
+    list(slices)
+    assert (len(waiter.told), anew.told, due_of(schedule, document(2))) == (1, [], NOW + 5)

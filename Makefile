@@ -44,7 +44,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 # Kept byte code spares every test run's processes two seconds each of compiling the tests
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: test test-all unit unit-3.3-untraced lint sdks dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults simulation env-bench test-ha env-ha
+.PHONY: test test-all unit unit-3.3-untraced lint sdks dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults stalls simulation env-bench test-ha env-ha
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -103,6 +103,9 @@ bench: $(STAMP_bench)  ## us beside a bare loop and the triggers of dbt Cloud an
 
 faults: $(STAMP_bench)  ## 10,000 waits while three answers in ten are faults, beside the same on a good day: a quarter of an hour
 	@.venvs/bench/bin/python -m tests.bench.faults
+
+stalls: $(STAMP_bench)  ## how long one reply of up to 16 MiB, or of 10,000 documents, holds the triggerer's loop: ten minutes
+	@.venvs/bench/bin/python -m tests.bench.stalls
 
 bench-airflow: $(STAMP_bench)  ## what waiting costs on a real Airflow 3.3, in half an hour; ONLY=waits,gates for some of it
 	@.venvs/bench/bin/python -m tests.bench.real $(if $(ONLY),--only $(ONLY))

@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from airflow_provider_docstatus.exceptions import DocStatusError, NoSuchRoute
+from airflow_provider_docstatus.exceptions import DocStatusError, NoSuchRoute, RequestRejected
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.flows import PathPrefix, PollReply, run, with_prefix
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.transport.settings import FAILURE_HOLDS, MISSING_HOLDS
 from airflow_provider_docstatus.waiting.polls import Batch, Subscriber
 from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
 from airflow_provider_docstatus.waiting.schedule import Schedule
@@ -38,11 +39,32 @@ class Sender(Protocol):
     def prefix(self) -> PathPrefix:
         """The path prefix in use."""
 
+    def forget_connection(self) -> None:
+        """Read the connection again before it is used the next time."""
+
     def reload(self) -> None:
         """Read the connection again, and open a new TCP connection."""
 
     def send(self, request: Request) -> Response:
         """Send a request."""
+
+
+def patiently(sender: Sender, read: Callable[[], T]) -> T:
+    """
+    Return what ``read`` returns; while the connection is wrong, read it again for up to a minute.
+
+    It was right a moment ago: a secrets backend that is down, or an edit that is half done, must not end a wait.
+    """
+    until = sender.clock() + MISSING_HOLDS
+    while True:
+        try:
+            return read()
+        except RequestRejected as error:
+            if error.code is not None or sender.clock() >= until:
+                raise
+            log.warning("%s It is read again for a while.", error)
+        sender.sleep(FAILURE_HOLDS)
+        sender.forget_connection()
 
 
 class BlockingPoller:

@@ -162,7 +162,7 @@ class UnexpectedReply(DocStatusError):
 
 
 class ReplyTooLarge(UnexpectedReply):
-    """The reply has more bytes than ``max_reply_bytes`` of the connection allows."""
+    """The reply has more bytes than ``max_reply_bytes`` allows, or more levels or digits than Python can read."""
 
 
 class UnknownWord(UnexpectedReply):

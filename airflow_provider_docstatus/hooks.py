@@ -128,6 +128,10 @@ class DocStatusHook(BaseHook):
         if now != before:
             self._endpoint, self._session, self._prefix = now, None, None
 
+    def forget_connection(self) -> None:
+        """Read the connection again before it is used the next time."""
+        self._endpoint = self._session = self._prefix = None
+
     @property
     def service(self) -> ServiceDescription:
         """The description of the connection's service."""
@@ -304,8 +308,9 @@ class DocStatusHook(BaseHook):
             response = self.get_conn().ask(request)
             try:
                 raise_if_unavailable(self.service, response)
-            except RateLimited as error:
-                self.limiter.throttled(response.received_at, error.retry_after)
+            except ServiceUnavailable as error:
+                if isinstance(error, RateLimited) or error.retry_after:
+                    self.limiter.throttled(response.received_at, error.retry_after)
                 raise
             self.limiter.ok(response.received_at)
             return response

@@ -193,7 +193,9 @@ class Poller:
         """Return the state of the schedule and the rate limiter in a few words, for a log line."""
         client, seconds = self._lookup.client, self._round_seconds(now)
         about = f", each is polled every {seconds:.0f} s at best" if seconds else ""
-        return f"{len(self._schedule)} ids share {client.describe(now) if client else 'no session yet'}{about}"
+        about += f", all {MOST_AT_ONCE} connections are in use" if self._free.locked() else ""
+        limit = client.describe(now) if client else "no session, since none could be opened yet"
+        return f"{len(self._schedule)} ids share {limit}{about}"
 
     @property
     def open_ids(self) -> int:

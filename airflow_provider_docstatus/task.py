@@ -19,7 +19,7 @@ from airflow_provider_docstatus._compat import (
 )
 from airflow_provider_docstatus.airflow_errors import errors_for_airflow
 from airflow_provider_docstatus.arguments import WaitingTask, ids_of, limit_of, no_time_of_change, spec_of
-from airflow_provider_docstatus.blocking import BlockingPoller
+from airflow_provider_docstatus.blocking import BlockingPoller, patiently
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     UnexpectedReply,
@@ -27,6 +27,7 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.poller import DEADLINE_GRACE
+from airflow_provider_docstatus.protocol.flows import status_request
 from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.protocol.values import one_line
 from airflow_provider_docstatus.services import SERVICES
@@ -101,9 +102,12 @@ class TaskWait:
     ) -> None:
         clock, sleep = clock or time.time, sleep or time.sleep
         self.hook = DocStatusHook(task.conn_id, retries=retries, clock=clock, sleep=sleep)
-        spec = spec_of(task, self.hook, first_start(context))
-        if not task.keeps_state and clock() >= spec.started_at + LATER_POKE:  # else an earlier poke would have ended the wait
+        started_at = first_start(context)
+        if not task.keeps_state and clock() >= started_at + LATER_POKE:  # else an earlier poke would have ended the wait
+            spec = patiently(self.hook, lambda: self._usable_spec(task, started_at))
             spec = replace(spec, known="1" * len(spec.all_ids))
+        else:
+            spec = spec_of(task, self.hook, started_at)
         if not has_deadline:
             spec = replace(spec, deadline=float("inf"), grace=0.0)
         self.group = Group(spec=spec, service=self.hook.service, keeps_state=task.keeps_state)
@@ -121,6 +125,12 @@ class TaskWait:
             random.shuffle(targets)
         for target in targets:
             self._poller.schedule.subscribe(self._subscriber, target, now)
+
+    def _usable_spec(self, task: WaitingTask, started_at: float) -> WaitSpec:
+        """Return the arguments of the wait. Raises RequestRejected also if the connection has no key and its route needs one."""
+        spec = spec_of(task, self.hook, started_at)
+        self.hook.endpoint.headers(status_request(self.hook.service, Target(spec.route, spec.all_ids[0])))
+        return spec
 
     @property
     def spec(self) -> WaitSpec:

@@ -535,8 +535,8 @@ UNEXPECTED = {
     "nested-beyond-reason": Situation(
         service="aitronos",
         set_up=a_fault("aitronos", body="[" * 200_000, content_type="application/json"),
-        expected=UnexpectedReply,
-        text="200000 bytes that are not JSON",
+        expected=ReplyTooLarge,
+        text="with more levels of lists and objects than can be read",
     ),
     "a-json-list": Situation(
         service="aitronos", set_up=a_fault("aitronos", body=["completed"]), expected=UnexpectedReply, text="not an object (list)"

@@ -334,6 +334,15 @@ def test_data_that_airflow_cannot_carry_is_an_error_of_its_id(way, fault):
     assert hook.now == START, "asking again does not help"
 
 
+@each_way
+def test_data_that_python_cannot_read_is_an_error_of_its_id(way):
+    service, fetch = WAYS[way]
+    hook = Hook(service, b=response(text="[" * 2000 + "]" * 2000))
+    items, errors = fetch(hook)
+    assert set(items) == {"a", "c"}
+    assert "more levels of lists and objects than can be read" in errors["b"]
+
+
 def test_data_of_a_single_id_that_airflow_cannot_carry_is_refused():
     with pytest.raises(ResultNotStorable, match=r"data of a has a key that Airflow reserves for itself at x\.__id__") as raised:
         fetcher(Hook(AITRONOS, a={"x": {"__id__": 1}})).fetch(Target("job", "a"))

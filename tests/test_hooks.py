@@ -913,13 +913,13 @@ def test_an_unavailable_service_is_asked_again_so_often(retries: int, make_hook:
 
 
 FINAL: dict[str, tuple[dict[str, Any], type[DocStatusError]]] = {
-    "400": ({"status_code": 400}, RequestRejected),
+    "400": ({"status_code": 400, "text": "no such job"}, RequestRejected),
     "401": ({"status_code": 401}, KeyRejected),
-    "402": ({"status_code": 402}, QuotaExhausted),
-    "403": ({"status_code": 403}, KeyRejected),
-    "404": ({"status_code": 404}, NotFound),
-    "410": ({"status_code": 410}, NotFound),
-    "422": ({"status_code": 422}, RequestRejected),
+    "402": ({"status_code": 402, "text": "no such job"}, QuotaExhausted),
+    "403": ({"status_code": 403, "text": "no such job"}, KeyRejected),
+    "404": ({"status_code": 404, "text": "no such job"}, NotFound),
+    "410": ({"status_code": 410, "text": "no such job"}, NotFound),
+    "422": ({"status_code": 422, "text": "no such job"}, RequestRejected),
     "429 for the quota": ({"status_code": 429, "text": "Usage limit exceeded"}, QuotaExhausted),
     "a redirect": ({"status_code": 302, "headers": {"Location": "https://login.example.com/"}}, UnexpectedReply),
     "html": ({"text": "<html>", "headers": {"Content-Type": "text/html"}}, UnexpectedReply),

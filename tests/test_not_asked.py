@@ -64,7 +64,7 @@ async def test_waits_that_a_429_keeps_from_being_asked_for_are_not_called_unfini
     assert [ending.outcome for ending in endings] == ["not_asked"] * 3
     for ending in endings:
         assert f"could not be asked about {ending.id} since " in str(ending.text)
-        assert "paused for " in str(ending.text)
+        assert "paused until " in str(ending.text)
         assert "a retry asks again" in str(ending.text)
 
 
@@ -74,7 +74,7 @@ async def test_the_days_calls_that_are_used_up_are_named(vendors: StandInVendors
     jobs = [vendors.add_job("aitronos", seconds=math.inf) for _ in range(2)]
     endings = await ended(*(trigger_for("aitronos", "job", one, seconds=0.3) for one in jobs))
     assert [ending.outcome for ending in endings] == ["not_asked"] * 2
-    assert all("the 2 calls of the day are used up" in str(ending.text) for ending in endings)
+    assert all("since this process has used its share of 2 calls a day" in str(ending.text) for ending in endings)
 
 
 async def test_a_wait_learns_early_that_its_turn_comes_after_its_deadline(

@@ -512,3 +512,51 @@ def test_a_worker_logs_what_it_finds_out_of_the_deployment(
     jobs = [vendors.add_job("unsiloed", "job", seconds=0) for _ in range(2)]
     wait("poke", conn_id="unsiloed_default", operation="job", job_id=jobs)
     assert "Unsiloed has no GET /jobs/status here (404). Polling each id alone." in caplog.text
+
+
+@pytest.mark.parametrize("service", ["aitronos", "neurolinker", "unsiloed"])
+@pytest.mark.parametrize("wrong", ["no password", "another type", "a bad setting", "missing"])
+def test_a_connection_that_is_wrong_for_a_moment_ends_no_later_poke(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, service: str, wrong: str
+) -> None:
+    """In reschedule mode each poke reads the connection for the first time."""
+    name = f"AIRFLOW_CONN_{service.upper()}_DEFAULT"
+    right = json.loads(os.environ[name])
+    other = {"conn_type": "aitronos" if service != "aitronos" else "neurolinker", "password": "x"}
+    changed = {
+        "no password": json.dumps({**right, "password": ""}),
+        "another type": json.dumps(other),
+        "a bad setting": json.dumps({**right, "extra": {"share": "many"}}),
+        "missing": None,
+    }[wrong]
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        monkeypatch.setenv(name, json.dumps(right))
+
+    kind = {"aitronos": "job", "neurolinker": "document", "unsiloed": "extract"}[service]
+    where = {"document_id" if service == "neurolinker" else "job_id": vendors.add_job(service, kind, seconds=0)}
+    operation = "extract" if service == "unsiloed" else None
+    sensor = sensor_of("reschedule", conn_id=f"{service}_default", operation=operation, timeout=99, **where)
+    monkeypatch.setattr(sensors, "TaskWait", partial(task.TaskWait, sleep=nap))
+    if changed is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, changed)
+    assert sensor.execute({"ti": started(60)}) is not None
+    assert naps == [5.0]
+
+
+def test_a_connection_that_stays_wrong_ends_a_later_poke_after_a_minute(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AITRONOS_DEFAULT", json.dumps({"conn_type": "aitronos", "host": vendors.url}))
+    clock = [time.time()]
+    sensor = sensor_of("reschedule", job_id=vendors.add_job("aitronos"), timeout=999)
+    wait_of = partial(task.TaskWait, clock=lambda: clock[0], sleep=lambda seconds: clock.append(clock.pop() + seconds))
+    monkeypatch.setattr(sensors, "TaskWait", wait_of)
+    began = clock[0]
+    with pytest.raises(RequestRejected, match="has no password"):
+        sensor.execute({"ti": started(60)})
+    assert 60 <= clock[0] - began <= 65

@@ -245,8 +245,15 @@ def _poll_alone(
         except (QuotaExhausted, ServiceUnavailable):
             raise
         except KeyRejected as error:
-            if observations or not error.may_be_about_id:
+            if not error.may_be_about_id:
                 raise
+            if observations:  # the error that all ids get must not name this one
+                raise KeyRejected(
+                    f"{service.title} answered for two ids with {error.code}. Check the key of the connection, and that its "
+                    "account may read them.",
+                    code=error.code,
+                    service=service.name,
+                ) from None
             observations[target] = error
             continue
         except DocStatusError as error:

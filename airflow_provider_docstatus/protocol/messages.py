@@ -73,6 +73,10 @@ class Request:
         )
 
 
+class BeyondReason(ValueError):
+    """The body is JSON, but no Python program can read it: too many levels, or a number of thousands of digits."""
+
+
 @dataclass(kw_only=True, slots=True)
 class Response:
     """
@@ -111,15 +115,19 @@ class Response:
         return self.code == HTTPStatus.NOT_FOUND and self.json_or_text() == {"detail": "Not Found"}
 
     def json(self) -> Any:
-        """Return the body as JSON. Raises ValueError when it is none, or is nested beyond reason."""
+        """Return the body as JSON. Raises ValueError when it is none, :class:`BeyondReason` when Python cannot hold it."""
         if isinstance(self.outline, ValueError):
-            raise ValueError(str(self.outline))  # noqa: TRY004 -- it was found to be no JSON
+            raise type(self.outline)(str(self.outline))
         if self.outline is not None:
             return self.outline
         try:
             return json.loads(self.body)
         except RecursionError:
-            raise ValueError("nested too deeply") from None
+            raise BeyondReason("more levels of lists and objects than can be read") from None
+        except ValueError as error:
+            if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
+                raise
+            raise BeyondReason("a number of more digits than can be read") from None
 
     def json_or_text(self) -> Any:
         """Return the body as JSON, or as text when it is none; of a long text the beginning."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from typing import Any
 
 from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
-from airflow_provider_docstatus.protocol.messages import PAUSE, READ_AT_ONCE, Flow, Response
+from airflow_provider_docstatus.protocol.messages import PAUSE, READ_AT_ONCE, BeyondReason, Flow, Response
 
 #: Bytes that are read between two pauses. Dense JSON of this length takes two milliseconds.
 PIECE = 32 * 1024
@@ -53,7 +53,7 @@ def read_outline(service: ServiceDescription, response: Response) -> Flow[None]:
     try:
         response.outline = yield from outline_of(response.body, names={*_READ_IN_ALL, *_names(routes), *lists}, lists=lists)
     except ValueError as error:
-        response.outline = ValueError(str(error))
+        response.outline = (BeyondReason if isinstance(error, BeyondReason) else ValueError)(str(error))
 
 
 def is_object(response: Response) -> Flow[bool]:
@@ -180,7 +180,7 @@ class _Walk:
                     yield PAUSE
                     around.append(self._enter(opening, around[-1] if around else None))
                     if len(around) > DEEPEST:
-                        raise ValueError("nested too deeply")
+                        raise BeyondReason("more levels of lists and objects than can be read")
                     if (yield from self.next_character()) != around[-1].closing:
                         yield from self._begin_member(around[-1])
                         continue
@@ -228,7 +228,7 @@ class _Walk:
         except ValueError:  # it does not end here, or is broken: value() will see
             return
         except RecursionError:
-            raise ValueError("nested too deeply") from None
+            raise BeyondReason("more levels of lists and objects than can be read") from None
 
     def _short_members(self, inside: _Around) -> None:
         """Read the members of an object that are in the text, up to the last that has a comma behind it."""
@@ -249,7 +249,7 @@ class _Walk:
         except ValueError:  # as above
             return
         except RecursionError:
-            raise ValueError("nested too deeply") from None
+            raise BeyondReason("more levels of lists and objects than can be read") from None
 
     def _begin_member(self, inside: _Around) -> Flow[None]:
         """Read the short items or members at the cursor, and the key of the next one."""
@@ -295,7 +295,7 @@ class _Walk:
         try:
             value, end = _DECODER.raw_decode(self._text, self._at)
         except RecursionError:
-            raise ValueError("nested too deeply") from None
+            raise BeyondReason("more levels of lists and objects than can be read") from None
         except ValueError:
             return _LONG
         # A number ends where something else begins; "1e" may go on as "1e5".

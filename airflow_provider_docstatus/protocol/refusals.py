@@ -13,10 +13,16 @@ _PHRASES = "|".join(re.escape(status.phrase) for status in HTTPStatus if status 
 #: What proxies, gateways and load balancers say in plain text or as ``message``: Go, Traefik, Envoy, Istio, Cloudflare, nginx,
 #: Kong and Amazon's API Gateway. A bare reason phrase, with or without its code, says nothing about an id either.
 _MIDDLE_BOX_TEXT = re.compile(
-    rf"""(?:(?:http\ )?(?:error\ )?\d{{3}}[\ :-]*)?(?:error:?\ )?(?:{_PHRASES})
+    rf"""(?:error:?\ )?(?:{_PHRASES})
+    | (?:http\ )?(?:error\ )?\d{{3}}[\ :-]*(?:error:?\ )?(?:{_PHRASES}|page\ not\ found)\b.*
+    | response\ \d{{3}}\b.*
     | (?:error:?\ )?(?:code:?\ )?\d{{3,4}}
     | error\ code:\ \d+.*
-    | 404\ page\ not\ found
+    | cannot\ (?:get|head|post|put)\ /.*
+    | .*\bnot\ in\ (?:the\ )?allowlist.*
+    | blocked\ by\ .*
+    | the\ specified\ key\ does\ not\ exist
+    | bad\ request:.*\bhost\b.*
     | default\ backend\ -\ 404.*
     | no\ healthy\ upstream
     | (?:upstream|stream|request)\ (?:connect\ error|request\ timeout|timeout|timed\ out).*
@@ -67,7 +73,7 @@ def is_foreign(response: Response) -> bool:
 
 def _is_a_middle_boxs(text: str) -> bool:
     text = text.strip().rstrip(".!")
-    return text.startswith("<") or _MIDDLE_BOX_TEXT.fullmatch(text) is not None
+    return not text or text.startswith("<") or _MIDDLE_BOX_TEXT.fullmatch(text) is not None
 
 
 def _is_a_gateways(body: Mapping[str, Any]) -> bool:

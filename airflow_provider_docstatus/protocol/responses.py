@@ -22,7 +22,7 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.messages import Response
+from airflow_provider_docstatus.protocol.messages import BeyondReason, Response
 from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.values import count, one_line, text_in
 
@@ -58,7 +58,7 @@ class RateLimitSignal:
 def rate_limit_signal(service: ServiceDescription, response: Response) -> RateLimitSignal:
     """Read the rate limit out of a response."""
     wait = retry_after(service, response)
-    if response.code == TOO_MANY or wait is not None:
+    if response.code == TOO_MANY or wait:
         return RateLimitSignal(code=response.code, is_throttled=True, retry_after=wait)
     resumes_at = None
     is_good = 200 <= response.code < 300  # what an error says of the window may be a proxy's
@@ -136,7 +136,7 @@ def read_object(service: ServiceDescription, response: Response, *, id: str | No
     about: dict[str, Any] = {"service": service.name, "id": id}
     raise_if_unavailable(service, response)
     label = response.request.label
-    if response.code in response.request.missing_route_codes:
+    if response.code in response.request.missing_route_codes and not is_foreign(response):
         raise NoSuchRoute(f"{service.title} has no {label} here ({response.code}).", code=response.code, **about)
     what = f"{service.title} answered {label}" + (f" for {id}" if id else "")
     if 300 <= response.code < 400:
@@ -155,6 +155,9 @@ def read_object(service: ServiceDescription, response: Response, *, id: str | No
         )
     try:
         body = response.json()
+    except BeyondReason as error:
+        text = f"{what} with {error}. Nothing written in Python, such as Airflow, can carry that."
+        raise ReplyTooLarge(text, **about) from None
     except ValueError:
         kind = response.headers.get("content-type", "no content type")
         kind = kind if _CONTENT_TYPE.fullmatch(kind) else "an odd content type"

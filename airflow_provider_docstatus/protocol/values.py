@@ -102,6 +102,11 @@ def count(value: Any) -> int | None:
     return None
 
 
+def clock_time(at: float) -> str:
+    """Return a time (epoch seconds) as messages show it."""
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%H:%M:%S UTC")
+
+
 def utc_time(value: Any) -> str | None:
     """Read a time (ISO 8601 with ``Z``, an offset or neither, or epoch seconds) as ISO 8601 in UTC; None if it is none."""
     try:

@@ -10,16 +10,12 @@ from airflow_provider_docstatus._compat import AirflowNotFoundException, get_con
 from airflow_provider_docstatus.exceptions import ConnectionUnavailable, RequestRejected
 from airflow_provider_docstatus.transport.aio import Client
 from airflow_provider_docstatus.transport.connection import Endpoint
+from airflow_provider_docstatus.transport.settings import FAILURE_HOLDS, MISSING_HOLDS
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which a connection is read again, so that an edit in the UI takes effect.
 STALE = 600.0
-#: Seconds for which a failed look-up is not repeated; every caller gets its error, or what was read before.
-FAILURE_HOLDS = 5.0
-#: Seconds for which a connection that cannot be read or used may still become right, since a secrets backend that is down and an
-#: edit that is half done look the same as one that is wrong for good.
-MISSING_HOLDS = 60.0
 
 
 class ClientLookup:

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: Seconds for which a failed look-up is not repeated; every caller gets its error, or what was read before.
+FAILURE_HOLDS = 5.0
+#: Seconds for which a connection that cannot be read or used may still become right, since a secrets backend that is down and an
+#: edit that is half done look the same as one that is wrong for good.
+MISSING_HOLDS = 60.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:

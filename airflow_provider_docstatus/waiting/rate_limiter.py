@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from airflow_provider_docstatus.protocol.responses import RateLimitSignal
+from airflow_provider_docstatus.protocol.values import clock_time
 
 #: The part of a limit that may be used at once. The rest comes evenly, so that no rolling minute has more than the limit.
 BURST = 0.1
@@ -134,7 +135,7 @@ class RateLimiter:
             return self.throttled(now, signal.retry_after)
         self.ok(now)
         if signal.resumes_at is not None:
-            self.exhausted(signal.resumes_at)
+            self.exhausted(signal.resumes_at, now)
         return False
 
     def throttled(self, now: float, retry_after: float | None) -> bool:
@@ -157,9 +158,10 @@ class RateLimiter:
         self._asked_until = max(self._asked_until, now + pause)
         return is_new
 
-    def exhausted(self, until: float) -> None:
+    def exhausted(self, until: float, now: float) -> None:
         """Pause until a time (epoch seconds) because the headers say that no requests are left; the rate stays."""
-        self.paused_until = max(self.paused_until, until)
+        self.paused_until = max(self.paused_until, min(until, now + LONGEST_HINTED_PAUSE))
+        self._asked_until = max(self._asked_until, until)
 
     def ok(self, now: float) -> None:
         """Note a response that was not throttled; that of a probe ends the pause."""
@@ -182,9 +184,10 @@ class RateLimiter:
         pace = self.per_minute_now(now)
         text = "no limit" if pace is None else f"{pace:.0f} calls a minute"
         if self.paused_until > now:
-            return f"{text}, paused for {self.paused_until - now:.0f} s"
-        spent = any(bucket.tokens < 1 and not bucket.is_paced for bucket in self._buckets)
-        return f"{text}, the {self.per_day:.0f} calls of the day are used up" if spent else text
+            return f"{text}, paused until {clock_time(self.paused_until)}"
+        if any(bucket.tokens < 1 and not bucket.is_paced for bucket in self._buckets):
+            return f"{text}, since this process has used its share of {self.per_day:,.0f} calls a day"
+        return text
 
     def _paced(self, now: float) -> list[tuple[_Bucket, float]]:
         pace = self.pace(now)

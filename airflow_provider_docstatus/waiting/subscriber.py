@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_docstatus.exceptions import DocStatusError
+from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
@@ -108,11 +108,11 @@ class Subscriber:
             if is_new:
                 self.log.info("%s %s is %s", wait.service.title, wait.id, observation.word)
             return is_new
-        text = str(observation)
-        if text == self._said or text == str(wait.trouble):  # one response may be about many ids
+        said = _said_by(observation)
+        if said == self._said or (wait.trouble is not None and said == _said_by(wait.trouble)):  # one may be about many ids
             return False
-        self.log.warning("%s", text)
-        self._said = text
+        self.log.warning("%s", observation)
+        self._said = said
         return True
 
     def _log_after(self, one: str, verdict: Ending | PollAgain | None, now: float, *, has_spoken: bool) -> None:
@@ -127,3 +127,9 @@ class Subscriber:
         elif not has_spoken:
             return
         self._spoke_at = now
+
+
+def _said_by(error: DocStatusError) -> str:
+    """Return what must differ for an error to be logged anew: of a 429 not what stands in brackets, such as a trace id."""
+    text = str(error)
+    return text.partition(" (")[0] if isinstance(error, RateLimited) else text

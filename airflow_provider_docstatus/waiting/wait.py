@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import NamedTuple
 
 from airflow_provider_docstatus.exceptions import (
@@ -18,6 +18,7 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.values import clock_time
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.waiting.outcomes import NOT_ASKED, OUTCOMES, TIMED_OUT, outcome_of
 from airflow_provider_docstatus.waiting.spec import WaitSpec
@@ -144,9 +145,10 @@ class Wait:
         if why_not_asked and (asked_at is None or asked_at < min(self.spec.deadline, now)):
             since = self.spec.started_at if asked_at is None else asked_at
             known = f"; its last state was {self.status.state} ({self.status.word!r})" if self.status else ""
+            known += f"; last trouble: {str(self.trouble).rstrip('.')}" if self.trouble else ""
             return self._end(
                 NOT_ASKED,
-                f"{self.service.title} could not be asked about {self.id} since {_clock(since)}, {now - since:.0f} s ago: "
+                f"{self.service.title} could not be asked about {self.id} since {clock_time(since)}, {now - since:.0f} s ago: "
                 f"{why_not_asked}{known}. The job may be finished; a retry asks again.",
             )
         waited = f"{self.service.title} {self.id} was not finished {now - self.spec.started_at:.0f} s after the start"
@@ -260,11 +262,6 @@ def needs_confirmation(error: DocStatusError) -> bool:
     nothing was sent needs no confirmation.
     """
     return isinstance(error, RequestRejected) and error.code is not None and not isinstance(error, QuotaExhausted)
-
-
-def _clock(at: float) -> str:
-    """Return a time (epoch seconds) as messages show it."""
-    return datetime.fromtimestamp(at, timezone.utc).strftime("%H:%M:%S UTC")
 
 
 def epoch(time: str | None) -> float | None:

@@ -461,8 +461,8 @@ def test_a_deployment_without_the_batch_route_is_told_apart(number, error_of):
 
 
 @pytest.mark.parametrize("number", [400, 404, 405, 410, 422, 501])
-def test_a_web_page_in_place_of_the_batch_route_is_a_missing_route_too_unless_it_says_later(number, refusal):
-    kind = ServiceUnavailable if number == 501 else NoSuchRoute
+def test_a_web_page_in_place_of_the_batch_route_is_a_proxys_and_says_nothing_of_the_route(number, refusal):
+    kind = ServiceUnavailable if number == 501 else UnexpectedReply
     refusal(poll_batch(UNSILOED, jobs_of("a", "b")), code(number, html=True), kind=kind)
 
 

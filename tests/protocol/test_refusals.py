@@ -48,6 +48,16 @@ MIDDLE_BOX_TEXTS = [
     "Invalid host header",
     "<html><body>nginx</body></html>",
     "404",
+    "",
+    "404: Page Not Found",
+    "404 Not Found: Requested route ('x') does not exist.",
+    "response 404 (backend NotFound), service rules for the path non-existent",
+    "Cannot GET /parse/abc",
+    "The specified key does not exist.",
+    "Bad Request: missing required Host header",
+    "Host not in allowlist",
+    "Access denied: host not in allowlist",
+    "Blocked by security policy",
 ]
 GATEWAY_OBJECTS = [
     {"message": "no Route matched with those values"},
@@ -96,9 +106,7 @@ def test_any_other_object_is_the_services(body):
     assert is_foreign(response(body, 404, headers=HTML))
 
 
-@pytest.mark.parametrize(
-    "text", ["", "Job not found", "Task j-1 does not exist", "Insufficient quota — no page credits remaining."]
-)
+@pytest.mark.parametrize("text", ["Job not found", "Task j-1 does not exist", "Insufficient quota — no page credits remaining."])
 def test_a_text_is_the_services_only_where_its_route_refuses_in_text(text):
     assert is_foreign(response(text=text, code=404))
     assert is_foreign(response(text, 404))

@@ -13,6 +13,7 @@ from airflow_provider_docstatus.exceptions import (
     NotFound,
     QuotaExhausted,
     RateLimited,
+    ReplyTooLarge,
     RequestRejected,
     ServiceUnavailable,
     UnexpectedReply,
@@ -77,6 +78,13 @@ def got(*args: Any, request: Request = REQUEST, **more: Any) -> Response:
 )
 def test_the_wait_is_read_from_seconds_dates_and_epochs(headers, seconds):
     assert retry_after(WITH_RESET, response({}, 429, headers=headers)) == seconds
+
+
+@pytest.mark.parametrize("body", ["[" * 2000 + "]" * 2000, '{"a": ' + "9" * 5000 + "}"], ids=["levels", "digits"])
+def test_json_that_python_cannot_read_is_the_documents_fault_and_no_proxys(body):
+    said = refusal(lambda: read_object(AITRONOS, got(text=body), id="j-1"), kind=ReplyTooLarge)
+    assert "for j-1 with " in said
+    assert "than can be read. Nothing written in Python, such as Airflow, can carry that." in said
 
 
 @pytest.mark.parametrize("code", [200, 202, 304, 400, 403, 404, 408, 425, 500, 502, 503, 504])

@@ -150,7 +150,7 @@ def test_a_clock_that_is_set_back_neither_stops_the_requests_nor_makes_the_pause
 
 def test_headers_that_say_nothing_is_left_pause_without_slowing():
     limiter = RateLimiter(per_minute=60)
-    limiter.exhausted(30.0)
+    limiter.exhausted(30.0, 0.0)
     assert limiter.opens_at(0.0) == 30.0
     assert limiter.pace(30.0) == 1
 
@@ -208,3 +208,50 @@ def test_two_processes_on_one_key_converge_without_talking():
                     limiter.ok(clock)
     last_half_hour = [time for time in refused if time > 1800]
     assert len(last_half_hour) < 0.02 * 60 * 30
+
+
+def test_a_pause_of_more_than_ten_minutes_is_probed_with_single_requests():
+    limiter = RateLimiter(per_minute=600, now=0.0)
+    day = RateLimitSignal(code=429, is_throttled=True, retry_after=86_400.0)
+    assert limiter.update(day, 0.0)
+    assert limiter.opens_at(0.0) == 600.0
+    limiter.spend(600.0)
+    assert limiter.opens_at(600.0) == 660.0, "the others wait for the response to the first"
+    assert limiter.update(day, 601.0), "still paused: the next probe is ten minutes later"
+    assert limiter.opens_at(601.0) == 1201.0
+    limiter.spend(1201.0)
+    limiter.update(RateLimitSignal(code=200, is_throttled=False), 1202.0)
+    assert limiter.opens_at(1202.0) == 1202.0
+
+
+def test_a_probe_without_a_response_is_followed_by_another():
+    limiter = RateLimiter(per_minute=60, now=0.0)
+    limiter.throttled(0.0, 3000.0)
+    limiter.spend(600.0)
+    assert limiter.opens_at(601.0) == 660.0
+
+
+def test_a_response_to_a_request_from_before_the_pause_does_not_end_it():
+    limiter = RateLimiter(per_minute=60, now=0.0)
+    limiter.throttled(0.0, 3000.0)
+    limiter.ok(1.0)
+    assert limiter.opens_at(1.0) == 600.0
+
+
+def test_headers_that_say_nothing_is_left_for_an_hour_are_probed_as_well():
+    limiter = RateLimiter(per_minute=60, now=0.0)
+    limiter.exhausted(3000.0, 0.0)
+    assert limiter.opens_at(0.0) == 600.0
+    limiter.spend(600.0)
+    limiter.ok(601.0)
+    assert limiter.opens_at(601.0) < 603.0
+
+
+def test_the_limiter_says_what_holds_requests_up():
+    limiter = RateLimiter(per_minute=60, per_day=100, now=0.0)
+    assert limiter.describe(0.0).endswith("calls a minute")
+    limiter.throttled(0.0, 90.0)
+    assert limiter.describe(0.0).endswith(", paused until 00:01:30 UTC")
+    limiter = RateLimiter(per_minute=None, per_day=2, now=0.0)
+    limiter.spend(0.0)
+    assert limiter.describe(0.0).endswith(", since this process has used its share of 2 calls a day")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from airflow_provider_docstatus.protocol.values import one_line
+from airflow_provider_docstatus.protocol.values import printable
 
-#: The most levels of lists and objects; Airflow's own serializers end with a RecursionError somewhere above.
-MOST_LEVELS = 200
-#: Keys by which Airflow's serializers know their own objects.
-RESERVED_KEYS = frozenset({"__id__", "__classname__", "__type", "__var"})
-_BITS = 64
+#: The most levels of lists and objects. MySQL stores 100, Airflow 3 reads fewer than 200 back, and a list of requests puts four
+#: around the data.
+MOST_LEVELS = 96
+#: Keys by which Airflow's serializers know their own objects, and two that they take for an old form of one if both are there.
+RESERVED_KEYS = frozenset({"__id__", "__classname__"})
+_OLD_FORM = frozenset({"__type", "__var"})
+#: What the workers' channel of Airflow 3 takes for a whole number. PostgreSQL returns a large float, 1e20 say, as a whole number.
+_LEAST, _MOST = -(2**63), 2**64 - 1
 _SHOWN_OF_A_KEY = 40
 _SHOWN_OF_A_PATH = 200
 
@@ -20,7 +23,7 @@ def fault_of(data: Any) -> str | None:
     """
     Return what Airflow cannot carry in JSON data, with its place; None if it can carry all of it.
 
-    The text names keys, which are those of the extraction's schema, but no values.
+    The text names keys that look like those of a schema, and no values: other keys may be text of the document.
     """
     places: list[tuple[Any, _Place | None]] = [(data, None)]
     while places:
@@ -29,6 +32,8 @@ def fault_of(data: Any) -> str | None:
         if fault is None and isinstance(value, (dict, list)):
             if _levels(place) >= MOST_LEVELS:
                 return f"more than {MOST_LEVELS} levels of lists and objects at {_shown(place)}"
+            if isinstance(value, dict) and value.keys() >= _OLD_FORM:
+                return f"keys that Airflow reserves for itself ({' and '.join(sorted(_OLD_FORM))}) at {_shown(place)}"
             parts = value.items() if isinstance(value, dict) else enumerate(value)
             for key, part in parts:
                 inner = (place, key, _levels(place) + 1)
@@ -53,15 +58,17 @@ def _fault_of(value: Any) -> str | None:
         return _fault_of_text(value)
     if isinstance(value, float) and not math.isfinite(value):
         return "a number that is not finite (NaN or Infinity)"
-    if isinstance(value, int) and not -(2 ** (_BITS - 1)) <= value < 2 ** (_BITS - 1):
-        return f"a whole number that does not fit {_BITS} bits"
+    if isinstance(value, (int, float)) and not _LEAST <= value <= _MOST:
+        return "a number of more than 64 bits"
     return None
 
 
 def _fault_of_text(text: str) -> str | None:
     if "\0" in text:
         return "a NUL character, which PostgreSQL refuses,"
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
         return "half of a surrogate pair, which is no character,"
     return None
 
@@ -75,6 +82,11 @@ def _shown(place: _Place | None) -> str:
     parts: list[str] = []
     while place is not None:
         place, key, _ = place
-        parts.append(f"[{key}]" if isinstance(key, int) else f".{(one_line(key) or '')[:_SHOWN_OF_A_KEY]}")
+        parts.append(f"[{key}]" if isinstance(key, int) else f".{_shown_key(key)}")
     path = "".join(reversed(parts)).removeprefix(".") or "the top"
     return path if len(path) <= _SHOWN_OF_A_PATH else path[:_SHOWN_OF_A_PATH] + "…"
+
+
+def _shown_key(key: str) -> str:
+    is_name = key[:_SHOWN_OF_A_KEY].replace("-", "_").isidentifier()
+    return printable(key[:_SHOWN_OF_A_KEY]) if is_name else "*"

@@ -17,7 +17,7 @@ from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
 
 #: Errors of fetching data, not of waiting, that a retry does not mend. Data that is missing may come later.
 _ABOUT_DATA = (
-    exceptions.NoneUsable,
+    exceptions.DataRefused,
     exceptions.NoSuchRoute,
     exceptions.NotFinished,
     exceptions.ReplyTooLarge,

@@ -17,11 +17,11 @@ The exceptions of this package, each named for who must act.
     │   ├── ResultTooLarge      the data does not fit an XCom
     │   └── ResultNotStorable   the data holds something that Airflow cannot carry in an XCom
     ├── UnexpectedReply         this package, or a proxy on the way: the reply is invalid
-    │   ├── ReplyTooLarge       the reply has more bytes than the connection allows
+    │   ├── ReplyTooLarge       the reply has more bytes than the connection allows, or is nested too deeply to be read
     │   └── UnknownWord         the vendor sent a status word that this package does not know
     ├── DocumentFailed          the document's owner: the vendor could not extract it
     │   ├── NoData              the vendor says it is finished, but there is no data; a retry may find it
-    │   │   └── NoneUsable      nothing of it has data, for reasons that a retry does not mend
+    │   │   └── DataRefused     the vendor says why there is none; a retry does not find it
     │   ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
     │   └── Stalled             nothing about it has changed for ``stalled_after``
     ├── WaitTimedOut            ``timeout`` passed before the document was finished
@@ -162,7 +162,7 @@ class UnexpectedReply(DocStatusError):
 
 
 class ReplyTooLarge(UnexpectedReply):
-    """The reply has more bytes than ``max_reply_bytes`` allows, or more levels or digits than Python can read."""
+    """The reply has more bytes than ``max_reply_bytes`` of the connection allows, or is nested too deeply to be read."""
 
 
 class UnknownWord(UnexpectedReply):
@@ -185,8 +185,8 @@ class NoData(DocumentFailed):
     """The vendor says the document is finished, but gives no data for it. A retry may find the data."""
 
 
-class NoneUsable(NoData):
-    """Nothing of a list, a request or a batch has data, each for a reason that a retry does not mend."""
+class DataRefused(NoData):
+    """The vendor says the document is finished, but also why it gives no data for it, or for any of several."""
 
 
 class Expired(DocumentFailed):

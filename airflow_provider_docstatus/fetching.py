@@ -6,7 +6,9 @@ What may still come is asked for again, for up to a minute. What the service ref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 from airflow_provider_docstatus.exceptions import (
@@ -16,9 +18,9 @@ from airflow_provider_docstatus.exceptions import (
     NoData,
     NotFinished,
     NotFound,
-    QuotaExhausted,
     RateLimited,
     ReplyTooLarge,
+    RequestRejected,
     ResultNotStorable,
     ServiceUnavailable,
     UnexpectedReply,
@@ -27,32 +29,37 @@ from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.results import (
     DOCUMENTS_AT_ONCE,
+    Ask,
     Fetch,
-    checked_content,
+    concerns_all,
     extracted_of,
     fetch_contents,
+    fetch_some,
+    may_pass,
     plan_fetch,
+    reasons_of,
 )
-from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
 from airflow_provider_docstatus.protocol.storable import fault_of
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.waiting import wait
 from airflow_provider_docstatus.waiting.wait import needs_confirmation
 
-Ask = Callable[[Sequence[str]], Flow[dict[str, Any]]]
-Errors = dict[str, DocStatusError]
+#: The pauses before an id is asked for again, in multiples of ``CONFIRM_AFTER``: 2, 5, 10, then always 20 s.
+PAUSES = (0.4, 1, 2, 4)
+#: How long an id is asked for again after its first fault, in multiples of ``CONFIRM_AFTER``: 60 s.
+PATIENCE = 12
+#: While the service is unavailable for so many ids, it is asked for no others.
+MOST_UNAVAILABLE = 10
 
-#: The pauses before what is missing is asked for again, in multiples of ``CONFIRM_AFTER``: 5, 10, 15 and 30 s.
-PAUSES = (1, 2, 3, 6)
-_SHOWN = 3
+Key = tuple[str, str]
 
 
 class Fetcher:
     """
-    The fetches of one task; the minute for what is missing is one for all of them.
+    The fetches of one task.
 
-    :param hook: the hook; its clock and its ``sleep`` are used.
+    :param hook: the hook, which must not repeat requests itself; its clock and its ``sleep`` are used.
     :param content: which of the service's contents, None for the default.
     :param options: more keys for the request's body.
     """
@@ -60,177 +67,203 @@ class Fetcher:
     def __init__(self, hook: DocStatusHook, *, content: str | None, options: Mapping[str, Any]) -> None:
         self._hook = hook
         self._which: dict[str, Any] = {"content": content, "options": options}
-        self._pauses = list(PAUSES)
-        self._until: float | None = None
 
     def fetch(self, target: Target, status: DocumentStatus | None = None) -> tuple[DocumentStatus, Any]:
         """
         Return the status and the data of a finished id; of a request or a batch the data and the errors by id.
 
         :param status: the final status, if it is known.
-        :raises DocStatusError: there is no data: :class:`NoData`, :class:`UnexpectedReply` and :class:`ServiceUnavailable` may be
+        :raises DocStatusError: there is no data. :class:`NoData`, :class:`UnexpectedReply` and :class:`ServiceUnavailable` may be
             retried, since a minute was not enough.
         """
-        service = self._hook.service
-        checked_content(service, self._which["content"])
-        if status is not None:
-            raise_unless_usable(service, status)
+        found = self._fetch([target], status)[target.id]
+        if isinstance(found, DocStatusError):
+            raise found
+        return found  # type: ignore[no-any-return]  # what was found has any type
 
-        def plan(_ids: Sequence[str]) -> Flow[dict[str, Any]]:
-            return {target.id: (yield from plan_fetch(service, target, status=status, **self._which))}
+    def fetch_list(self, targets: Sequence[Target]) -> tuple[dict[str, Any], dict[str, DocStatusError]]:
+        """
+        Return the data of finished ids of one route by id, and by id the error of each without data.
 
-        planned, errors = self._each([target.id], plan)
-        if errors:
-            raise errors[target.id]
-        fetch: Fetch = planned[target.id]
-        items, errors = self._each(fetch.ids, fetch.ask, fetch.at_once)
-        is_items_error = bool(service.contents) and type(errors.get(target.id)) is DocumentFailed
-        if fetch.is_single and errors and not is_items_error:
-            raise errors[target.id]
-        assert fetch.status is not None  # known before, or set with the data  # noqa: S101
-        texts = {**fetch.errors, **{one: str(error) for one, error in errors.items()}}
-        return fetch.status, extracted_of(service, fetch.status, items, texts)
-
-    def fetch_list(self, targets: Sequence[Target]) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the data of finished ids of one route by id, and by id the reason for each without data."""
+        :raises DocStatusError: an error that concerns all ids, or something that may still come and did not in a minute.
+        """
         service, ids = self._hook.service, [target.id for target in targets]
-        by_id, kind = {target.id: target for target in targets}, service.routes[targets[0].route].kind
-        if service.contents and kind == "document":
-            items, errors = self._each(ids, lambda some: fetch_contents(service, some, **self._which), DOCUMENTS_AT_ONCE)
-        elif kind not in ("request", "batch"):
-            items, errors = self._each(ids, lambda some: self._whole(by_id[some[0]]))
-        else:
-            items, errors = {}, {}
-            for target in targets:
-                try:
-                    items[target.id] = self.fetch(target)[1]
-                except DocStatusError as error:
-                    if _is_retryable(error) or _concerns_all(error):
-                        raise
-                    errors[target.id] = error
-            _raise_if_two_are_forbidden(errors)
-        return items, {one: str(error) for one, error in errors.items()}
+        if service.contents and service.routes[targets[0].route].kind == "document":
+            together = Fetch(ids=ids, ask=lambda some: fetch_contents(service, some, **self._which), at_once=DOCUMENTS_AT_ONCE)
+            found, refused = _Round(self._hook, {"": together}).run()
+            items = {one: found["", one] for one in ids if ("", one) in found}
+            return items, {one: refused["", one] for one in ids if ("", one) in refused}
+        each = self._fetch(targets)
+        errors = {one: error for one, error in each.items() if isinstance(error, DocStatusError)}
+        return {one: data[1] for one, data in each.items() if one not in errors}, errors
 
-    def _whole(self, target: Target) -> Flow[dict[str, Any]]:
-        fetch = yield from plan_fetch(self._hook.service, target, status=None, **self._which)
-        return (yield from fetch.ask(fetch.ids))
+    def _fetch(self, targets: Sequence[Target], status: DocumentStatus | None = None) -> dict[str, Any]:
+        """Return status and data of each id, or its final error."""
+        service = self._hook.service
+        known = [] if status is None else [status]
 
-    def _each(self, ids: Sequence[str], ask: Ask, at_once: int = 1) -> tuple[dict[str, Any], Errors]:
-        """
-        Return the data by id, and the final error by id.
+        def plan(target: Target) -> Fetch:
+            def ask(_ids: Sequence[str]) -> Flow[dict[str, Any]]:
+                told = known.pop() if known else None  # to ask again is to poll it
+                return {target.id: (yield from plan_fetch(service, target, status=told, **self._which))}
 
-        :raises DocStatusError: the key, the account, or something that may still come and did not in a minute.
-        """
-        one_round = _Round(self._hook, ask, at_once)
-        left = list(ids)
-        while left:
-            one_round.run(left)
-            _raise_if_two_are_forbidden(one_round.errors)
-            if not one_round.later or not self._pause(one_round.later.values()):
-                break
-            left = list(one_round.later)
-        ended = {one: error for one, error in one_round.later.items() if _is_ended(error)}
-        missing = {one: error for one, error in one_round.later.items() if one not in ended}
-        if missing:
-            raise _still_missing(missing, len(ids))
-        return one_round.items, {**one_round.errors, **ended}
+            return Fetch(ids=[target.id], ask=ask)
 
-    def _pause(self, errors: Iterable[DocStatusError]) -> bool:
-        """Pause until what is missing is asked for again; return False if the time is up."""
-        hook, now = self._hook, self._hook.clock()
-        if self._until is None:
-            self._until = now + sum(PAUSES) * wait.CONFIRM_AFTER
-        left = self._until - now
-        wish = max((error.retry_after or 0.0 for error in errors if isinstance(error, ServiceUnavailable)), default=0.0)
-        if not self._pauses or left <= 0 or wish > left:
-            return False
-        hook.sleep(max(min(self._pauses.pop(0) * wait.CONFIRM_AFTER, left), wish))
-        if any(needs_confirmation(error) for error in errors):
-            hook.reload()
-        return True
+        plans_of = {target.id: plan(target) for target in targets}
+        planned, errors = _Round(self._hook, plans_of, believes=(DocumentFailed, NotFinished)).run()
+        found: dict[str, Any] = {one: error for (one, _), error in errors.items()}
+        plans: dict[str, Fetch] = {one: fetch for (one, _), fetch in planned.items()}
+        items, errors = _Round(self._hook, plans).run()
+        for one, fetch in plans.items():
+            parts = {part: items[one, part] for part in fetch.ids if (one, part) in items}
+            refused = {part: errors[one, part] for part in fetch.ids if (one, part) in errors}
+            if fetch.is_single and refused:
+                (found[one],) = refused.values()
+                continue
+            assert fetch.status is not None  # known before, or set with the data  # noqa: S101
+            texts = {**fetch.errors, **{part: str(error) for part, error in refused.items()}}
+            try:
+                found[one] = fetch.status, extracted_of(service, fetch.status, parts, texts)
+            except NoData as error:
+                found[one] = error
+        return {target.id: found[target.id] for target in targets}
+
+
+@dataclass(kw_only=True, eq=False)
+class _Part:
+    """
+    An id whose data has not come yet.
+
+    :param key: the id that it belongs to, and the id itself.
+    :param at_once: with how many others one request may ask for it, itself included (int).
+    :param due: when to ask for it again (epoch seconds).
+    :param since: when its first fault was heard.
+    """
+
+    key: Key
+    ask: Ask
+    at_once: int
+    due: float = 0.0
+    since: float = 0.0
+    heard_at: float = 0.0
+    faults: int = 0
+    error: DocStatusError | None = None
 
 
 class _Round:
     """
-    A round of questions about ids, and what the rounds so far brought.
+    A fetch of several ids, all of which have their minute at the same time.
 
-    :param ask: a flow that asks for some ids by one request.
-    :param at_once: how many ids one request may ask for (int).
+    :param fetches: what to fetch, by any name.
+    :param believes: the errors that are final when they are said once: those that come of a status word.
     """
 
-    def __init__(self, hook: DocStatusHook, ask: Ask, at_once: int) -> None:
+    def __init__(
+        self, hook: DocStatusHook, fetches: Mapping[str, Fetch], *, believes: Sequence[type[DocStatusError]] = ()
+    ) -> None:
         self._hook = hook
-        self._ask = ask
-        self._at_once = at_once
-        self.items: dict[str, Any] = {}
-        #: The final errors.
-        self.errors: Errors = {}
-        #: The errors of the last round that are not final, in the order in which to ask again.
-        self.later: Errors = {}
-        self._heard: Errors = {}  # those of them that were about the id itself
+        self._believes = (*believes, ReplyTooLarge, ResultNotStorable)
+        self._parts = {
+            (name, one): _Part(key=(name, one), ask=fetch.ask, at_once=fetch.at_once)
+            for name, fetch in fetches.items()
+            for one in fetch.ids
+        }
+        self._total = len(self._parts)
+        self._held_until = 0.0
+        self._fresh_since = 0.0
+        self._items: dict[Key, Any] = {}
+        self._errors: dict[Key, DocStatusError] = {}
 
-    def run(self, ids: Sequence[str]) -> None:
+    def run(self) -> tuple[dict[Key, Any], dict[Key, DocStatusError]]:
         """
-        Ask for each id once.
+        Return the data and the final errors.
 
-        A request for several that fails is split. The round ends when the service is unavailable, or when an invalid reply to
-        several is followed by one to a single id.
-
-        :raises KeyRejected, QuotaExhausted: the key was rejected twice for the same id, or the account is used up.
+        :raises DocStatusError: an error that concerns all ids, or something that may still come and did not in a minute.
         """
-        before, self._heard, self.later = self._heard, {}, {}
-        tests_service = False
-        groups = [list(ids[start : start + self._at_once]) for start in range(0, len(ids), self._at_once)]
-        while groups:
-            group = groups.pop(0)
-            try:
-                found = self._hook.run(self._ask(group))
-            except DocStatusError as error:
-                if _concerns_all(error):
-                    if not needs_confirmation(error) or _is_same(error, before.get(group[0])):
-                        raise
-                    self._heard |= _all_of([group], error)
-                    self.later = {**self._heard, **self.later, **_all_of(groups, error)}
-                    return
-                may_split = len(group) > 1 and (not isinstance(error, ServiceUnavailable) or group[0] in before)
-                is_garbage = isinstance(error, UnexpectedReply) and not isinstance(error, ReplyTooLarge)
-                if may_split and not isinstance(error, RateLimited):
-                    at = 1 if is_garbage else len(group) // 2
-                    groups[:0] = [group[:at], group[at:]]
-                    tests_service = is_garbage
-                    continue
-                if isinstance(error, ServiceUnavailable) or (is_garbage and tests_service):
-                    self._heard |= _all_of([group], error)
-                    self.later |= _all_of([*groups, group], error)
-                    return
-                found = {group[0]: error}
-            tests_service = False
-            for one, data in found.items():
-                self._note(one, data, before.get(one))
+        while self._parts:
+            self._ask(self._next())
+        return self._items, self._errors
 
-    def _note(self, one: str, data: Any, before: DocStatusError | None) -> None:
-        error = _error_of(one, data)
-        if error is None:
-            self.items[one] = data
-        elif _is_final(error, before):
-            self.errors[one] = error
-        else:
-            self.later[one] = self._heard[one] = error
+    def _next(self) -> Sequence[_Part]:
+        """Return the ids to ask for by one request, once they are due. Those that had a fault come first."""
+        while True:
+            now = self._hook.clock()
+            tried = [part for part in self._parts.values() if part.error is not None]
+            due = sorted((part for part in tried if part.due <= now), key=lambda part: part.due)
+            if not due and sum(isinstance(part.error, ServiceUnavailable) for part in tried) < MOST_UNAVAILABLE:
+                due = [part for part in self._parts.values() if part.error is None]
+            if due and now >= self._held_until:
+                first = due[0]
+                return [part for part in due if (part.ask, part.at_once) == (first.ask, first.at_once)][: first.at_once]
+            wake = self._held_until if now < self._held_until else min(part.due for part in tried)
+            self._hook.sleep(wake - now)
+
+    def _ask(self, parts: Sequence[_Part]) -> None:
+        if any(part.error and _is_refusal(part.error) and part.heard_at >= self._fresh_since for part in parts):
+            self._hook.reload()
+            self._fresh_since = self._hook.clock()
+        ids = [part.key[1] for part in parts]
+        try:
+            found = self._hook.run(fetch_some(parts[0].ask, ids))
+        except RequestRejected as error:  # it concerns all
+            if not needs_confirmation(error) or any(_is_same(error, part.error) for part in parts):
+                raise
+            found = dict.fromkeys(ids, error)
+        now = self._hook.clock()
+        for part in parts:
+            data = _or_error(part.key[1], found[part.key[1]])
+            if not isinstance(data, DocStatusError):
+                self._items[part.key] = data
+                del self._parts[part.key]
+            elif self._is_final(data, part.error):
+                self._refuse(part, data)
+            else:
+                self._put_off(part, data, now)
+                if isinstance(data, UnexpectedReply):  # one of them may be why the whole reply cannot be read
+                    part.at_once = max(1, len(parts) // 2)
+
+    def _is_final(self, error: DocStatusError, before: DocStatusError | None) -> bool:
+        """Whether an error about one id is final; what the vendor says of it counts when it is said twice."""
+        if may_pass(error):
+            return False
+        return isinstance(error, self._believes) or (not concerns_all(error) and _is_same(error, before))
+
+    def _refuse(self, part: _Part, error: DocStatusError) -> None:
+        self._errors[part.key] = error
+        del self._parts[part.key]
+        if isinstance(error, KeyRejected) and sum(isinstance(one, KeyRejected) for one in self._errors.values()) > 1:
+            raise error  # a 403 may be about one id, two are about the key
+
+    def _put_off(self, part: _Part, error: DocStatusError, now: float) -> None:
+        """Ask for the id again after a pause, or give up if its time is over by then."""
+        part.since = part.since if part.faults else now
+        pause = PAUSES[min(part.faults, len(PAUSES) - 1)] if may_pass(error) else 1
+        until = part.since + PATIENCE * wait.CONFIRM_AFTER
+        asked_for = error.retry_after or 0.0 if isinstance(error, ServiceUnavailable) else 0.0
+        part.due = max(now + asked_for, min(now + pause * wait.CONFIRM_AFTER, until))
+        part.error, part.heard_at, part.faults = error, now, part.faults + 1
+        if asked_for or isinstance(error, RateLimited) or concerns_all(error):
+            self._held_until = max(self._held_until, part.due)
+        if now < until and part.due <= until:
+            return None
+        if not may_pass(error):
+            return self._refuse(part, error)
+        errors = {one.key[1]: one.error for one in self._parts.values() if one.error and may_pass(one.error)}
+        raise missing(errors, self._total)
 
 
-def _all_of(groups: Iterable[Sequence[str]], error: DocStatusError) -> Errors:
-    return {one: error for group in groups for one in group}
-
-
-def _error_of(one: str, data: Any) -> DocStatusError | None:
-    """Return the error in the place of the data, or why Airflow cannot carry the data; None if it is good."""
-    if isinstance(data, DocStatusError):
-        return data
-    fault = None if isinstance(data, Fetch) else fault_of(data)
+def _or_error(one: str, data: Any) -> Any:
+    """Return what was fetched, or why Airflow cannot carry it."""
+    fault = None if isinstance(data, (DocStatusError, Fetch)) else fault_of(data)
     if fault is None:
-        return None
+        return data
     text = f"The extracted data of {one} has {fault}. Airflow cannot carry that in an XCom. Fetch it in your own task with "
     return ResultNotStorable(f"{text}DocStatusHook.get_result() and store it where you like.", id=one)
+
+
+def _is_refusal(error: DocStatusError) -> bool:
+    """Whether the second opinion about an error comes on a fresh connection: another replica may not say it."""
+    return needs_confirmation(error) or not may_pass(error)
 
 
 def _is_same(error: DocStatusError, before: DocStatusError | None) -> bool:
@@ -238,45 +271,25 @@ def _is_same(error: DocStatusError, before: DocStatusError | None) -> bool:
     return type(before) is type(error) and getattr(before, "code", None) == getattr(error, "code", None)
 
 
-def _concerns_all(error: DocStatusError) -> bool:
-    """Whether an error is about the account: a 403 may be about one id only."""
-    return isinstance(error, QuotaExhausted) or (isinstance(error, KeyRejected) and not error.may_be_about_id)
+def repeats(hook: DocStatusHook) -> Iterator[None]:
+    """Yield at once, and again after each pause, until the minute is over."""
+    until = hook.clock() + PATIENCE * wait.CONFIRM_AFTER
+    for pause in chain(PAUSES, repeat(PAUSES[-1])):
+        yield
+        left = until - hook.clock()
+        if left <= 0:
+            return
+        hook.sleep(min(pause * wait.CONFIRM_AFTER, left))
 
 
-def _raise_if_two_are_forbidden(errors: Errors) -> None:
-    forbidden = [error for error in errors.values() if isinstance(error, KeyRejected)]
-    if len(forbidden) > 1:
-        raise forbidden[-1]
-
-
-def _is_final(error: DocStatusError, before: DocStatusError | None) -> bool:
-    """Whether an error about one id is final: a refusal when it is said twice, and what the vendor says of the document."""
-    if _is_retryable(error) or _is_ended(error):
-        return False
-    return not needs_confirmation(error) or _is_same(error, before)
-
-
-def _is_ended(error: DocStatusError) -> bool:
-    """Whether the data route says that the document ended without data, though its status says otherwise. That may pass."""
-    return isinstance(error, DocumentFailed) and not isinstance(error, NoData) and error.state is not None
-
-
-def _is_retryable(error: DocStatusError) -> bool:
-    """Whether the data of a finished id may still come. "Not finished" and a 404 may pass, a 410 does not."""
-    if isinstance(error, NotFound):
-        return not error.is_gone
-    if isinstance(error, NotFinished):
-        return True
-    return isinstance(error, (ServiceUnavailable, UnexpectedReply, NoData)) and not isinstance(error, ReplyTooLarge)
-
-
-def _still_missing(missing: Errors, total: int) -> DocStatusError:
-    """Return the error for data that may still come; a task that raises it may be retried."""
-    (first_id, first), *_ = missing.items()
-    if total == 1 and isinstance(first, (ServiceUnavailable, UnexpectedReply, NoData)):
-        return first
-    shown = "; ".join(f"{one}: {error}" for one, error in list(missing.items())[:_SHOWN])
-    text = f"The data of {len(missing)} of {total} ids did not come (a retry asks again): {shown}"
-    has_none = all(isinstance(error, (NoData, NotFound, NotFinished)) for error in missing.values())
-    kind = NoData if has_none else ServiceUnavailable
-    return kind(text, service=first.service, id=first_id if total == 1 else None)
+def missing(errors: Mapping[str, DocStatusError], total: int, what: str = "data") -> DocStatusError:
+    """Return the error for what may still come, by id; a task that raises it may be retried."""
+    kinds = {NoData if isinstance(error, NotFound) else type(error) for error in errors.values()}
+    (kind,) = kinds if len(kinds) == 1 else {ServiceUnavailable if kinds - {NoData} else NoData}
+    first_id, first = next(iter(errors.items()))
+    about: dict[str, Any] = {"service": first.service}
+    if total == 1:
+        about |= {"id": first_id, "state": first.state, "link": first.link}
+    which = f"{first_id}" if total == 1 else f"{len(errors)} of {total} ids"
+    reasons = str(first).rstrip(".") if total == 1 else reasons_of(errors)
+    return kind(f"The {what} of {which} did not come within a minute: {reasons}. A retry asks again.", **about)

@@ -229,7 +229,7 @@ class DocStatusHook(BaseHook):
 
     def get_result(self, *, content: str | None = None, content_options: Mapping[str, Any] | None = None, **which: Any) -> Any:
         """
-        Return the extracted data of a finished id.
+        Return the extracted data of a finished id. It is asked for once, but in parts if the reply is refused or too large.
 
         :param content: Neurolinker's choice of ``json`` (default), ``markdown``, ``images``, ``page-summaries``,
             ``section-summaries``, ``document-summary``, ``fields`` or ``scalars``.
@@ -238,6 +238,8 @@ class DocStatusHook(BaseHook):
         :return: the data of one document or job; for a request or a batch ``{"items": {id: data}, "errors": {id: text}}``.
         :raises NotFinished: it is still running; wait first.
         :raises DocumentFailed: the vendor ended it without data; :class:`NoData` if it says it is finished all the same.
+        :raises DocStatusError: the first error that a later call may not meet, also if it is about one document or job of several
+            (:class:`ServiceUnavailable`, :class:`UnexpectedReply`, :class:`NotFound`, :class:`NoData`).
         """
         return self.get_target_result(self.target(**which), content=content, content_options=content_options)[1]
 

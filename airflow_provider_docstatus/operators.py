@@ -18,15 +18,19 @@ from airflow_provider_docstatus.arguments import (
     read_once,
 )
 from airflow_provider_docstatus.exceptions import (
-    NoneUsable,
+    DataRefused,
+    DocStatusError,
+    NoData,
     NotFinished,
+    RateLimited,
     RequestRejected,
     ResultTooLarge,
 )
-from airflow_provider_docstatus.fetching import Fetcher
+from airflow_provider_docstatus.fetching import Fetcher, missing, repeats
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
-from airflow_provider_docstatus.protocol.results import checked_content
+from airflow_provider_docstatus.protocol.results import checked_content, reasons_of
+from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
 from airflow_provider_docstatus.protocol.targets import operation_name
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
@@ -79,6 +83,8 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     :raises DocStatusError: every error that the sensor raises, and the following.
     :raises NotFinished: it is still running and ``wait_for_completion`` is off (the DAG's author). Not retried.
     :raises NoData: the vendor says that it is finished, but had no data of it for a minute (the document's owner). Retried.
+    :raises DataRefused: the vendor says why there is no data, for each of several (the document's owner). Not retried.
+    :raises ReplyTooLarge: the data is larger than ``max_reply_bytes`` of the connection (the DAG's author). Not retried.
     :raises ResultTooLarge: the data is larger than ``max_bytes`` (the DAG's author). Not retried.
     :raises ResultNotStorable: Airflow cannot carry the data: NaN, huge numbers, too many levels (the DAG's author). Not retried.
     :raises ServiceUnavailable: some of the data could not be fetched for a minute (nobody). Retried.
@@ -183,7 +189,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         if known is None:
             hook, status = self._status(context)
         else:
-            hook, status = DocStatusHook(self.conn_id), DocumentStatus.from_dict(known)
+            hook, status = DocStatusHook(self.conn_id, retries=0), DocumentStatus.from_dict(known)
         target = hook.target(**ids, operation=self.operation)
         status, extracted = self._fetcher(hook).fetch(target, status)
         context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
@@ -195,25 +201,41 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     def _status(self, context: Context) -> tuple[DocStatusHook, DocumentStatus]:
         """Poll an id that no wait was for. If it did not end well, raise the same error as a wait."""
         wait = TaskWait(self, context, retries=DocStatusHook.default_retries, has_deadline=False)
-        first = wait.group.first
-        if wait.poke():
+        if self._have_ended(wait):
             conclude(self, context, wait.event())
-        elif first.trouble is not None:
-            raise first.trouble
-        assert first.status is not None  # an id that was polled and did not end badly has one  # noqa: S101
-        return wait.hook, first.status
+        status = wait.group.first.status
+        assert status is not None  # an id that was polled without trouble has one  # noqa: S101
+        raise_unless_usable(wait.group.service, status)
+        wait.hook.retries = 0  # what fetches the data repeats it
+        return wait.hook, status
 
     def _manifest_of_ended(self, context: Context) -> Mapping[str, Any]:
         """Return the manifest of a list that no wait was for. Raises NotFinished if some of its ids have not ended."""
         wait = TaskWait(self, context, has_deadline=False)
-        if wait.poke(is_last=True):
+        if self._have_ended(wait):
             return conclude(self, context, wait.event())
-        trouble = next((one.trouble for one in wait.group.waits.values() if one.trouble), None)
-        raise trouble or NotFinished(
+        raise NotFinished(
             f"{len(wait.group.open_ids())} of {len(wait.group.waits)} ids are not finished; wait for them first "
             "(DocStatusSensor, or wait_for_completion=True).",
             service=wait.group.service.name,
         )
+
+    def _have_ended(self, wait: TaskWait) -> bool:
+        """
+        Poll what should have ended; return whether it has. What may pass is polled again for up to a minute.
+
+        :raises DocStatusError: no status came of some ids.
+        """
+        checked_content(wait.hook.service, self.content)
+        for _ in repeats(wait.hook):
+            if wait.poke(is_last=wait.group.is_list):
+                return True
+            trouble = {one: error for one in wait.group.open_ids() if (error := wait.group.waits[one].trouble)}
+            if len(trouble) < len(wait.group.open_ids()):
+                return False
+            if any(isinstance(error, RateLimited) for error in trouble.values()):
+                break  # the poll, or for a single id the hook, has waited for the service's time
+        raise missing(trouble, len(wait.group.waits), "status")
 
     def _fetch_many(self, parameter: str, manifest: Mapping[str, Any]) -> Any:
         """Fetch the data of the ids of a manifest that ended well; name the others with their errors."""
@@ -223,7 +245,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
                 f"{parameter} is a dict, but not the manifest of a DocStatusSensor that waited for a list; for one id give "
                 "the id itself, e.g. {{ ti.xcom_pull('wait')['id'] }}."
             )
-        hook = DocStatusHook(self.conn_id)
+        hook = DocStatusHook(self.conn_id, retries=0)
         operation = self.operation or hook.endpoint.operation
         waited_for = manifest.get("operation") or hook.endpoint.operation or operation
         made_for = (manifest.get("service"), manifest.get("parameter"), operation_name(hook.service, waited_for))
@@ -237,13 +259,17 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         wanted = [one for state, ids in by_state.items() if state in good for one in ids]
         errors = {one: known_errors.get(one, state) for state, ids in by_state.items() if state not in good for one in ids}
         items: dict[str, Any] = {}
+        refused: dict[str, DocStatusError] = {}
         if wanted:
             targets = [hook.target(**{parameter: one}, operation=self.operation) for one in wanted]
-            items, more = self._fetcher(hook).fetch_list(targets)
-            errors.update(more)
+            items, refused = self._fetcher(hook).fetch_list(targets)
+            errors.update({one: str(error) for one, error in refused.items()})
         if not items:
-            reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
-            raise NoneUsable(f"None of the {len(errors)} ids has any data ({reasons}).", service=hook.service.name)
+            only = next(iter(refused.values()), None) if len(errors) == 1 else None
+            if only is not None and not isinstance(only, NoData):  # that is the vendor's bare text
+                raise only
+            text = f"None of the {len(errors)} ids has any data ({reasons_of(errors)})."
+            raise DataRefused(text, service=hook.service.name)
         extracted = {"items": items, "errors": errors}
         return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
 

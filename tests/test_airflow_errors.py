@@ -9,16 +9,19 @@ import pytest
 from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
 from airflow_provider_docstatus.airflow_errors import SKIPPABLE, errors_for_airflow, for_airflow
 from airflow_provider_docstatus.exceptions import (
+    DataRefused,
     DocStatusError,
     DocumentFailed,
     ExecutionTimedOut,
     Expired,
     KeyRejected,
+    NoData,
     NoSuchRoute,
     NotFinished,
     NotFound,
     QuotaExhausted,
     RateLimited,
+    ReplyTooLarge,
     RequestRejected,
     ResultNotStorable,
     ResultTooLarge,
@@ -38,6 +41,7 @@ DOWN = ServiceUnavailable("Unsiloed answered with 503")
 # -- joined with Airflow -----------------------------------------------------------------------------------------
 
 FOR_GOOD = [
+    DataRefused,
     DocumentFailed,
     Expired,
     KeyRejected,
@@ -46,6 +50,7 @@ FOR_GOOD = [
     NotFinished,
     NotFound,
     QuotaExhausted,
+    ReplyTooLarge,
     RequestRejected,
     ResultTooLarge,
     Stalled,
@@ -63,7 +68,7 @@ def test_what_a_retry_cannot_help_is_not_retried(kind):
     assert for_airflow(joined) is joined
 
 
-@pytest.mark.parametrize("error", [DOWN, RateLimited("429", retry_after=3), GARBAGE, NEW_WORD], ids=repr)
+@pytest.mark.parametrize("error", [DOWN, RateLimited("429", retry_after=3), GARBAGE, NEW_WORD, NoData("not yet")], ids=repr)
 def test_what_a_retry_may_help_is_left_to_the_task(error):
     assert for_airflow(error) is error
     assert not isinstance(error, AirflowFailException)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_docstatus._compat import AirflowFailException
 from airflow_provider_docstatus.airflow_errors import for_airflow
 from airflow_provider_docstatus.exceptions import (
+    DataRefused,
     DocStatusError,
     DocumentFailed,
     KeyRejected,
     NoData,
-    NoneUsable,
-    NotFinished,
     NotFound,
     QuotaExhausted,
+    RateLimited,
+    ReplyTooLarge,
     RequestRejected,
     ResultNotStorable,
     ServiceUnavailable,
@@ -103,12 +106,17 @@ def fetcher(hook: Hook) -> Fetcher:
     return Fetcher(hook, content=None, options={})  # type: ignore[arg-type]  # a stand-in for the hook
 
 
+def listed(hook: Hook, route: str, ids: Sequence[str]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    items, errors = fetcher(hook).fetch_list([Target(route, one) for one in ids])
+    return items, {one: str(error) for one, error in errors.items()}
+
+
 def jobs(hook: Hook) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    return fetcher(hook).fetch_list([Target("job", one) for one in "abc"])
+    return listed(hook, "job", "abc")
 
 
 def documents(hook: Hook) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    return fetcher(hook).fetch_list([Target("document", one) for one in "abc"])
+    return listed(hook, "document", "abc")
 
 
 def request(hook: Hook) -> tuple[Mapping[str, Any], Mapping[str, str]]:
@@ -170,7 +178,7 @@ def test_a_document_that_a_bulk_reply_left_out_is_asked_for_again():
     hook = Hook(NEUROLINKER, b=["left out", {"of": "b"}])
     assert set(documents(hook)[0]) == {"a", "b", "c"}
     assert hook.asked == [["a", "b", "c"], ["b"]]
-    with pytest.raises(NoData, match=r"1 of 3 ids did not come \(a retry asks again\): b: not in the reply"):
+    with pytest.raises(NoData, match=r"1 of 3 ids did not come within a minute: b: not in the reply\. A retry asks again\."):
         documents(Hook(NEUROLINKER, b="left out"))
 
 
@@ -213,8 +221,8 @@ def test_what_concerns_the_account_ends_all(way, said, kind):
 def test_a_bulk_call_is_split_until_one_bad_id_stands_alone():
     ids = [f"d-{number}" for number in range(10)]
     hook = Hook(NEUROLINKER, **{"d-7": REFUSED})
-    items, errors = fetcher(hook).fetch_list([Target("document", one) for one in ids])
-    assert set(items) == set(ids) - {"d-7"}
+    items, errors = listed(hook, "document", ids)
+    assert list(items) == [one for one in ids if one != "d-7"], "in the order of the ids"
     assert set(errors) == {"d-7"}
     assert len(hook.asked) <= 10
 
@@ -236,9 +244,15 @@ def test_a_bulk_call_is_split_by_size():
 
 
 def test_one_that_is_too_large_alone_is_its_own_error():
-    items, errors = fetcher(Heavy(NEUROLINKER)).fetch_list([Target("document", one) for one in ("a", "huge", "c")])
+    items, errors = listed(Heavy(NEUROLINKER), "document", ["a", "huge", "c"])
     assert set(items) == {"a", "c"}
     assert "raise 'max_reply_bytes'" in errors["huge"]
+    for service, route in ((NEUROLINKER, "document"), (AITRONOS, "job")):
+        hook = Heavy(service)
+        with pytest.raises(ReplyTooLarge, match="raise 'max_reply_bytes'") as raised:
+            fetcher(hook).fetch(Target(route, "huge"), known(route, "huge"))
+        assert isinstance(for_airflow(raised.value), AirflowFailException)
+        assert hook.now == START, "asking again does not help"
 
 
 def test_data_that_is_late_for_a_single_id_is_waited_for_a_minute():
@@ -251,65 +265,204 @@ def test_data_that_is_late_for_a_single_id_is_waited_for_a_minute():
         assert 55 <= hook.now - START <= 61
 
 
-FAILED = response({"detail": "torn page"}, 500)
-EARLY = response({"detail": "not finished"}, 400)
-
-
-def test_a_data_route_that_contradicts_the_status_may_be_late():
-    for late in (FAILED, EARLY):
-        items, errors = batch(Hook(UNSILOED, b=[late, late, {"of": "b"}]))
-        assert (set(items), errors) == ({"a", "b", "c"}, {})
-
-
-def test_a_job_that_failed_for_a_minute_is_its_own_error():
-    items, errors = batch(Hook(UNSILOED, b=FAILED))
-    assert set(items) == {"a", "c"}
+def test_what_the_vendor_says_of_a_finished_document_counts_when_it_is_said_twice():
+    torn = response({"detail": "torn page"}, 500)  # so the generic route says that a job has failed, and so a crash looks
+    hook = Hook(UNSILOED, b=torn)
+    items, errors = batch(hook)
+    assert (set(items), hook.now - START, hook.reloads) == ({"a", "c"}, 5, 1)
     assert "torn page" in errors["b"]
+    assert batch(Hook(UNSILOED, b=[torn, {"of": "b"}]))[1] == {}
+    early = response({"detail": "still processing"}, 400)
+    assert "not finished" in batch(Hook(UNSILOED, b=early))[1]["b"]
+    assert batch(Hook(UNSILOED, b=[early, {"of": "b"}]))[1] == {}
+    with pytest.raises(DocumentFailed):
+        fetcher(Hook(AITRONOS, a=response({"job_id": "a", "status": "failed"}))).fetch(Target("job", "a"))
 
 
-def test_data_that_is_not_finished_for_a_minute_is_retried():
-    with pytest.raises(NoData, match=r"1 of 3 ids did not come \(a retry asks again\): b: Unsiloed job b is not finished"):
-        batch(Hook(UNSILOED, b=EARLY))
+class Items(Hook):
+    """
+    Documents about which the vendor says something inside a 200.
+
+    :param times: how often it says that of the document ``b``.
+    """
+
+    def __init__(self, times: float) -> None:
+        super().__init__(NEUROLINKER)
+        self.times = times
+
+    def send(self, request: Request) -> Response:
+        reply = super().send(request)
+        if "b" not in self.asked[-1] or self.times <= 0:
+            return reply
+        self.times -= 1
+        results = [{"document_id": one, "content": {"of": one}} for one in self.asked[-1] if one != "b"]
+        return response({"results": [*results, {"document_id": "b", "error": "no such format"}]}, request=request)
 
 
-def test_what_a_status_says_is_believed_at_once():
-    for state, kind in ((State.RUNNING, NotFinished), (State.FAILED, DocumentFailed)):
-        hook = Hook(AITRONOS)
-        with pytest.raises(kind):
-            fetcher(hook).fetch(Target("job", "a"), replace(known("job", "a", service=AITRONOS), state=state))
-        assert (hook.asked, hook.now) == ([], START)
+@pytest.mark.parametrize("fetch", [documents, request], ids=["list", "request"])
+def test_an_error_inside_a_200_counts_when_it_is_said_twice(fetch):
+    hook = Items(times=1)
+    assert fetch(hook) == ({one: {"of": one} for one in "abc"}, {})
+    hook = Items(times=2)
+    assert fetch(hook) == ({one: {"of": one} for one in "ac"}, {"b": "no such format"})
+    assert hook.asked == [["a", "b", "c"], ["b"]]
+
+
+def test_what_is_refused_of_a_single_document_is_not_retried():
+    with pytest.raises(DataRefused, match="Neurolinker says document b is 'completed', but gives no data: no such") as raised:
+        fetcher(Items(times=9)).fetch(Target("document", "b"), known("document", "b"))
+    assert isinstance(for_airflow(raised.value), AirflowFailException)
+
+
+@pytest.mark.parametrize("fetch", [request, batch], ids=["request", "batch"])
+def test_a_whole_of_which_all_is_refused_is_not_retried(fetch):
+    service = NEUROLINKER if fetch is request else UNSILOED
+    with pytest.raises(DataRefused, match="none of its 3 parts has any") as raised:
+        fetch(Hook(service, a=REFUSED, b=REFUSED, c=REFUSED))
+    assert isinstance(for_airflow(raised.value), AirflowFailException)
+
+
+class Requests(Hook):
+    def send(self, request: Request) -> Response:
+        if "request-status" in request.path:
+            one = request.path.rsplit("/", 1)[1]
+            told = self._next(one)
+            if isinstance(told, Response):
+                return replace(told, request=request)
+            documents = [{"document_id": f"{one}-d", "status": "completed"}]
+            body = {"request_id": one, "status": "completed", "documents": documents}
+            return response(body, request=request)
+        return super().send(request)
+
+
+# -- all at the same time ------------------------------------------------------------------------------------------
 
 
 @each_way
-@pytest.mark.parametrize("refusal", [REFUSED, response({}, 401), FORBIDDEN], ids=["422", "401", "403"])
-def test_a_refusal_that_is_said_once_in_the_last_round_is_none(way, refusal):
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_all_ids_have_their_minute_at_the_same_time(way, fault):
     service, fetch = WAYS[way]
+    hook = Hook(service, a=[fault, fault, {"of": "a"}], b=[fault, fault, {"of": "b"}], c=[fault, fault, {"of": "c"}])
+    assert (set(fetch(hook)[0]), fetch(hook)[1]) == ({"a", "b", "c"}, {})
+    assert hook.now - START <= 60
+
+
+def test_a_finished_request_that_lists_no_documents_yet_is_polled_again():
+    hook = Requests(NEUROLINKER, r=[response({"request_id": "r", "status": "completed", "documents": []}), "documents"])
+    assert fetcher(hook).fetch(Target("request", "r"), known("request", "r"))[1]["items"] == {"r-d": {"of": "r-d"}}
+    hook = Requests(NEUROLINKER, r=response({"request_id": "r", "status": "completed", "documents": []}))
+    with pytest.raises(NoData, match="it lists no documents"):
+        fetcher(hook).fetch(Target("request", "r"), known("request", "r"))
+    assert 55 <= hook.now - START <= 61
+
+
+def test_a_request_that_turns_out_to_have_failed_is_believed_at_once():
+    failed = response({"request_id": "a", "status": "failed", "documents": []})
+    hook = Requests(NEUROLINKER, a=failed)
+    items, errors = listed(hook, "request", "ab")
+    assert (list(items), list(errors), hook.now) == (["b"], ["a"], START)
+
+
+def test_jobs_of_a_batch_that_are_known_to_have_failed_are_not_asked_for():
+    status = known("batch", "r", *"abc", service=UNSILOED)
+    torn = replace(status.children[1], state=State.FAILED, message="torn page")
+    hook = Hook(UNSILOED)
+    data = fetcher(hook).fetch(Target("batch", "r"), replace(status, children=(status.children[0], torn)))[1]
+    assert (list(data["items"]), hook.asked, hook.now) == (["a"], [["a"]], START)
+    assert "torn page" in data["errors"]["b"]
+
+
+def test_requests_have_their_minute_at_the_same_time_too():
+    def late(hook: Hook, one: str) -> Any:
+        return {"of": one} if hook.now - START > 50 else None
+
+    class Late(Requests):
+        def _next(self, one: str) -> Any:
+            return super()._next(one) if "-" not in one else late(self, one)
+
+    hook = Late(NEUROLINKER)
+    assert set(listed(hook, "request", "ab")[0]) == {"a", "b"}
+    assert hook.now - START <= 60
+
+
+def test_a_429_pauses_all_and_costs_no_id_its_minute():
+    limited = response({}, 429, headers={"retry-after": "20"})
+    ids = [f"j-{number}" for number in range(20)]
+    hook = Hook(AITRONOS, **{one: [limited, {"of": one}] for one in ids[::4]})
+    assert set(listed(hook, "job", ids)[0]) == set(ids)
+    assert (hook.now - START, len(hook.asked)) == (100, 25), "five pauses, and nobody else is asked for meanwhile"
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_time_that_is_beyond_the_minute_is_not_waited_for(code):
+    hook = Hook(AITRONOS, b=response({}, code, headers={"retry-after": "61"}))
     with pytest.raises(ServiceUnavailable, match="b: "):
-        fetch(Hook(service, b=[PAGE] * 8 + [refusal, PAGE]))
+        jobs(hook)
+    assert hook.now == START
 
 
-def test_nothing_usable_for_final_reasons_is_not_retried():
-    hook = Hook(NEUROLINKER, a=REFUSED, b=REFUSED, c=REFUSED)
-    with pytest.raises(NoneUsable, match="none of its 3 parts has any"):
-        request(hook)
-    assert isinstance(for_airflow(NoneUsable("x")), AirflowFailException)
+def test_an_outage_is_not_asked_about_every_id():
+    ids = [f"j-{number}" for number in range(100)]
+    hook = Hook(AITRONOS, **dict.fromkeys(ids, response({}, 503)))
+    with pytest.raises(ServiceUnavailable, match="of 100 ids did not come within a minute: j-0: "):
+        listed(hook, "job", ids)
+    assert len({one for (one,) in hook.asked}) == 10
+    assert 55 <= hook.now - START <= 61
 
 
-def test_a_service_that_sends_only_pages_is_not_asked_for_each_id():
-    ids = [f"d-{number}" for number in range(100)]
-    hook = Hook(NEUROLINKER, **dict.fromkeys(ids, PAGE))
-    with pytest.raises(ServiceUnavailable):
-        fetcher(hook).fetch_list([Target("document", one) for one in ids])
-    assert len(hook.asked) == 10, "two in each of the five rounds"
+def test_a_web_page_in_the_place_of_a_bulk_reply_is_not_answered_with_many_calls():
+    hook = Hook(NEUROLINKER, b=[PAGE, {"of": "b"}])
+    assert set(documents(hook)[0]) == {"a", "b", "c"}
+    assert hook.asked == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+    assert hook.now > START
 
 
-def test_one_document_that_breaks_a_bulk_call_keeps_no_other_from_its_data():
-    for fault in (response({}, 500), PAGE):
-        ids = [f"d-{number}" for number in range(10)]
-        hook = Hook(NEUROLINKER, **{"d-3": fault})
-        with pytest.raises((ServiceUnavailable, UnexpectedReply), match="The data of 1 of 10 ids did not come"):
-            fetcher(hook).fetch_list([Target("document", one) for one in ids])
-        assert len(hook.asked) < 40
+SAID = {**PASSING, "refused": REFUSED, "forbidden": FORBIDDEN, "left out": "left out"}
+
+
+@each_way
+@settings(max_examples=60, deadline=None)
+@given(said=st.fixed_dictionaries({one: st.lists(st.sampled_from([*SAID, "data"]), min_size=1, max_size=5) for one in "abc"}))
+def test_whatever_is_said_nothing_is_left_out_in_silence(way, said):
+    service, fetch = WAYS[way]
+    hook = Hook(service, **{one: [SAID.get(name, {"of": one}) for name in names] for one, names in said.items()})
+    try:
+        items, errors = fetch(hook)
+    except (ServiceUnavailable, UnexpectedReply, NoData, KeyRejected):
+        items, errors = None, {}
+    assert items is None or sorted([*items, *errors]) == ["a", "b", "c"]
+    for one in errors:
+        assert {"refused", "forbidden"} & set(said[one]), "only what was refused is named in the place of data"
+    assert hook.now - START <= 130, "a minute for what is fetched, after at most a minute of confirming"
+    assert len(hook.asked) <= 60
+
+
+def test_all_that_is_missing_is_named():
+    ids = [f"d-{number}" for number in range(5)]
+    with pytest.raises(NoData) as raised:
+        listed(Hook(NEUROLINKER, **dict.fromkeys(ids, "left out")), "document", ids)
+    assert all(one in str(raised.value) for one in ids)
+
+
+@pytest.mark.parametrize(
+    ("service", "route", "said", "kind"),
+    [
+        (AITRONOS, "job", response({}, 503), ServiceUnavailable),
+        (AITRONOS, "job", response({}, 429), RateLimited),
+        (AITRONOS, "job", PAGE, UnexpectedReply),
+        (AITRONOS, "job", NULL, NoData),
+        (AITRONOS, "job", UNKNOWN, NoData),
+        (NEUROLINKER, "document", "left out", NoData),
+        (NEUROLINKER, "document", NULL, NoData),
+    ],
+    ids=["503", "429", "html", "null", "404", "document left out", "document null"],
+)
+def test_a_single_id_that_does_not_come_is_named_and_may_be_retried(service, route, said, kind):
+    with pytest.raises(kind, match=r"The data of a did not come within a minute: .* A retry asks again") as raised:
+        fetcher(Hook(service, a=said)).fetch(Target(route, "a"), known(route, "a"))
+    assert type(raised.value) is kind
+    assert raised.value.id == "a"
+    assert for_airflow(raised.value) is raised.value
 
 
 # -- what Airflow cannot carry -------------------------------------------------------------------------------------
@@ -351,20 +504,8 @@ def test_data_of_a_single_id_that_airflow_cannot_carry_is_refused():
 
 
 def test_ids_of_requests_are_fetched_request_by_request():
-    class Requests(Hook):
-        def send(self, request: Request) -> Response:
-            if "request-status" in request.path:
-                one = request.path.rsplit("/", 1)[1]
-                told = self._next(one)
-                if isinstance(told, Response):
-                    return replace(told, request=request)
-                documents = [{"document_id": f"{one}-d", "status": "completed"}]
-                body = {"request_id": one, "status": "completed", "documents": documents}
-                return response(body, request=request)
-            return super().send(request)
-
     def ask(**said: Any) -> Any:
-        return fetcher(Requests(NEUROLINKER, **said)).fetch_list([Target("request", one) for one in "ab"])
+        return listed(Requests(NEUROLINKER, **said), "request", "ab")
 
     assert ask()[0]["b"] == {"items": {"b-d": {"of": "b-d"}}, "errors": {}}
     items, errors = ask(a=REFUSED)

@@ -578,18 +578,44 @@ def test_the_data_of_a_request_are_fetched_in_chunks_with_errors_beside_them(
     assert [record.path for record in vendors.requests] == [f"/v1/request-status/{request}"] + ["/v1/documents/json"] * 3
 
 
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ([], "not in the reply"),
+        ([{"content": None}], "POST /v1/documents/json holds no content for it"),
+        ([{"content": ""}], "POST /v1/documents/json holds no content for it"),
+    ],
+    ids=["left out", "null", "empty"],
+)
+def test_a_document_that_may_still_come_is_raised_at_the_first(
+    missing: list[dict[str, Any]], says: str, make_hook: MakeHook, requests_mock: Requests
+) -> None:
+    ids = [f"{R[:-1]}{number}" for number in range(2)]
+    documents = [{"document_id": one, "status": "completed"} for one in ids]
+    counters = {"total": 2, "completed": 2, "failed": 0}
+    requests_mock.get(
+        f"{NEUROLINKER}/v1/request-status/{R}",
+        json={"request_id": R, "status": "completed", **counters, "documents": documents},
+    )
+    replies = [{"document_id": ids[0], "content": 1}, *({"document_id": ids[1], **item} for item in missing)]
+    requests_mock.post(f"{NEUROLINKER}/v1/documents/json", json={"success": True, "results": replies})
+    hook = make_hook()
+    with pytest.raises(NoData, match=f"document {ids[1]} is 'completed', but gives no data: {says}"):
+        hook.get_result(request_id=R)
+    assert hook.naps == []
+
+
 def test_item_errors_inside_a_200_are_noticed(make_hook: MakeHook, requests_mock: Requests) -> None:
-    ids = [f"{R[:-1]}{number}" for number in range(5)]
+    ids = [f"{R[:-1]}{number}" for number in range(3)]
     documents = [{"document_id": one, "status": "completed"} for one in ids]
     requests_mock.get(
         f"{NEUROLINKER}/v1/request-status/{R}",
-        json={"request_id": R, "status": "completed", "total": 5, "completed": 5, "failed": 0, "documents": documents},
+        json={"request_id": R, "status": "completed", "total": 3, "completed": 3, "failed": 0, "documents": documents},
     )
     replies = [
         {"document_id": ids[0], "content": {"total": 1}},
         {"document_id": ids[1], "error": "Document not found"},
         {"document_id": ids[2], "success": False, "message": "storage is down"},
-        {"document_id": ids[3], "content": None},
     ]
     requests_mock.post(f"{NEUROLINKER}/v1/documents/json", json={"success": True, "results": replies})
     assert make_hook().get_result(request_id=R) == {
@@ -597,8 +623,6 @@ def test_item_errors_inside_a_200_are_noticed(make_hook: MakeHook, requests_mock
         "errors": {
             ids[1]: "Document not found",
             ids[2]: "storage is down",
-            ids[3]: "POST /v1/documents/json holds no content for it",
-            ids[4]: "not in the reply",
         },
     }
 

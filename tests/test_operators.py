@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from airflow_provider_docstatus.exceptions import (
     NoData,
     NotFinished,
     NotFound,
+    ReplyTooLarge,
     RequestRejected,
+    ResultNotStorable,
     ResultTooLarge,
     ServiceUnavailable,
     UnexpectedReply,
@@ -218,10 +221,154 @@ def test_completed_without_data_is_an_error_of_its_own(vendors: StandInVendors, 
     assert not isinstance(raised.value, AirflowFailException), "a retry may find it"
 
 
-def test_a_document_error_inside_a_200_is_noticed(vendors: StandInVendors) -> None:
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_a_document_error_inside_a_200_is_noticed(vendors: StandInVendors, is_list: bool) -> None:
     document_id = vendors.add_job("neurolinker", "document")
-    with pytest.raises(NoData, match="not processed through scalars extraction"):
-        run(operator_of(**neurolinker(document_id=document_id), content="scalars"))
+    ids = neurolinker(document_id=[document_id] if is_list else document_id)
+    with pytest.raises(NoData, match=f"{document_id}.*not processed through scalars extraction") as raised:
+        run(operator_of(**ids, content="scalars"))
+    assert isinstance(raised.value, AirflowFailException), "a retry would hear the same"
+
+
+# -- one of several --------------------------------------------------------------------------------------------
+
+
+def three(vendors: StandInVendors, what: str, **of_the_second: Any) -> tuple[list[str], dict[str, Any], str]:
+    """Return three ids, the operator's arguments for all of them, and a path of the second one's data."""
+    if what == "jobs":
+        ids = [vendors.add_job("aitronos", **fields) for fields in ({}, of_the_second, {})]
+        return ids, {"job_id": ids}, ids[1]
+    if what == "batch":
+        ids = [vendors.add_job("unsiloed", **fields) for fields in ({}, of_the_second, {})]
+        batch = {"conn_id": "unsiloed_default", "job_id": vendors.add_batch(ids), "operation": "batch"}
+        return ids, batch, f"{ids[1]}/result"
+    ids = [vendors.add_job("neurolinker", "document", **fields) for fields in ({}, of_the_second, {})]
+    if what == "request":
+        documents = [vendors.jobs[one] for one in ids]
+        return ids, neurolinker(request_id=vendors.add_job("neurolinker", documents=documents)), "documents/json"
+    return ids, neurolinker(document_id=ids), "documents/json"
+
+
+each_of_several = pytest.mark.parametrize("what", ["jobs", "batch", "documents", "request"])
+PASSING: dict[str, dict[str, Any]] = {
+    "html": {"status": 200, "body": "<html>", "content_type": "text/html"},
+    "cut json": {"status": 200, "body": '{"results": [', "content_type": "application/json"},
+    "404": {"status": 404, "body": {"detail": "no such job"}},
+    "503": {"status": 503},
+    "429": {"status": 429},
+    "reset": {"reset": True},
+    "cut off": {"status": 200, "cut_off": True},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@each_of_several
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_a_passing_fault_of_one_costs_none(vendors: StandInVendors, what: str, fault: dict[str, Any], way: str) -> None:
+    ids, arguments, path = three(vendors, what)
+    vendors.answer_next(path=path, **fault)
+    data = run(operator_of(**arguments, **WAYS[way]))
+    assert (list(data["items"]), data["errors"]) == (ids, {})
+
+
+@each_of_several
+def test_what_does_not_pass_is_named_and_retried_and_no_success_without_it(vendors: StandInVendors, what: str) -> None:
+    _, arguments, path = three(vendors, what)
+    if what == "jobs":  # the same route has the status: it is asked for the data once the wait has ended
+        vendors.answer_next(None, path=path)
+    vendors.answer_next(404, body={"detail": "no such job"}, path=path, times=math.inf)
+    with pytest.raises(NoData, match=r"of 3 ids did not come within a minute: .*no such job") as raised:
+        run(operator_of(**arguments))
+    assert path.split("/")[0] in str(raised.value) or "documents" in path
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+@each_of_several
+def test_what_is_refused_of_one_is_named_and_the_others_succeed(vendors: StandInVendors, what: str) -> None:
+    ids, arguments, path = three(vendors, what)
+    if what in ("documents", "request"):
+        vendors.jobs[ids[1]].submitted_as = "fields"
+        arguments["content"] = "scalars"
+        for one in (ids[0], ids[2]):
+            vendors.jobs[one].submitted_as = "scalars"
+        said = "not processed through scalars"
+    else:
+        said = "malformed"
+        vendors.answer_next(None, path=path, times=what == "jobs")
+        vendors.answer_next(422, body={"detail": said}, path=path, times=math.inf)
+    data = run(operator_of(**arguments))
+    assert list(data["items"]) == [ids[0], ids[2]]
+    assert list(data["errors"]) == [ids[1]]
+    assert said in data["errors"][ids[1]]
+
+
+@each_of_several
+def test_what_airflow_cannot_carry_of_one_is_named_and_the_others_succeed(vendors: StandInVendors, what: str) -> None:
+    ids, arguments, _ = three(vendors, what, content={"lines": [{"total": math.nan}]})
+    data = run(operator_of(**arguments))
+    assert list(data["items"]) == [ids[0], ids[2]]
+    assert "has a number that is not finite (NaN or Infinity) at " in data["errors"][ids[1]]
+    assert "lines" in data["errors"][ids[1]]
+    assert json.dumps(data, allow_nan=False)
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_airflow_cannot_carry_of_a_single_id_fails_with_id_and_place(
+    vendors: StandInVendors, way: str, is_list: bool
+) -> None:
+    job_id = vendors.add_job("aitronos", content={"lines": [{"total": 10**22 + 1}]})
+    with pytest.raises(
+        ResultNotStorable, match=rf"data of {job_id} has a number of more than 64 bits at lines\[0\].total"
+    ) as raised:
+        run(operator_of(job_id=[job_id] if is_list else job_id, **WAYS[way]))
+    assert isinstance(raised.value, AirflowFailException)
+    assert raised.value.id == job_id
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_a_reply_that_is_too_large_alone_fails_and_is_not_retried(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch, is_list: bool
+) -> None:
+    small = {**vendors.connections()["neurolinker_default"], "extra": {"max_reply_bytes": 65_536}}
+    monkeypatch.setenv("AIRFLOW_CONN_NEUROLINKER_DEFAULT", json.dumps(small))
+    document_id = vendors.add_job("neurolinker", "document", content={"text": "x" * 70_000})
+    with pytest.raises(ReplyTooLarge, match=f"for {document_id} with more than 65536 bytes; raise 'max_reply_bytes'") as raised:
+        run(operator_of(**neurolinker(document_id=[document_id] if is_list else document_id)))
+    assert isinstance(raised.value, AirflowFailException)
+
+
+def test_documents_that_are_too_large_together_are_fetched_in_parts(
+    vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {**vendors.connections()["neurolinker_default"], "extra": {"max_reply_bytes": 65_536}}
+    monkeypatch.setenv("AIRFLOW_CONN_NEUROLINKER_DEFAULT", json.dumps(small))
+    request_id = vendors.add_job("neurolinker", documents=10, content={"text": "x" * 20_000})
+    data = run(operator_of(**neurolinker(request_id=request_id)))
+    assert (len(data["items"]), data["errors"]) == (10, {})
+
+
+@each_of_several
+def test_if_all_are_refused_the_task_fails_and_is_not_retried(vendors: StandInVendors, what: str) -> None:
+    ids, arguments, path = three(vendors, what)
+    if what == "jobs":
+        for one in ids:
+            vendors.answer_next(None, path=one)
+            vendors.answer_next(422, body={"detail": "malformed"}, path=one, times=math.inf)
+    else:
+        data_path = "result" if what == "batch" else path
+        vendors.answer_next(422, body={"detail": "malformed"}, path=data_path, times=math.inf)
+    with pytest.raises(NoData, match="malformed") as raised:
+        run(operator_of(**arguments))
+    assert isinstance(raised.value, AirflowFailException)
+
+
+def test_a_key_that_is_refused_at_the_data_fails_all(vendors: StandInVendors) -> None:
+    _, arguments, path = three(vendors, "batch")
+    vendors.answer_next(401, body={"detail": "Invalid API key"}, path=path, times=2)
+    with pytest.raises(KeyRejected) as raised:
+        run(operator_of(**arguments))
+    assert isinstance(raised.value, AirflowFailException)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -8,16 +8,21 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_docstatus.exceptions import (
+    DataRefused,
     DocStatusError,
     DocumentFailed,
+    KeyRejected,
     NoData,
-    NoneUsable,
     NotFinished,
     NotFound,
+    QuotaExhausted,
+    ReplyTooLarge,
     RequestRejected,
+    ServiceUnavailable,
+    UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.flows import poll_one, read_list
+from airflow_provider_docstatus.protocol.flows import list_in, poll_one
 from airflow_provider_docstatus.protocol.messages import Flow, Request
 from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.responses import read_object, vendor_text
@@ -26,8 +31,12 @@ from airflow_provider_docstatus.protocol.targets import Target, checked_id
 from airflow_provider_docstatus.protocol.values import get_path, text_in
 from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 
+#: A flow that asks for some ids by one request, and returns the data, or the error in its place, by id.
+Ask = Callable[[Sequence[str]], Flow[dict[str, Any]]]
 #: Documents whose data one request asks for.
 DOCUMENTS_AT_ONCE = 10
+#: Reasons that an error tells of several ids, and ids that it names at most.
+_SHOWN, _MOST_NAMED = 3, 20
 
 
 @dataclass(kw_only=True)
@@ -36,7 +45,7 @@ class Fetch:
     What is to be fetched of a finished id, and how.
 
     :param ids: what has data: the id itself, the documents of a request, or the jobs of a batch.
-    :param ask: a flow that asks for some of them by one request; it returns the data, or the error in its place, by id.
+    :param ask: asks for some of them.
     :param status: the status of the id; None until ``ask`` gets it with the data.
     :param at_once: how many ids one request may ask for (int).
     :param is_single: whether the id itself has the data.
@@ -44,7 +53,7 @@ class Fetch:
     """
 
     ids: Sequence[str]
-    ask: Callable[[Sequence[str]], Flow[dict[str, Any]]]
+    ask: Ask
     status: DocumentStatus | None = None
     at_once: int = 1
     is_single: bool = True
@@ -87,6 +96,8 @@ def plan_fetch(
         raise RequestRejected(f"{service.title} has no content options; leave them out.", service=service.name, id=target.id)
     if status is not None and status.kind == "batch":
         return _plan_children(service, status)
+    if status is not None:
+        raise_unless_usable(service, status)
     fetch = Fetch(ids=[target.id], ask=lambda _ids: ask(), status=status)
 
     def ask() -> Flow[dict[str, Any]]:
@@ -100,28 +111,67 @@ def fetch_result(
     service: ServiceDescription, target: Target, **which: Any
 ) -> Flow[tuple[DocumentStatus, dict[str, Any], dict[str, str]]]:
     """
-    Fetch the data of a finished id; for the arguments see :func:`plan_fetch`.
+    Fetch the data of a finished id, without asking again; for the arguments see :func:`plan_fetch`.
 
-    :return: the status, the data by id, and the vendor's error text by id for what could not be fetched.
+    :return: the status, the data by id, and the vendor's error text by id for what it refused.
+    :raises DocStatusError: something that may pass, also if it is about one id only.
     """
     fetch = yield from plan_fetch(service, target, **which)
     items: dict[str, Any] = {}
     errors = dict(fetch.errors)
     for start in range(0, len(fetch.ids), fetch.at_once):
-        ids = fetch.ids[start : start + fetch.at_once]
-        try:
-            found = yield from fetch.ask(ids)
-        except (DocumentFailed, NotFinished, NotFound) as error:
-            if fetch.is_single or len(ids) > 1:
-                raise
-            found = {ids[0]: error}
-        for one, data in found.items():
-            if isinstance(data, DocStatusError):
-                errors[one] = str(data)
-            else:
+        for one, data in (yield from fetch_some(fetch.ask, fetch.ids[start : start + fetch.at_once])).items():
+            if not isinstance(data, DocStatusError):
                 items[one] = data
+            elif fetch.is_single or may_pass(data) or isinstance(data, KeyRejected):
+                raise data
+            else:
+                errors[one] = str(data)
     assert fetch.status is not None  # known before, or set with the data  # noqa: S101
     return fetch.status, items, errors
+
+
+def fetch_some(ask: Ask, ids: Sequence[str]) -> Flow[dict[str, Any]]:
+    """
+    Ask for some ids by one request; return the data, or the error in its place, by id.
+
+    A request for several that is refused, or whose reply is too large, is split, so that each id has an answer of its own. Where
+    the service is unavailable, the rest of the ids is not asked for.
+
+    :raises RequestRejected: an error that concerns all ids.
+    """
+    groups, found = [list(ids)], dict[str, Any]()
+    while groups:
+        group = groups.pop(0)
+        try:
+            found |= yield from ask(group)
+        except DocStatusError as error:
+            if concerns_all(error):
+                raise
+            if len(group) > 1 and isinstance(error, (RequestRejected, ReplyTooLarge)):
+                half = len(group) // 2
+                groups[:0] = [group[:half], group[half:]]
+                continue
+            found |= dict.fromkeys(group, error)
+            if isinstance(error, ServiceUnavailable):
+                return found | {one: error for rest in groups for one in rest}
+    return found
+
+
+def concerns_all(error: DocStatusError) -> bool:
+    """Whether an error is about the account, the connection or the arguments. A 403 may be about one id only."""
+    if isinstance(error, KeyRejected):
+        return not error.may_be_about_id
+    is_unsent = isinstance(error, RequestRejected) and error.code is None and not isinstance(error, NotFinished)
+    return is_unsent or isinstance(error, QuotaExhausted)
+
+
+def may_pass(error: DocStatusError) -> bool:
+    """Whether a later request may get the data. A 404 for the data of a finished id may pass, a 410 does not."""
+    if isinstance(error, NotFound):
+        return not error.is_gone
+    is_final = isinstance(error, (ReplyTooLarge, DataRefused))
+    return isinstance(error, (ServiceUnavailable, UnexpectedReply, NoData)) and not is_final
 
 
 def fetch_contents(
@@ -138,13 +188,14 @@ def fetch_contents(
     assert service.read_item is not None  # the contract test checks it  # noqa: S101
     response = yield Request(path=choice.path, route=choice.path, json={"document_ids": list(ids), **choice.options, **options})
     label = response.request.label
-    by_id = {str(item.get("document_id")): item for item in read_list(service, response, "results") if isinstance(item, Mapping)}
+    replies = list_in(service, response, read_object(service, response, id=ids[0] if len(ids) == 1 else None), "results")
+    by_id = {str(item.get("document_id")): item for item in replies if isinstance(item, Mapping)}
     found: dict[str, Any] = {}
     for one in ids:
         about: dict[str, Any] = {"service": service.name, "id": one}
         data, error = service.read_item(by_id[one]) if one in by_id else (None, None)
         if error is not None:
-            found[one] = DocumentFailed(error, **about)
+            found[one] = DataRefused(error, **about)
         elif one not in by_id:
             found[one] = NoData("not in the reply", **about)
         else:
@@ -153,15 +204,21 @@ def fetch_contents(
 
 
 def extracted_of(service: ServiceDescription, status: DocumentStatus, items: Mapping[str, Any], errors: Mapping[str, str]) -> Any:
-    """Return the data of an id in the form of an XCom. Raises NoData if nothing of it has any."""
+    """Return the data of an id in the form of an XCom. Raises DataRefused if nothing of it has any."""
     if status.kind not in ("request", "batch"):
-        if status.id not in items:
-            raise no_data(service, status, errors.get(status.id, "no reason"), NoneUsable)
         return items[status.id]
     if errors and not items:
-        reasons = "; ".join(f"{one}: {text}" for one, text in list(errors.items())[:3])
-        raise no_data(service, status, f"none of its {len(errors)} parts has any ({reasons})", NoneUsable)
+        raise no_data(service, status, f"none of its {len(errors)} parts has any ({reasons_of(errors)})", DataRefused)
     return {"items": dict(items), "errors": dict(errors)}
+
+
+def reasons_of(errors: Mapping[str, object]) -> str:
+    """Return the reasons by id as a text; the first of them in full, and only the ids of the others."""
+    shown = "; ".join(f"{one}: {str(error).rstrip('.')}" for one, error in list(errors.items())[:_SHOWN])
+    others = list(errors)[_SHOWN:_MOST_NAMED]
+    more = len(errors) - _SHOWN - len(others)
+    named = f"; likewise {', '.join(others)}" if others else ""
+    return shown + named + (f" and {more} more" if more > 0 else "")
 
 
 def checked_content(service: ServiceDescription, content: str | None) -> str | None:
@@ -188,8 +245,6 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
     route = service.routes[target.route]
     result = route.result
     assert result is not None  # the contract test: every route has contents or a result  # noqa: S101
-    if status is not None:
-        raise_unless_usable(service, status)
     response = yield Request(
         path=result.path.replace("{id}", quote(target.id, safe="")),
         route=result.path,
@@ -210,7 +265,7 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
     assert status is not None  # either known before or read just now  # noqa: S101
     if not result.has_status and body.get("success") is False:  # a flag further inside may be a field of the extracted data
         said = service.error_text(body) or text_in(body) or "the vendor gave no reason"
-        raise no_data(service, status, f"{label} says success=false: {said}")
+        raise no_data(service, status, f"{label} says success=false: {said}", DataRefused)
     data = _taken(body, result.take)
     if data is None or data in ({}, [], ""):
         raise no_data(service, status, f"{label} holds no {result.take or 'data'}")
@@ -225,9 +280,18 @@ def _plan_contents(service: ServiceDescription, status: DocumentStatus, content:
     if not documents:
         raise no_data(service, status, "it lists no documents")
     failed = {one.id: one.message or one.word for one in documents if one.state in (State.RUNNING, *ENDED_BADLY)}
+    by_id = {one.id: replace(one, kind="document") for one in documents}
+
+    def ask(ids: Sequence[str]) -> Flow[dict[str, Any]]:
+        found = yield from fetch_contents(service, ids, content=content, options=options)
+        for one, error in found.items():  # beside the data of others, the vendor's bare text about one is enough
+            if isinstance(error, NoData) and (is_single or may_pass(error)):
+                found[one] = no_data(service, by_id[one], str(error), type(error))
+        return found
+
     return Fetch(
         ids=[one.id for one in documents if one.id not in failed],
-        ask=lambda ids: fetch_contents(service, ids, content=content, options=options),
+        ask=ask,
         status=status,
         at_once=DOCUMENTS_AT_ONCE,
         is_single=is_single,
@@ -238,10 +302,11 @@ def _plan_contents(service: ServiceDescription, status: DocumentStatus, content:
 def _plan_children(service: ServiceDescription, status: DocumentStatus) -> Fetch:
     """Plan the fetch of a batch's jobs."""
     children, errors = {child.id: replace(child, kind="job") for child in status.children}, {}
-    for one in children:
+    for one, child in children.items():
         try:
             checked_id(service, "job_id", one)  # the vendor's list is untrusted text
-        except RequestRejected as error:
+            raise_unless_usable(service, child)
+        except (DocumentFailed, RequestRejected) as error:
             errors[one] = str(error)
     if not children:
         raise no_data(service, status, "it lists no jobs")

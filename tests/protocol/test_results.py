@@ -13,15 +13,26 @@ from airflow_provider_docstatus.exceptions import (
     NoData,
     NotFinished,
     NotFound,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
     ServiceUnavailable,
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ResultRoute, ServiceDescription
-from airflow_provider_docstatus.protocol.results import checked_content, fetch_contents, fetch_result, no_data
+from airflow_provider_docstatus.protocol.messages import Response
+from airflow_provider_docstatus.protocol.results import (
+    checked_content,
+    fetch_contents,
+    fetch_result,
+    fetch_some,
+    no_data,
+    reasons_of,
+)
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED
 from airflow_provider_docstatus.status import DocumentStatus, State
-from tests.conversations import converse, error_of, refusal, response
+from tests.conversations import HTML, LIMIT, converse, error_of, refusal, response
 
 REQUEST = Target(route="request", id="r-1")
 DOCUMENT = Target(route="document", id="d-1")
@@ -121,7 +132,7 @@ def test_the_data_of_a_batch_is_its_jobs_data_and_errors():
         response({"x": 1}),
         response({"detail": "broken"}, 500),
         response({"detail": "late"}, 400),
-        response({"detail": "gone"}, 404),
+        response({"detail": "gone"}, 410),
     )
     assert items == {"a": {"x": 1}}
     assert set(errors) == {"b", "c", "d", "..", "e/f"}
@@ -168,10 +179,88 @@ def test_contents_of_a_partial_request_name_what_failed_and_what_was_left_out():
         DocumentStatus(service="x", kind="document", id="d", state=State.SUCCEEDED, word="completed"),
     )
     flow = fetch(NEUROLINKER, REQUEST, replace(known(State.PARTIAL, "request"), children=children))
-    (_, items, errors), (request,) = converse(flow, response({"results": [None, {"document_id": "a", "content": {"x": 1}}]}))
+    results = [None, {"document_id": "a", "content": {"x": 1}}, {"document_id": "d", "error": "no such format"}]
+    (_, items, errors), (request,) = converse(flow, response({"results": results}))
     assert request.json == {"document_ids": ["a", "d"]}
     assert items == {"a": {"x": 1}}
-    assert errors == {"b": "torn page", "c": "cancelled", "d": "not in the reply"}
+    assert errors == {"b": "torn page", "c": "cancelled", "d": "no such format"}
+
+
+@pytest.mark.parametrize(
+    ("target", "reply", "error", "said"),
+    [
+        (REQUEST, response({"results": [{"document_id": "a", "content": 1}]}), NoData, "not in the reply"),
+        (REQUEST, response({"results": [{"document_id": "a", "content": None}]}), NoData, "holds no content for it"),
+        (REQUEST, response(text="<html>", headers=HTML), UnexpectedReply, "not JSON"),
+        (REQUEST, response({}, 429), RateLimited, "429"),
+        (BATCH, response({"detail": "gone"}, 404), NotFound, "for a with 404: gone"),
+        (BATCH, response({}), NoData, "job a is 'completed', but gives no data"),
+        (BATCH, response({"detail": "not yours"}, 403), KeyRejected, "not yours"),
+    ],
+    ids=["left out", "null", "html", "429", "404", "empty", "403"],
+)
+def test_what_may_pass_is_raised_at_the_first_and_not_left_out(target, reply, error, said):
+    service = UNSILOED if target is BATCH else NEUROLINKER
+    assert said in refusal(fetch(service, target, known(kind=target.route, children=("a", "b"))), reply, kind=error)
+
+
+def results(*ids: str) -> Response:
+    return response({"results": [{"document_id": one, "content": one} for one in ids]})
+
+
+def test_a_request_for_several_that_is_refused_is_split_until_one_bad_id_stands_alone():
+    refused = response({"detail": "malformed"}, 422)
+    flow = fetch(NEUROLINKER, REQUEST, known(kind="request", children=("a", "b", "c", "d")))
+    (_, items, errors), requests = converse(flow, refused, results("a", "b"), refused, refused, results("d"))
+    assert [request.json["document_ids"] for request in requests] == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c"], ["d"]]
+    assert (items, list(errors)) == ({one: one for one in "abd"}, ["c"])
+    assert "malformed" in errors["c"]
+
+
+def test_a_reply_for_several_that_is_too_large_is_split_and_one_alone_is_an_error_of_its_id():
+    large = response(text="x" * (LIMIT + 1))
+    flow = fetch(NEUROLINKER, REQUEST, known(kind="request", children=("a", "b", "c")))
+    (_, items, errors), _ = converse(flow, large, large, results("b", "c"))
+    assert (items, list(errors)) == ({"b": "b", "c": "c"}, ["a"])
+    assert "raise 'max_reply_bytes'" in errors["a"]
+
+
+def test_data_that_is_too_deep_for_python_to_read_is_an_error_of_its_id():
+    deep = response(text='{"x": ' + "[" * 20_000 + "]" * 20_000 + "}")
+    flow = fetch(UNSILOED, BATCH, known(kind="batch", children=("a", "b")))
+    (_, items, errors), _ = converse(flow, deep, response({"x": 1}))
+    assert (items, list(errors)) == ({"b": {"x": 1}}, ["a"])
+    assert "for a with more levels of lists and objects than can be read" in errors["a"]
+    flow = fetch(NEUROLINKER, REQUEST, known(kind="request", children=("a", "b")))
+    assert list(converse(flow, deep, deep, results("b"))[0][2]) == ["a"]
+
+
+@pytest.mark.parametrize("code", [401, 402])
+def test_what_concerns_the_account_is_not_split(code):
+    flow = fetch(NEUROLINKER, REQUEST, known(kind="request", children=("a", "b")))
+    refusal(flow, response({"detail": "no"}, code), kind=KeyRejected if code == 401 else QuotaExhausted)
+
+
+def test_an_outage_while_splitting_is_not_asked_about_the_rest():
+    def ask(ids: Any) -> Any:
+        asked.append(list(ids))
+        if len(ids) > 1:
+            raise RequestRejected("422", code=422)
+        raise ServiceUnavailable("away")
+        yield
+
+    asked: list[list[str]] = []
+    found, _ = converse(fetch_some(ask, ["a", "b", "c", "d"]))
+    assert {str(error) for error in found.values()} == {"away"}
+    assert (list(found), asked) == (["a", "b", "c", "d"], [["a", "b", "c", "d"], ["a", "b"], ["a"]])
+
+
+def test_an_error_names_some_reasons_and_more_ids():
+    few = reasons_of({"a": "torn.", "b": "late"})
+    assert few == "a: torn; b: late"
+    many = reasons_of({f"d-{number}": "late" for number in range(30)})
+    assert many.startswith("d-0: late; d-1: late; d-2: late; likewise d-3, d-4, ")
+    assert many.endswith(", d-19 and 10 more")
 
 
 def test_the_content_of_one_document_needs_its_status_first():

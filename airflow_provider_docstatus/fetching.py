@@ -49,8 +49,8 @@ from airflow_provider_docstatus.waiting.wait import needs_confirmation
 PAUSES = (0.4, 1, 2, 4)
 #: How long an id is asked for again after its first fault, in multiples of ``CONFIRM_AFTER``: 60 s.
 PATIENCE = 12
-#: While the service is unavailable for so many ids, it is asked for no others.
-MOST_UNAVAILABLE = 10
+#: While so many ids meet an outage or a bad reply, the service is asked for no others.
+MOST_IN_TROUBLE = 10
 
 Key = tuple[str, str]
 
@@ -190,7 +190,7 @@ class _Round:
             now = self._hook.clock()
             tried = [part for part in self._parts.values() if part.error is not None]
             due = sorted((part for part in tried if part.due <= now), key=lambda part: part.due)
-            if not due and sum(isinstance(part.error, ServiceUnavailable) for part in tried) < MOST_UNAVAILABLE:
+            if not due and sum(isinstance(part.error, (ServiceUnavailable, UnexpectedReply)) for part in tried) < MOST_IN_TROUBLE:
                 due = [part for part in self._parts.values() if part.error is None]
             if due and now >= self._held_until:
                 first = due[0]
@@ -219,7 +219,9 @@ class _Round:
                 self._refuse(part, data)
             else:
                 self._put_off(part, data, now)
-                if isinstance(data, UnexpectedReply):  # one of them may be why the whole reply cannot be read
+                # One of them may be why the whole reply cannot be read, or why the service fails again and again.
+                fails_again = isinstance(data, ServiceUnavailable) and not isinstance(data, RateLimited) and part.faults > 1
+                if isinstance(data, UnexpectedReply) or fails_again:
                     part.at_once = max(1, len(parts) // 2)
 
     def _is_final(self, error: DocStatusError, before: DocStatusError | None) -> bool:
@@ -235,21 +237,20 @@ class _Round:
             raise error  # a 403 may be about one id, two are about the key
 
     def _put_off(self, part: _Part, error: DocStatusError, now: float) -> None:
-        """Ask for the id again after a pause, or give up if its time is over by then."""
+        """Ask for the id again after a pause; give up if its time is over by then."""
         part.since = part.since if part.faults else now
-        pause = PAUSES[min(part.faults, len(PAUSES) - 1)] if may_pass(error) else 1
         until = part.since + PATIENCE * wait.CONFIRM_AFTER
+        if may_pass(error):
+            part.due = min(now + PAUSES[min(part.faults, len(PAUSES) - 1)] * wait.CONFIRM_AFTER, until)
+        else:  # a refusal at the end is confirmed too
+            part.due, until = now + wait.CONFIRM_AFTER, until + wait.CONFIRM_AFTER
         asked_for = error.retry_after or 0.0 if isinstance(error, ServiceUnavailable) else 0.0
-        part.due = max(now + asked_for, min(now + pause * wait.CONFIRM_AFTER, until))
+        part.due = max(part.due, now + asked_for)
         part.error, part.heard_at, part.faults = error, now, part.faults + 1
         if asked_for or isinstance(error, RateLimited) or concerns_all(error):
             self._held_until = max(self._held_until, part.due)
-        if now < until and part.due <= until:
-            return None
-        if not may_pass(error):
-            return self._refuse(part, error)
-        errors = {one.key[1]: one.error for one in self._parts.values() if one.error and may_pass(one.error)}
-        raise missing(errors, self._total)
+        if now >= until or part.due > until:
+            raise missing({one.key[1]: one.error for one in self._parts.values() if one.error}, self._total)
 
 
 def _or_error(one: str, data: Any) -> Any:
@@ -284,7 +285,8 @@ def repeats(hook: DocStatusHook) -> Iterator[None]:
 
 def missing(errors: Mapping[str, DocStatusError], total: int, what: str = "data") -> DocStatusError:
     """Return the error for what may still come, by id; a task that raises it may be retried."""
-    kinds = {NoData if isinstance(error, NotFound) else type(error) for error in errors.values()}
+    kinds = {type(one) if may_pass(one) else ServiceUnavailable for one in errors.values()}
+    kinds = {NoData if kind is NotFound else kind for kind in kinds}
     (kind,) = kinds if len(kinds) == 1 else {ServiceUnavailable if kinds - {NoData} else NoData}
     first_id, first = next(iter(errors.items()))
     about: dict[str, Any] = {"service": first.service}

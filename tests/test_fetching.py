@@ -401,13 +401,47 @@ def test_a_time_that_is_beyond_the_minute_is_not_waited_for(code):
     assert hook.now == START
 
 
-def test_an_outage_is_not_asked_about_every_id():
+@pytest.mark.parametrize("fault", [response({}, 503), PAGE], ids=["503", "html"])
+@pytest.mark.parametrize(("service", "route"), [(AITRONOS, "job"), (NEUROLINKER, "document")], ids=["one by one", "together"])
+def test_an_outage_is_not_asked_about_every_id(service, route, fault):
     ids = [f"j-{number}" for number in range(100)]
-    hook = Hook(AITRONOS, **dict.fromkeys(ids, response({}, 503)))
-    with pytest.raises(ServiceUnavailable, match="of 100 ids did not come within a minute: j-0: "):
-        listed(hook, "job", ids)
-    assert len({one for (one,) in hook.asked}) == 10
+    hook = Hook(service, **dict.fromkeys(ids, fault))
+    with pytest.raises(
+        (ServiceUnavailable, UnexpectedReply), match="The data of 10 of 100 ids did not come within a minute: j-0: "
+    ):
+        listed(hook, route, ids)
+    assert {one for some in hook.asked for one in some} == set(ids[:10])
+    assert len(hook.asked) <= 70
     assert 55 <= hook.now - START <= 61
+
+
+@pytest.mark.parametrize("fault", [response({}, 500), PAGE], ids=["500", "html"])
+def test_one_document_that_breaks_a_bulk_call_for_ever_is_the_only_one_that_is_missing(fault):
+    ids = [f"d-{number}" for number in range(10)]
+    with pytest.raises((ServiceUnavailable, UnexpectedReply), match="The data of 1 of 10 ids did not come within a minute: d-3"):
+        listed(Hook(NEUROLINKER, **{"d-3": fault}), "document", ids)
+
+
+@each_way
+@pytest.mark.parametrize("refusal", [REFUSED, FORBIDDEN, response({}, 401)], ids=["422", "403", "401"])
+def test_a_refusal_that_is_said_once_in_the_last_round_is_none(way, refusal):
+    service, fetch = WAYS[way]
+    for rounds in range(4, 9):
+        with pytest.raises((ServiceUnavailable, UnexpectedReply), match="b: "):
+            fetch(Hook(service, b=[PAGE] * rounds + [refusal, PAGE]))
+    for other in (PAGE, response({"detail": "conflict"}, 409)):
+        hook = Hook(service, b=[refusal, other] * 20)
+        with pytest.raises((ServiceUnavailable, UnexpectedReply, KeyRejected)):
+            fetch(hook)
+        assert hook.now - START <= 70
+
+
+@each_way
+def test_a_refusal_at_the_end_is_confirmed(way):
+    service, fetch = WAYS[way]
+    hook = Hook(service, b=[PAGE] * 6 + [REFUSED])
+    items, errors = fetch(hook)
+    assert (set(items), list(errors)) == ({"a", "c"}, ["b"])
 
 
 def test_a_web_page_in_the_place_of_a_bulk_reply_is_not_answered_with_many_calls():

@@ -28,7 +28,7 @@ from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.responses import read_object, vendor_text
 from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY, raise_unless_usable, status_from
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
-from airflow_provider_docstatus.protocol.values import get_path, text_in
+from airflow_provider_docstatus.protocol.values import get_path, one_line, text_in
 from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 
 #: A flow that asks for some ids by one request, and returns the data, or the error in its place, by id.
@@ -188,7 +188,8 @@ def fetch_contents(
     assert service.read_item is not None  # the contract test checks it  # noqa: S101
     response = yield Request(path=choice.path, route=choice.path, json={"document_ids": list(ids), **choice.options, **options})
     label = response.request.label
-    replies = list_in(service, response, read_object(service, response, id=ids[0] if len(ids) == 1 else None), "results")
+    named = one_line(ids[0]) if len(ids) == 1 else None
+    replies = list_in(service, response, read_object(service, response, id=named), "results")
     by_id = {str(item.get("document_id")): item for item in replies if isinstance(item, Mapping)}
     found: dict[str, Any] = {}
     for one in ids:
@@ -214,8 +215,9 @@ def extracted_of(service: ServiceDescription, status: DocumentStatus, items: Map
 
 def reasons_of(errors: Mapping[str, object]) -> str:
     """Return the reasons by id as a text; the first of them in full, and only the ids of the others."""
-    shown = "; ".join(f"{one}: {str(error).rstrip('.')}" for one, error in list(errors.items())[:_SHOWN])
-    others = list(errors)[_SHOWN:_MOST_NAMED]
+    ids = [one_line(one) or "" for one in errors]
+    shown = "; ".join(f"{one}: {str(error).rstrip('.')}" for one, error in zip(ids[:_SHOWN], errors.values(), strict=False))
+    others = ids[_SHOWN:_MOST_NAMED]
     more = len(errors) - _SHOWN - len(others)
     named = f"; likewise {', '.join(others)}" if others else ""
     return shown + named + (f" and {more} more" if more > 0 else "")
@@ -280,7 +282,7 @@ def _plan_contents(service: ServiceDescription, status: DocumentStatus, content:
     if not documents:
         raise no_data(service, status, "it lists no documents")
     failed = {one.id: one.message or one.word for one in documents if one.state in (State.RUNNING, *ENDED_BADLY)}
-    by_id = {one.id: replace(one, kind="document") for one in documents}
+    by_id = {one.id: replace(one, kind="document", id=one_line(one.id) or "") for one in documents}
 
     def ask(ids: Sequence[str]) -> Flow[dict[str, Any]]:
         found = yield from fetch_contents(service, ids, content=content, options=options)

@@ -23,6 +23,7 @@ from airflow_provider_docstatus.exceptions import (
     NoData,
     NotFinished,
     RateLimited,
+    ReplyTooLarge,
     RequestRejected,
     ResultTooLarge,
 )
@@ -231,6 +232,9 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             if wait.poke(is_last=wait.group.is_list):
                 return True
             trouble = {one: error for one in wait.group.open_ids() if (error := wait.group.waits[one].trouble)}
+            too_large = next((error for error in trouble.values() if isinstance(error, ReplyTooLarge)), None)
+            if too_large is not None:
+                raise too_large
             if len(trouble) < len(wait.group.open_ids()):
                 return False
             if any(isinstance(error, RateLimited) for error in trouble.values()):

@@ -380,6 +380,18 @@ def test_too_much_for_an_xcom_says_what_to_do_instead(vendors: StandInVendors, w
     assert run(operator_of(job_id=job_id, max_bytes=3000, **WAYS[way]))
 
 
+def test_a_reply_that_is_too_large_is_not_asked_for_again(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = json.loads(vendors.environment()["AIRFLOW_CONN_AITRONOS_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN_AITRONOS_DEFAULT", json.dumps({**connection, "extra": {"max_reply_bytes": 3000}}))
+    ids = [vendors.add_job("aitronos"), vendors.add_job("aitronos", content={"text": "x" * 5000})]
+    asked = len(vendors.requests)
+    with pytest.raises(ReplyTooLarge, match=f"for {ids[1]} with more than 3000 bytes") as raised:
+        run(operator_of(job_id=ids))
+    assert "retry" not in str(raised.value)
+    assert isinstance(raised.value, AirflowFailException)
+    assert len(vendors.requests) <= asked + len(ids)
+
+
 def test_by_default_a_mebibyte_fits(vendors: StandInVendors) -> None:
     with pytest.raises(ResultTooLarge, match="1,048,576"):
         run(operator_of(job_id=vendors.add_job("aitronos", content={"text": "x" * 1024 * 1024})))

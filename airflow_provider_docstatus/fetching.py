@@ -226,9 +226,9 @@ class _Round:
 
     def _is_final(self, error: DocStatusError, before: DocStatusError | None) -> bool:
         """Whether an error about one id is final; what the vendor says of it counts when it is said twice."""
-        if may_pass(error):
-            return False
-        return isinstance(error, self._believes) or (not concerns_all(error) and _is_same(error, before))
+        if isinstance(error, self._believes) and not may_pass(error):
+            return True
+        return not _may_pass(error) and not concerns_all(error) and _is_same(error, before)
 
     def _refuse(self, part: _Part, error: DocStatusError) -> None:
         self._errors[part.key] = error
@@ -240,7 +240,7 @@ class _Round:
         """Ask for the id again after a pause; give up if its time is over by then."""
         part.since = part.since if part.faults else now
         until = part.since + PATIENCE * wait.CONFIRM_AFTER
-        if may_pass(error):
+        if _may_pass(error):
             part.due = min(now + PAUSES[min(part.faults, len(PAUSES) - 1)] * wait.CONFIRM_AFTER, until)
         else:  # a refusal at the end is confirmed too
             part.due, until = now + wait.CONFIRM_AFTER, until + wait.CONFIRM_AFTER
@@ -249,7 +249,11 @@ class _Round:
         part.error, part.heard_at, part.faults = error, now, part.faults + 1
         if asked_for or isinstance(error, RateLimited) or concerns_all(error):
             self._held_until = max(self._held_until, part.due)
-        if now >= until or part.due > until:
+        if now < until and part.due <= until:
+            return
+        if _contradicts_its_status(error) and not isinstance(error, NotFinished):
+            self._refuse(part, error)  # for a minute it was said that the job has failed
+        else:
             raise missing({one.key[1]: one.error for one in self._parts.values() if one.error}, self._total)
 
 
@@ -260,6 +264,15 @@ def _or_error(one: str, data: Any) -> Any:
         return data
     text = f"The extracted data of {one} has {fault}. Airflow cannot carry that in an XCom. Fetch it in your own task with "
     return ResultNotStorable(f"{text}DocStatusHook.get_result() and store it where you like.", id=one)
+
+
+def _contradicts_its_status(error: DocStatusError) -> bool:
+    """Whether the data's route says of a finished id that it is not finished or has failed: a late replica, or a crash."""
+    return isinstance(error, NotFinished) or (type(error) is DocumentFailed and error.state is not None)
+
+
+def _may_pass(error: DocStatusError) -> bool:
+    return may_pass(error) or _contradicts_its_status(error)
 
 
 def _is_refusal(error: DocStatusError) -> bool:
@@ -285,8 +298,10 @@ def repeats(hook: DocStatusHook) -> Iterator[None]:
 
 def missing(errors: Mapping[str, DocStatusError], total: int, what: str = "data") -> DocStatusError:
     """Return the error for what may still come, by id; a task that raises it may be retried."""
-    kinds = {type(one) if may_pass(one) else ServiceUnavailable for one in errors.values()}
-    kinds = {NoData if kind is NotFound else kind for kind in kinds}
+    kinds = {
+        NoData if isinstance(one, (NotFound, NotFinished)) else type(one) if may_pass(one) else ServiceUnavailable
+        for one in errors.values()
+    }
     (kind,) = kinds if len(kinds) == 1 else {ServiceUnavailable if kinds - {NoData} else NoData}
     first_id, first = next(iter(errors.items()))
     about: dict[str, Any] = {"service": first.service}

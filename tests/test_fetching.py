@@ -16,7 +16,6 @@ from airflow_provider_docstatus.airflow_errors import for_airflow
 from airflow_provider_docstatus.exceptions import (
     DataRefused,
     DocStatusError,
-    DocumentFailed,
     KeyRejected,
     NoData,
     NotFound,
@@ -265,18 +264,28 @@ def test_data_that_is_late_for_a_single_id_is_waited_for_a_minute():
         assert 55 <= hook.now - START <= 61
 
 
-def test_what_the_vendor_says_of_a_finished_document_counts_when_it_is_said_twice():
-    torn = response({"detail": "torn page"}, 500)  # so the generic route says that a job has failed, and so a crash looks
-    hook = Hook(UNSILOED, b=torn)
+TORN = response({"detail": "torn page"}, 500)  # so the generic route says that a job has failed, and so a crash looks
+EARLY = response({"detail": "still processing"}, 400)
+
+
+def test_a_data_route_that_contradicts_the_status_may_be_late_or_have_crashed():
+    for late in (TORN, EARLY):
+        assert batch(Hook(UNSILOED, b=[late, late, late, {"of": "b"}]))[1] == {}
+    said = {"job_id": "a", "status": "processing"}
+    hook = Hook(AITRONOS, a=[response(said), response(said), {"x": 1}])
+    assert fetcher(hook).fetch(Target("job", "a"), known("job", "a", service=AITRONOS))[1] == {"x": 1}
+
+
+def test_a_job_that_is_said_to_have_failed_for_a_minute_is_its_own_error():
+    hook = Hook(UNSILOED, b=TORN)
     items, errors = batch(hook)
-    assert (set(items), hook.now - START, hook.reloads) == ({"a", "c"}, 5, 1)
+    assert (set(items), hook.now - START) == ({"a", "c"}, 60)
     assert "torn page" in errors["b"]
-    assert batch(Hook(UNSILOED, b=[torn, {"of": "b"}]))[1] == {}
-    early = response({"detail": "still processing"}, 400)
-    assert "not finished" in batch(Hook(UNSILOED, b=early))[1]["b"]
-    assert batch(Hook(UNSILOED, b=[early, {"of": "b"}]))[1] == {}
-    with pytest.raises(DocumentFailed):
-        fetcher(Hook(AITRONOS, a=response({"job_id": "a", "status": "failed"}))).fetch(Target("job", "a"))
+
+
+def test_data_that_is_not_finished_for_a_minute_may_be_retried():
+    with pytest.raises(NoData, match="1 of 3 ids did not come within a minute: b: Unsiloed job b is not finished"):
+        batch(Hook(UNSILOED, b=EARLY))
 
 
 class Items(Hook):

@@ -1429,7 +1429,7 @@ class Driver:
                 yield target
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 80), stays=st.booleans())
 def test_whatever_happens_no_id_is_lost(seed, steps, stays):
     dice = random.Random(seed)
@@ -1454,7 +1454,7 @@ def test_whatever_happens_no_id_is_lost(seed, steps, stays):
     assert driver.schedule.next(driver.now) == math.inf or driver.under_way
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32), waits=st.integers(1, 12), stays=st.booleans())
 def test_whatever_happens_each_id_is_polled_at_its_deadline(seed, waits, stays):
     """

@@ -57,8 +57,9 @@ async def ended(*triggers: Any) -> list[Any]:
 async def test_waits_that_a_429_keeps_from_being_asked_for_are_not_called_unfinished(vendors: StandInVendors) -> None:
     """One wait gets a 429 for a day. Two others, whose jobs are finished, reach their deadline."""
     jobs = [vendors.add_job("aitronos") for _ in range(3)]
+    await ended(trigger_for("aitronos", "job", vendors.add_job("aitronos")))  # the session is open from now on
     vendors.answer_next(**BUSY, path=jobs[0])
-    first = asyncio.ensure_future(event_of(trigger_for("aitronos", "job", jobs[0], seconds=0.15)))
+    first = asyncio.ensure_future(event_of(trigger_for("aitronos", "job", jobs[0], seconds=0.5)))
     await until(lambda: any(limiter.paused_until > 0 for limiter in aio._limiters.values()))
     endings = [ending_from(await first), *await ended(*(trigger_for("aitronos", "job", one, seconds=0.1) for one in jobs[1:]))]
     assert [ending.outcome for ending in endings] == ["not_asked"] * 3
@@ -72,7 +73,7 @@ async def test_the_days_calls_that_are_used_up_are_named(vendors: StandInVendors
     connection = json.dumps({"conn_type": "aitronos", "host": vendors.url, "password": vendors.keys["aitronos"]})
     monkeypatch.setenv("AIRFLOW_CONN_AITRONOS_DEFAULT", json.dumps({**json.loads(connection), "extra": {"calls_per_day": 2}}))
     jobs = [vendors.add_job("aitronos", seconds=math.inf) for _ in range(2)]
-    endings = await ended(*(trigger_for("aitronos", "job", one, seconds=0.15) for one in jobs))
+    endings = await ended(*(trigger_for("aitronos", "job", one, seconds=0.5) for one in jobs))
     assert [ending.outcome for ending in endings] == ["not_asked"] * 2
     assert all("since this process has used its share of 2 calls a day" in str(ending.text) for ending in endings)
 

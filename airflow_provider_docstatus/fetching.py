@@ -79,7 +79,8 @@ class Fetcher:
         found = self._fetch([target], status)[target.id]
         if isinstance(found, DocStatusError):
             raise found
-        return found  # type: ignore[no-any-return]  # what was found has any type
+        known, data = found
+        return known, data
 
     def fetch_list(self, targets: Sequence[Target]) -> tuple[dict[str, Any], dict[str, DocStatusError]]:
         """

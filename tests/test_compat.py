@@ -42,7 +42,7 @@ def test_a_try_first_started_on_2_11(monkeypatch: pytest.MonkeyPatch, reschedule
         return rescheduled
 
     base = SimpleNamespace(_orig_start_date=first_reschedule)
-    monkeypatch.setitem(sys.modules, "airflow.sensors.base", base)  # type: ignore[arg-type]  # it is 2.11's alone
+    monkeypatch.setitem(sys.modules, "airflow.sensors.base", base)  # it is 2.11's alone
     assert first_start({"ti": SimpleNamespace(start_date=LATER, **which)}) == start.timestamp()
     assert asked == [which]
 

@@ -17,7 +17,7 @@ from tests.task_runs import MODES, FakeTaskInstance, run, run_rescheduled, senso
 try:
     from airflow.sdk import DAG
 except ImportError:  # 2.11
-    from airflow import DAG  # type: ignore[no-redef]
+    from airflow import DAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

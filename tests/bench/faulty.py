@@ -173,7 +173,7 @@ async def _reset(request: web.BaseRequest, _reply: Reply) -> web.StreamResponse:
 async def _hang_up(request: web.BaseRequest, _reply: Reply) -> web.StreamResponse:
     """End the TLS connection within the head of the answer."""
     assert request.transport is not None
-    request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Ty")  # type: ignore[attr-defined]  # a transport that writes
+    request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Ty")
     request.transport.close()
     return web.Response()
 

@@ -37,7 +37,7 @@ def carried_by_2(value: Any) -> Any:
     from airflow.models.xcom import BaseXCom
 
     stored = BaseXCom.serialize_value(value)
-    return BaseXCom.deserialize_value(SimpleNamespace(value=stored))  # type: ignore[arg-type]  # it reads the value only
+    return BaseXCom.deserialize_value(SimpleNamespace(value=stored))  # it reads the value only
 
 
 def carried_by_3(value: Any) -> Any:

@@ -43,13 +43,11 @@ class RateLimitSignal:
     """
     What a response says about the rate limit.
 
-    :param code: the HTTP code (int).
     :param is_throttled: whether the service refused because of too many requests (429, or 503 with a time).
     :param retry_after: seconds to wait, as the service says; None if it names none.
     :param resumes_at: when requests are possible again (epoch seconds), if the headers say that none are left; else None.
     """
 
-    code: int
     is_throttled: bool
     retry_after: float | None = None
     resumes_at: float | None = None
@@ -59,14 +57,14 @@ def rate_limit_signal(service: ServiceDescription, response: Response) -> RateLi
     """Read the rate limit out of a response."""
     wait = retry_after(service, response)
     if response.code == TOO_MANY or wait:
-        return RateLimitSignal(code=response.code, is_throttled=True, retry_after=wait)
+        return RateLimitSignal(is_throttled=True, retry_after=wait)
     resumes_at = None
     is_good = 200 <= response.code < 300  # what an error says of the window may be a proxy's
     if is_good and service.remaining_headers and count(response.headers.get(service.remaining_headers[0])) == 0:
         resumes_at = count(response.headers.get(service.remaining_headers[1], "").split(".")[0])
         if resumes_at is not None and not response.received_at < resumes_at <= response.received_at + 3600:
             resumes_at = None
-    return RateLimitSignal(code=response.code, is_throttled=False, resumes_at=resumes_at)
+    return RateLimitSignal(is_throttled=False, resumes_at=resumes_at)
 
 
 def retry_after(service: ServiceDescription, response: Response) -> float | None:

@@ -37,8 +37,6 @@ class Subscriber(Protocol):
 
 
 S = TypeVar("S", bound=Subscriber)
-#: The smallest value of :func:`_length`.
-_SHORTEST_LENGTH = 4
 
 
 @dataclass(eq=False, slots=True)

@@ -329,7 +329,7 @@ class Triggerer:
         now = self._day.now
         self._free += 1
         code = 200 if refused_for is None else TOO_MANY
-        self._limiter.update(RateLimitSignal(code=code, is_throttled=code == TOO_MANY, retry_after=refused_for), now)
+        self._limiter.update(RateLimitSignal(is_throttled=code == TOO_MANY, retry_after=refused_for), now)
         waits = {target: self._waits[target] for target in batch.targets}
         observations: dict[Target, Observation]
         if refused_for is None:

@@ -99,14 +99,14 @@ def test_a_vendors_header_counts_on_a_429_only_and_retry_after_on_a_503_as_well(
 @pytest.mark.parametrize(
     ("code", "headers", "signal"),
     [
-        (429, {"retry-after": "7"}, RateLimitSignal(code=429, is_throttled=True, retry_after=7.0)),
-        (429, {}, RateLimitSignal(code=429, is_throttled=True)),
-        (503, {"retry-after": "7"}, RateLimitSignal(code=503, is_throttled=True, retry_after=7.0)),
-        (503, {}, RateLimitSignal(code=503, is_throttled=False)),
-        (500, {"retry-after": "7"}, RateLimitSignal(code=500, is_throttled=False)),
-        (200, {"retry-after": "7"}, RateLimitSignal(code=200, is_throttled=False)),
-        (200, {}, RateLimitSignal(code=200, is_throttled=False)),
-        (401, {}, RateLimitSignal(code=401, is_throttled=False)),
+        (429, {"retry-after": "7"}, RateLimitSignal(is_throttled=True, retry_after=7.0)),
+        (429, {}, RateLimitSignal(is_throttled=True)),
+        (503, {"retry-after": "7"}, RateLimitSignal(is_throttled=True, retry_after=7.0)),
+        (503, {}, RateLimitSignal(is_throttled=False)),
+        (500, {"retry-after": "7"}, RateLimitSignal(is_throttled=False)),
+        (200, {"retry-after": "7"}, RateLimitSignal(is_throttled=False)),
+        (200, {}, RateLimitSignal(is_throttled=False)),
+        (401, {}, RateLimitSignal(is_throttled=False)),
     ],
     ids=["429", "429 without a time", "503", "503 without a time", "500", "200 with a time", "200", "401"],
 )
@@ -141,7 +141,7 @@ def test_the_last_call_of_a_window_tells_when_the_next_begins(remaining, reset, 
 
 def test_a_throttled_response_has_its_wait_and_no_window():
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 9), "retry-after": "2"}
-    signal = RateLimitSignal(code=429, is_throttled=True, retry_after=2.0)
+    signal = RateLimitSignal(is_throttled=True, retry_after=2.0)
     assert rate_limit_signal(AITRONOS, response({}, 429, headers=headers)) == signal
 
 

@@ -156,7 +156,7 @@ def test_headers_that_say_nothing_is_left_pause_without_slowing():
 
 
 def test_a_response_that_throttles_pauses_and_says_so_once():
-    limiter, signal = RateLimiter(per_minute=60), RateLimitSignal(code=429, is_throttled=True, retry_after=7.0)
+    limiter, signal = RateLimiter(per_minute=60), RateLimitSignal(is_throttled=True, retry_after=7.0)
     assert limiter.update(signal, 100.0)
     assert limiter.paused_until == 107.0
     assert not limiter.update(signal, 100.1), "it was under way when the pause began"
@@ -165,13 +165,13 @@ def test_a_response_that_throttles_pauses_and_says_so_once():
 
 def test_a_response_that_throttles_and_names_no_time_pauses_all_the_same():
     limiter = RateLimiter(per_minute=60)
-    assert limiter.update(RateLimitSignal(code=429, is_throttled=True), 100.0)
+    assert limiter.update(RateLimitSignal(is_throttled=True), 100.0)
     assert limiter.paused_until == 100.0 + FIRST_PAUSE
 
 
 def test_a_response_that_says_nothing_is_left_pauses_but_is_no_429():
     limiter = RateLimiter(per_minute=60)
-    assert not limiter.update(RateLimitSignal(code=200, is_throttled=False, resumes_at=130.0), 100.0)
+    assert not limiter.update(RateLimitSignal(is_throttled=False, resumes_at=130.0), 100.0)
     assert limiter.paused_until == 130.0
     assert limiter.throttles == 0
     assert limiter.pace(130.0) == 1
@@ -180,10 +180,10 @@ def test_a_response_that_says_nothing_is_left_pauses_but_is_no_429():
 def test_a_good_response_after_the_pause_lets_the_next_429_begin_with_the_first_pause():
     limiter = RateLimiter(per_minute=60)
     for _ in range(3):
-        limiter.update(RateLimitSignal(code=429, is_throttled=True), limiter.paused_until)
-    assert not limiter.update(RateLimitSignal(code=200, is_throttled=False), limiter.paused_until - 1)
+        limiter.update(RateLimitSignal(is_throttled=True), limiter.paused_until)
+    assert not limiter.update(RateLimitSignal(is_throttled=False), limiter.paused_until - 1)
     assert limiter.throttles == 3, "it was sent before the pause"
-    assert not limiter.update(RateLimitSignal(code=200, is_throttled=False), limiter.paused_until)
+    assert not limiter.update(RateLimitSignal(is_throttled=False), limiter.paused_until)
     assert limiter.throttles == 0
 
 
@@ -212,7 +212,7 @@ def test_two_processes_on_one_key_converge_without_talking():
 
 def test_a_pause_of_more_than_ten_minutes_is_probed_with_single_requests():
     limiter = RateLimiter(per_minute=600, now=0.0)
-    day = RateLimitSignal(code=429, is_throttled=True, retry_after=86_400.0)
+    day = RateLimitSignal(is_throttled=True, retry_after=86_400.0)
     assert limiter.update(day, 0.0)
     assert limiter.opens_at(0.0) == 600.0
     limiter.spend(600.0)
@@ -220,7 +220,7 @@ def test_a_pause_of_more_than_ten_minutes_is_probed_with_single_requests():
     assert limiter.update(day, 601.0), "still paused: the next probe is ten minutes later"
     assert limiter.opens_at(601.0) == 1201.0
     limiter.spend(1201.0)
-    limiter.update(RateLimitSignal(code=200, is_throttled=False), 1202.0)
+    limiter.update(RateLimitSignal(is_throttled=False), 1202.0)
     assert limiter.opens_at(1202.0) == 1202.0
 
 

@@ -153,7 +153,8 @@ class ServiceDescription:
     :param error_text: returns the vendor's error text of a body, or None if the common shapes of such texts should be tried.
     :param is_quota: tells by the body of a 429 whether it is documented to mean a used-up account, which ends a wait at once.
     :param may_be_quota: tells by the body of another 429 whether it may mean one all the same; it is waited out, with a warning.
-    :param retry_headers: vendor headers (lower case) of a 429 that say how long to wait, after ``Retry-After``.
+    :param retry_headers: vendor headers (lower case) of a 429 that say how long to wait, after ``Retry-After``: in seconds or as
+        epoch time, in milliseconds if the name ends in ``-ms``.
     :param remaining_headers: the vendor's headers (lower case) for how many calls are left, and when there are more (epoch).
     :param calls_per_minute: the documented limit of one key in any 60 s; None if there is none.
     :param calls_per_day: likewise in 24 h.

@@ -72,7 +72,8 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
     Return how many seconds the service tells its clients to wait, or None.
 
     ``Retry-After`` counts on 429 and 503, a vendor's own headers on 429 only. ``Retry-After`` may be seconds or an HTTP date; a
-    vendor header whose number is a recent epoch time is read as one. An unreadable or absurdly large value says nothing.
+    vendor header whose number is a recent epoch time is read as one, and one whose name ends in ``-ms`` as milliseconds. An
+    unreadable or absurdly large value says nothing.
     """
     names = {TOO_MANY: ("retry-after", *service.retry_headers), _UNAVAILABLE: ("retry-after",)}.get(response.code, ())
     for name in names:
@@ -80,7 +81,7 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
         if not value:
             continue
         try:
-            seconds = float(value)
+            seconds = float(value) / (1000 if name.endswith("-ms") else 1)
         except ValueError:
             try:
                 when = parsedate_to_datetime(value)

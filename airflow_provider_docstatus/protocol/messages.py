@@ -27,7 +27,7 @@ class Request:
 
     :param path: the path below the service's path prefix, ids percent-encoded (str).
     :param route: the path as messages show it (str), with ``{request_id}`` in place of the id.
-    :param query: query parameters.
+    :param query: query parameters; a tuple repeats the key.
     :param json: a JSON body; the request is then a POST that only reads, so it may be repeated.
     :param key_optional: whether the vendor says the route needs no key.
     :param expected_codes: codes of 400 and more that are a valid response on this route, not an error.
@@ -38,7 +38,7 @@ class Request:
 
     path: str
     route: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
     key_optional: bool = False
     expected_codes: Collection[int] = ()

@@ -142,7 +142,7 @@ class Endpoint:
 
     def url(self, request: Request) -> str:
         """Return the full, percent-encoded URL of a request."""
-        query = urlencode(request.query, safe=",:", quote_via=quote)
+        query = urlencode(request.query, doseq=True, safe=",:", quote_via=quote)
         return f"{self.base_url}{request.prefix}{request.path}" + (f"?{query}" if query else "")
 
     def headers(self, request: Request) -> dict[str, str]:

@@ -499,8 +499,10 @@ def test_the_limiter_keeps_the_limits_that_were_read_last(monkeypatch):
         ({"job_ids": "a,b", "include_progress": "true"}, "?job_ids=a,b&include_progress=true"),
         ({"created_after": "2024-01-15T10:30:00+02:00"}, "?created_after=2024-01-15T10:30:00%2B02:00"),
         ({"tags": "a b&c=é#"}, "?tags=a%20b%26c%3D%C3%A9%23"),
+        ({"job_ids": ("a", "b,c"), "expand": ("markdown",)}, "?job_ids=a&job_ids=b,c&expand=markdown"),
+        ({"job_ids": (), "page": "2"}, "?page=2"),
     ],
-    ids=["none", "ids", "time", "odd characters"],
+    ids=["none", "ids", "time", "odd characters", "repeated keys", "a key without values"],
 )
 def test_a_query_is_encoded(query, sent):
     url = endpoint(host="https://h.example/base").url(Request(path="/x", route="", query=query, prefix="/v1"))

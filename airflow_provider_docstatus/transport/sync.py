@@ -17,7 +17,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from airflow_provider_docstatus.protocol.messages import Request, Response
-from airflow_provider_docstatus.transport.connection import Endpoint, origin_of
+from airflow_provider_docstatus.transport.connection import Endpoint
+from airflow_provider_docstatus.transport.fields import origin_of
 from airflow_provider_docstatus.transport.framing import ACCEPT_ENCODING, BadFraming, Body, Framing, by_name
 
 _PIECE = 64 * 1024

@@ -156,7 +156,8 @@ class ServiceDescription:
     :param retry_headers: vendor headers (lower case) of a 429 that say how long to wait, after ``Retry-After``: in seconds or as
         epoch time, in milliseconds if the name ends in ``-ms``.
     :param remaining_headers: the vendor's headers (lower case) for how many calls are left, and when there are more (epoch).
-    :param calls_per_minute: the documented limit of one key in any 60 s; None if there is none.
+    :param calls_per_second: the documented limit of one key in any second; None if there is none.
+    :param calls_per_minute: likewise in any 60 s.
     :param calls_per_day: likewise in 24 h.
     :param poll_interval: seconds between two polls of one id.
     :param least_poll_interval: seconds; the vendor asks not to poll more often.
@@ -185,6 +186,7 @@ class ServiceDescription:
     may_be_quota: Callable[[Any], bool] = lambda _body: False
     retry_headers: tuple[str, ...] = ()
     remaining_headers: tuple[str, str] | None = None
+    calls_per_second: float | None = None
     calls_per_minute: float | None = None
     calls_per_day: float | None = None
     poll_interval: float = 10.0

@@ -237,6 +237,7 @@ def _session(*, force_close: bool = False) -> aiohttp.ClientSession:
 def _limiter_of(endpoint: Endpoint, now: float) -> RateLimiter:
     """Return the limiter of an endpoint's account. If connections with one key differ, the limit that was read last holds."""
     limits: dict[str, Any] = {
+        "per_second": endpoint.calls_per_second,
         "per_minute": endpoint.calls_per_minute,
         "per_day": endpoint.calls_per_day,
         "share": endpoint.share,

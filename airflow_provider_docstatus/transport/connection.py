@@ -71,6 +71,7 @@ class Endpoint:
     operation: str | None = None
     proxy: str | None = field(default=None, repr=False)
     ca_bundle: str | None = None
+    calls_per_second: float | None = None
     calls_per_minute: float | None = None
     calls_per_day: float | None = None
     share: float = SETTINGS["share"].default
@@ -131,7 +132,7 @@ class Endpoint:
             ca_bundle=str(settings["ca_bundle"]) if "ca_bundle" in settings else None,
             **{
                 name: number(name, settings, problem) if name in settings else getattr(service, name)
-                for name in ("calls_per_minute", "calls_per_day")
+                for name in ("calls_per_second", "calls_per_minute", "calls_per_day")
             },
             share=min(1.0, number("share", settings, problem)),
             request_timeout=number("request_timeout", settings, problem),

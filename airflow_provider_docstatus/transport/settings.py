@@ -42,6 +42,11 @@ SETTINGS: Mapping[str, Setting] = {
     "status_words": Setting(
         label="Status words", help='More status words and what they mean, e.g. {"archived": "succeeded"}.', type="object"
     ),
+    "calls_per_second": Setting(
+        label="Calls a second",
+        help="The key's limit in any second, if it is not the documented one.",
+        type="number",
+    ),
     "calls_per_minute": Setting(
         label="Calls a minute",
         help="The key's limit in any 60 s, if it is not the documented one.",

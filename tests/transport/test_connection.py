@@ -65,7 +65,8 @@ def test_a_connection_with_a_key_and_nothing_else_is_enough(service):
     assert plain.prefix == service.prefixes[0]
     assert plain.auth == next(iter(service.auth.values()))
     assert (plain.operation, plain.proxy, plain.ca_bundle) == (None, None, None)
-    assert (plain.calls_per_minute, plain.calls_per_day) == (service.calls_per_minute, service.calls_per_day)
+    for name in ("calls_per_second", "calls_per_minute", "calls_per_day"):
+        assert getattr(plain, name) == getattr(service, name)
     for name in ("request_timeout", "max_reply_bytes", "share"):
         assert getattr(plain, name) == SETTINGS[name].default
 
@@ -84,6 +85,7 @@ READ = {
     "auth": ("x_api_key", lambda found: found.key_header() == {"X-API-Key": KEY}),
     "prefix": ("v9/", lambda found: found.prefix == "/v9"),
     "status_words": ({"Archived ": "succeeded"}, lambda found: found.service.words["archived"] is State.SUCCEEDED),
+    "calls_per_second": ("1.5", lambda found: found.calls_per_second == 1.5),
     "calls_per_minute": ("120", lambda found: found.calls_per_minute == 120.0),
     "calls_per_day": ("1e9", lambda found: found.calls_per_day == 1e9),
     "share": (0.5, lambda found: found.share == 0.5),
@@ -125,6 +127,7 @@ def test_a_setting_left_empty_is_its_default(name):
         ({"request_timeout": "nan"}, "must be a number above 0"),
         ({"request_timeout": "inf"}, "must be a number above 0"),
         ({"max_reply_bytes": -1}, "max_reply_bytes=-1 must be a number above 0"),
+        ({"calls_per_second": 0}, "calls_per_second=0 must be a number above 0"),
         ({"calls_per_minute": 0}, "calls_per_minute=0 must be a number above 0"),
         ({"calls_per_day": -1}, "calls_per_day=-1 must be a number above 0"),
         ({"calls_per_day": "unlimited"}, "calls_per_day='unlimited' must be a number above 0"),
@@ -480,12 +483,13 @@ def test_the_limiter_keeps_the_limits_that_were_read_last(monkeypatch):
 
     def limits(extra: Any) -> tuple[Any, ...]:
         limiter = aio._limiter_of(endpoint(extra, conn_type="aitronos"), NOW)
-        return limiter.per_minute, limiter.per_day, limiter.share
+        return limiter.per_second, limiter.per_minute, limiter.per_day, limiter.share
 
-    assert limits({}) == (100, 10_000, 0.8)
-    assert limits({"calls_per_day": 50_000}) == (100, 50_000.0, 0.8)
-    assert limits({"calls_per_day": 50, "share": 0.5}) == (100, 50.0, 0.5)
-    assert limits({"calls_per_minute": 500}) == (500.0, 10_000, 0.8)
+    assert limits({}) == (None, 100, 10_000, 0.8)
+    assert limits({"calls_per_day": 50_000}) == (None, 100, 50_000.0, 0.8)
+    assert limits({"calls_per_day": 50, "share": 0.5}) == (None, 100, 50.0, 0.5)
+    assert limits({"calls_per_second": 3}) == (3.0, 100, 10_000, 0.8)
+    assert limits({"calls_per_minute": 500}) == (None, 500.0, 10_000, 0.8)
     assert len(aio._limiters) == 1
 
 

@@ -148,6 +148,7 @@ class ServiceDescription:
     :param routes: the status routes, by operation where the service has several, else by kind.
     :param words: the vendor's status words in lower case, and what they mean.
     :param prefixes: the documented path prefixes; the first is used until a response shows that the deployment uses another.
+    :param key_optional: whether deployments without a key exist.
     :param operations: other names that the vendor's pages use for an operation, each with our name of it.
     :param adjust: corrects a state by what else is in the reply (counters, flags).
     :param error_text: returns the vendor's error text of a body, or None if the common shapes of such texts should be tried.
@@ -179,6 +180,7 @@ class ServiceDescription:
     routes: Mapping[str, Route]
     words: Mapping[str, State]
     prefixes: tuple[str, ...] = ("",)
+    key_optional: bool = False
     operations: Mapping[str, str] = field(default_factory=dict)
     adjust: Callable[[State, DocumentStatus, Mapping[str, Any]], State] = lambda state, _status, _body: state
     error_text: Callable[[Any], str | None] = lambda _body: None

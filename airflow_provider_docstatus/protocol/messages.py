@@ -88,6 +88,7 @@ class Response:
     :param body: the decoded body, at most ``limit + 1`` bytes; the sender stops reading there.
     :param limit: the size limit in bytes (int).
     :param received_at: when it came (epoch seconds, float).
+    :param has_key: whether the request went with a key (bool).
     """
 
     request: Request
@@ -96,6 +97,7 @@ class Response:
     body: bytes
     limit: int
     received_at: float
+    has_key: bool = True
     #: What a flow needs of a long body, or the error of one that is no JSON, once it has read the body in pieces; see reading.py.
     outline: Any = field(default=None, init=False, repr=False, compare=False)
 

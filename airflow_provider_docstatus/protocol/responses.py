@@ -202,6 +202,8 @@ def _rejection(
     about["code"] = code
     text = vendor_text(service, response)
     said = (f"{what} with {code}" + (f": {text}" if text else "")).rstrip(".")
+    if code == 401 and not response.has_key:
+        return KeyRejected(f"{said}; this deployment wants a key: put it into the password of the connection.", **about)
     if code == 401:
         return KeyRejected(f"{said}. Check the key (password) of the connection.", **about)
     if code == 403:

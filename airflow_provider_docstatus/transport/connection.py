@@ -153,7 +153,7 @@ class Endpoint:
         headers = {"Accept": "application/json"}
         if self.key is not None:
             headers.update(self.key_header())
-        elif not request.key_optional:
+        elif not (request.key_optional or self.service.key_optional):
             raise self._no_key()
         return headers
 
@@ -172,7 +172,7 @@ class Endpoint:
         if self.service.name != service:
             text = f"is now of type {self.service.name}; this wait began when it was {service}. Clear the task."
             raise RequestRejected(f"Connection '{self.conn_id}' {text}", service=service)
-        if has_key and self.key is None:
+        if has_key and self.key is None and not self.service.key_optional:
             raise self._no_key()
 
     def key_header(self) -> dict[str, str]:
@@ -260,6 +260,7 @@ class Endpoint:
             body=body,
             limit=self.max_reply_bytes,
             received_at=received_at,
+            has_key=self.key is not None,
         )
 
 

@@ -65,7 +65,12 @@ def get_provider_info() -> dict[str, Any]:
 
 def form_settings(service: ServiceDescription) -> list[str]:
     """Return the extra keys that the service's form shows: no key without a choice at this service, and no JSON object."""
-    has_choice = {"operation": service.has_operations, "auth": len(service.auth) > 1, "prefix": len(service.prefixes) > 1}
+    has_choice = {
+        "operation": service.has_operations,
+        "auth": len(service.auth) > 1,
+        "prefix": len(service.prefixes) > 1,
+        "long_poll": any(route.long_poll for route in service.routes.values()),
+    }
     return [name for name, setting in SETTINGS.items() if has_choice.get(name, setting.type != "object")]
 
 

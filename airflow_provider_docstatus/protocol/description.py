@@ -54,6 +54,7 @@ class Route:
     :param details: small facts by our name and their dotted paths.
     :param parent: the route of these ids' parent, and the name of the detail that holds the parent's id. One poll of a parent
         reports on all its children.
+    :param long_poll: the query parameter that lets the service hold the answer until something changes, and its longest seconds.
     :param result: where the data is; None if the service's ``contents`` says it.
     """
 
@@ -75,6 +76,7 @@ class Route:
     child: Route | None = None
     details: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parent: tuple[str, str] | None = None
+    long_poll: tuple[str, float] | None = None
     result: ResultRoute | None = None
 
 

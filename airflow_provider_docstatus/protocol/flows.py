@@ -294,6 +294,7 @@ def status_request(service: ServiceDescription, target: Target) -> Request:
         query=route.query,
         key_optional=route.key_optional,
         refuses_in_text=route.refuses_in_text,
+        long_poll=route.long_poll,
     )
 
 

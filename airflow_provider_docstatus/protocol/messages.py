@@ -34,6 +34,7 @@ class Request:
     :param missing_route_codes: codes which say that this deployment does not have the route, which is optional.
     :param refuses_in_text: whether the vendor also refuses in plain text on this route, not only with a JSON object.
     :param prefix: the path prefix (str), put in front when the request is sent.
+    :param long_poll: the query parameter that lets the service hold the answer, and its longest seconds.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Request:
     missing_route_codes: Collection[int] = ()
     refuses_in_text: bool = False
     prefix: str = ""
+    long_poll: tuple[str, float] | None = None
 
     @property
     def method(self) -> str:
@@ -70,6 +72,7 @@ class Request:
             missing_route_codes=self.missing_route_codes,
             refuses_in_text=self.refuses_in_text,
             prefix=prefix,
+            long_poll=self.long_poll,
         )
 
 

@@ -38,6 +38,8 @@ from airflow_provider_docstatus.transport.settings import SETTINGS
 
 #: The variables that name CA certificates: those of requests, then OpenSSL's.
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+#: Seconds of ``request_timeout`` that a service has left to answer when it has held its answer for as long as it may.
+_TIME_TO_ANSWER = 5.0
 #: Why no response came, by the class of the cause. The two HTTP libraries wrap the same causes in different classes.
 _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (
@@ -76,6 +78,7 @@ class Endpoint:
     calls_per_day: float | None = None
     share: float = SETTINGS["share"].default
     request_timeout: float = SETTINGS["request_timeout"].default
+    long_poll: float = SETTINGS["long_poll"].default
     max_reply_bytes: int = SETTINGS["max_reply_bytes"].default
 
     @classmethod
@@ -136,13 +139,22 @@ class Endpoint:
             },
             share=min(1.0, number("share", settings, problem)),
             request_timeout=number("request_timeout", settings, problem),
+            long_poll=number("long_poll", settings, problem, may_be_zero=True),
             max_reply_bytes=max(1, int(number("max_reply_bytes", settings, problem))),
         )
 
     def url(self, request: Request) -> str:
         """Return the full, percent-encoded URL of a request."""
-        query = urlencode(request.query, doseq=True, safe=",:", quote_via=quote)
+        query = urlencode({**request.query, **self._long_poll_of(request)}, doseq=True, safe=",:", quote_via=quote)
         return f"{self.base_url}{request.prefix}{request.path}" + (f"?{query}" if query else "")
+
+    def _long_poll_of(self, request: Request) -> dict[str, str]:
+        """Return the query parameter that lets the service hold its answer: in whole seconds, which every service reads."""
+        if request.long_poll is None:
+            return {}
+        name, longest = request.long_poll
+        seconds = int(min(self.long_poll, longest, self.request_timeout - _TIME_TO_ANSWER))
+        return {name: str(seconds)} if seconds >= 1 else {}
 
     def headers(self, request: Request) -> dict[str, str]:
         """

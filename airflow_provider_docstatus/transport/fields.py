@@ -118,15 +118,15 @@ def flag(name: str, settings: Mapping[str, Any], problem: Problem) -> bool:
     return bool(value)
 
 
-def number(name: str, settings: Mapping[str, Any], problem: Problem) -> float:
+def number(name: str, settings: Mapping[str, Any], problem: Problem, *, may_be_zero: bool = False) -> float:
     """Return a setting that is a number above 0, or its default."""
     value = settings.get(name, SETTINGS[name].default)
     try:
-        found = float(value) if not isinstance(value, bool) else 0.0
+        found = float(value) if not isinstance(value, bool) else -1.0
     except (TypeError, ValueError):
-        found = 0.0
-    if not 0 < found < float("inf"):
-        problem.refuse(f"{name}={value!r} must be a number above 0")
+        found = -1.0
+    if not (0 < found < float("inf") or (may_be_zero and found == 0)):
+        problem.refuse(f"{name}={value!r} must be a number above 0" + (", or 0" if may_be_zero else ""))
     return found
 
 

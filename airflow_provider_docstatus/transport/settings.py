@@ -64,6 +64,13 @@ SETTINGS: Mapping[str, Setting] = {
         type="number",
     ),
     "request_timeout": Setting(label="Request time-out", help="Seconds one HTTP request may take.", default=30.0, type="number"),
+    "long_poll": Setting(
+        label="Long poll",
+        help="Seconds for which the service may hold its answer until something changes, where it can; 0 for none. At most what "
+        "the vendor allows, and 5 s less than request_timeout.",
+        default=0.0,
+        type="number",
+    ),
     "max_reply_bytes": Setting(
         label="Largest reply", help="Replies with more bytes are refused.", default=16 * 1024 * 1024, type="integer"
     ),

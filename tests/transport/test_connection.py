@@ -67,7 +67,7 @@ def test_a_connection_with_a_key_and_nothing_else_is_enough(service):
     assert (plain.operation, plain.proxy, plain.ca_bundle) == (None, None, None)
     for name in ("calls_per_second", "calls_per_minute", "calls_per_day"):
         assert getattr(plain, name) == getattr(service, name)
-    for name in ("request_timeout", "max_reply_bytes", "share"):
+    for name in ("request_timeout", "long_poll", "max_reply_bytes", "share"):
         assert getattr(plain, name) == SETTINGS[name].default
 
 
@@ -90,6 +90,7 @@ READ = {
     "calls_per_day": ("1e9", lambda found: found.calls_per_day == 1e9),
     "share": (0.5, lambda found: found.share == 0.5),
     "request_timeout": (5, lambda found: found.request_timeout == 5.0),
+    "long_poll": ("20", lambda found: found.long_poll == 20.0),
     "max_reply_bytes": (1000.0, lambda found: found.max_reply_bytes == 1000),
     "proxy": ("http://proxy:3128", lambda found: found.proxy == "http://proxy:3128"),
     "ca_bundle": (__file__, lambda found: found.trusted_ca == __file__),
@@ -126,6 +127,9 @@ def test_a_setting_left_empty_is_its_default(name):
         ({"request_timeout": [5]}, "must be a number above 0"),
         ({"request_timeout": "nan"}, "must be a number above 0"),
         ({"request_timeout": "inf"}, "must be a number above 0"),
+        ({"long_poll": -1}, "long_poll=-1 must be a number above 0, or 0"),
+        ({"long_poll": True}, "long_poll=True must be a number above 0, or 0"),
+        ({"long_poll": "nan"}, "long_poll='nan' must be a number above 0, or 0"),
         ({"max_reply_bytes": -1}, "max_reply_bytes=-1 must be a number above 0"),
         ({"calls_per_second": 0}, "calls_per_second=0 must be a number above 0"),
         ({"calls_per_minute": 0}, "calls_per_minute=0 must be a number above 0"),
@@ -511,6 +515,29 @@ def test_the_limiter_keeps_the_limits_that_were_read_last(monkeypatch):
 def test_a_query_is_encoded(query, sent):
     url = endpoint(host="https://h.example/base").url(Request(path="/x", route="", query=query, prefix="/v1"))
     assert url == f"https://h.example/base/v1/x{sent}"
+
+
+@pytest.mark.parametrize(
+    ("extra", "longest", "sent"),
+    [
+        ({}, 60.0, "?a=b"),
+        ({"long_poll": 0}, 60.0, "?a=b"),
+        ({"long_poll": 20}, 60.0, "?a=b&wait=20"),
+        ({"long_poll": "2.9"}, 60.0, "?a=b&wait=2"),
+        ({"long_poll": 20}, 10.5, "?a=b&wait=10"),
+        ({"long_poll": 60}, 60.0, "?a=b&wait=25"),
+        ({"long_poll": 60, "request_timeout": 90}, 60.0, "?a=b&wait=60"),
+        ({"long_poll": 60, "request_timeout": 5.5}, 60.0, "?a=b"),
+        ({"long_poll": 60, "request_timeout": 2}, 60.0, "?a=b"),
+        ({"long_poll": 0.9}, 60.0, "?a=b"),
+    ],
+    ids=str,
+)
+def test_a_service_may_hold_its_answer_for_as_long_as_the_connection_and_the_vendor_allow(extra, longest, sent):
+    request = Request(path="/x", route="", query={"a": "b"}, long_poll=("wait", longest))
+    assert endpoint(extra, host="https://h.example").url(request.below("/v1")) == f"https://h.example/v1/x{sent}"
+    other = Request(path="/x", route="", query={"a": "b"})
+    assert endpoint(extra, host="https://h.example").url(other) == "https://h.example/x?a=b"
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1", "/api/v1"])

@@ -37,7 +37,9 @@ class Route:
     :param parameter: the sensor's parameter for the id (one of ``request_id``, ``document_id``, ``job_id``).
     :param path: the path with ``{id}``, below the prefix.
     :param docs: the vendor's page (URL).
-    :param query: query parameters.
+    :param query: query parameters; a tuple repeats the key.
+    :param host: the host of this route (URL) if it is not the service's; a connection that names a host overrides both.
+    :param regions: this route's hosts by region, likewise.
     :param key_optional: whether the vendor says the route needs no key (default False).
     :param refuses_in_text: whether the vendor also refuses in plain text here (default False: with a JSON object only). A refusal
         in another form is taken for a proxy's, and waited out.
@@ -62,7 +64,9 @@ class Route:
     path: str
     parameter: str = "job_id"
     docs: str = ""
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    host: str = ""
+    regions: Mapping[str, str] = field(default_factory=dict)
     key_optional: bool = False
     refuses_in_text: bool = False
     ids: tuple[str, ...] = ("job_id",)
@@ -144,7 +148,8 @@ class ServiceDescription:
 
     :param name: the service's name and connection type (str).
     :param title: the name shown to people (str).
-    :param host: the default host (URL).
+    :param host: the default host (URL); empty if each deployment has its own.
+    :param regions: hosts (URLs) by the name of their region; the default host's among them, if it has a name.
     :param docs: the vendor's API pages (URL).
     :param auth: ways to send the key, by name: header and template. The first is the default.
     :param routes: the status routes, by operation where the service has several, else by kind.
@@ -181,6 +186,7 @@ class ServiceDescription:
     auth: Mapping[str, tuple[str, str]]
     routes: Mapping[str, Route]
     words: Mapping[str, State]
+    regions: Mapping[str, str] = field(default_factory=dict)
     prefixes: tuple[str, ...] = ("",)
     key_optional: bool = False
     operations: Mapping[str, str] = field(default_factory=dict)
@@ -205,12 +211,16 @@ class ServiceDescription:
     evidence: str = ""
 
     def __post_init__(self) -> None:
-        """Check that some words mean running, succeeded and failed, and that all words are in lower case."""
+        """Check that some words mean running, succeeded and failed, that all words are in lower case, and the regions."""
         missing = {State.RUNNING, State.SUCCEEDED, State.FAILED} - set(self.words.values())
         if missing:
             raise ValueError(f"{self.name}: no vendor word means {', '.join(sorted(missing))}")
         if any(word != word.strip().lower() for word in self.words):
             raise ValueError(f"{self.name}: status words are written in lower case")
+
+        for name, route in self.routes.items():
+            if route.regions.keys() != (self.regions.keys() if route.host else set()):  # else data would leave its region
+                raise ValueError(f"{self.name}: routes.{name}.regions: a route with a host of its own has the service's regions")
 
     @property
     def has_operations(self) -> bool:

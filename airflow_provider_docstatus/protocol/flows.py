@@ -168,7 +168,7 @@ def _other_prefix(response: Response, used: str, prefix: PathPrefix) -> str | No
     if not others:
         return None
     if 300 <= response.code < 400:
-        place, base = redirect_target(response), urlsplit(prefix.base_url)
+        place, base = redirect_target(response), urlsplit(response.request.host or prefix.base_url)
         if place.netloc not in ("", base.netloc) or place.scheme not in ("", base.scheme):
             return None
         path = place.path.removeprefix(base.path)
@@ -294,6 +294,7 @@ def status_request(service: ServiceDescription, target: Target) -> Request:
         query=route.query,
         key_optional=route.key_optional,
         refuses_in_text=route.refuses_in_text,
+        host=route.host,
         long_poll=route.long_poll,
     )
 
@@ -311,6 +312,7 @@ def poll_batch(service: ServiceDescription, targets: Sequence[Target]) -> Flow[d
         route=batch.path,
         query={batch.parameter: ",".join(target.id for target in targets), **batch.query},
         key_optional=batch.key_optional,
+        host=service.routes[route_name].host,
         missing_route_codes=NO_BATCH_ROUTE_CODES,
     )
     response = yield request

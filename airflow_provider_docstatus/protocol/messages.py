@@ -34,6 +34,7 @@ class Request:
     :param missing_route_codes: codes which say that this deployment does not have the route, which is optional.
     :param refuses_in_text: whether the vendor also refuses in plain text on this route, not only with a JSON object.
     :param prefix: the path prefix (str), put in front when the request is sent.
+    :param host: another host of the service (URL) that the request goes to; empty for the connection's.
     :param long_poll: the query parameter that lets the service hold the answer, and its longest seconds.
     """
 
@@ -46,6 +47,7 @@ class Request:
     missing_route_codes: Collection[int] = ()
     refuses_in_text: bool = False
     prefix: str = ""
+    host: str = ""
     long_poll: tuple[str, float] | None = None
 
     @property
@@ -72,6 +74,7 @@ class Request:
             missing_route_codes=self.missing_route_codes,
             refuses_in_text=self.refuses_in_text,
             prefix=prefix,
+            host=self.host,
             long_poll=self.long_poll,
         )
 

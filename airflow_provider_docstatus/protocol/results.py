@@ -254,6 +254,7 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
         key_optional=route.key_optional,
         expected_codes=result.codes,
         refuses_in_text=route.refuses_in_text,
+        host=route.host,
     )
     state = None if response.code < 400 or is_foreign(response) else result.codes.get(response.code)
     if state is not None:

@@ -27,9 +27,12 @@ from airflow_provider_docstatus.transport.fields import (
     base_url_of,
     doubled_prefix,
     flag,
+    names_host,
     number,
     origin_of,
     proxy_url,
+    region_of,
+    with_hosts,
     with_words,
 )
 from airflow_provider_docstatus.transport.framing import BadFraming
@@ -120,12 +123,15 @@ class Endpoint:
         if not re.fullmatch(r"/[\w./-]*", prefix):
             problem.refuse(f"prefix={prefix!r} must be a path such as {service.prefixes[0] or '/v1'}")
         prefix = "" if prefix == "/" else prefix
-        base_url = base_url_of(conn, service, allow_http=flag("allow_http", settings, problem), problem=problem)
+        region, allow_http = region_of(service, settings, problem), flag("allow_http", settings, problem)
+        base_url = base_url_of(conn, service, region, allow_http=allow_http, problem=problem)
         if (doubled := doubled_prefix(urlsplit(base_url).path, prefix, service)) is not None:
             problem.refuse(f"host ends in {doubled}, which is the path prefix and is added to it; leave it out of the host")
         return cls(
             conn_id=conn.conn_id,
-            service=with_words(service, settings.get("status_words", {}), problem),
+            service=with_words(
+                with_hosts(service, region, is_explicit=names_host(conn)), settings.get("status_words", {}), problem
+            ),
             base_url=base_url,
             prefix=prefix,
             key=key,
@@ -144,9 +150,25 @@ class Endpoint:
         )
 
     def url(self, request: Request) -> str:
-        """Return the full, percent-encoded URL of a request."""
+        """
+        Return the full, percent-encoded URL of a request.
+
+        :raises RequestRejected: it is for a host that is not the connection's (this package).
+        """
+        if request.host and request.host not in self.hosts:
+            text = f"{request.label} is for a host that is none of connection '{self.conn_id}', so it is not sent."
+            raise RequestRejected(text, service=self.service.name)
         query = urlencode({**request.query, **self._long_poll_of(request)}, doseq=True, safe=",:", quote_via=quote)
-        return f"{self.base_url}{request.prefix}{request.path}" + (f"?{query}" if query else "")
+        return f"{request.host or self.base_url}{request.prefix}{request.path}" + (f"?{query}" if query else "")
+
+    @property
+    def hosts(self) -> list[str]:
+        """The base URLs that the key is sent to: the connection's, and those of routes with a host of their own."""
+        return list(dict.fromkeys([self.base_url, *(route.host for route in self.service.routes.values() if route.host)]))
+
+    def is_ours(self, url: str) -> bool:
+        """Whether a URL is at one of the hosts that the key is sent to."""
+        return origin_of(url) in map(origin_of, self.hosts)
 
     def _long_poll_of(self, request: Request) -> dict[str, str]:
         """Return the query parameter that lets the service hold its answer: in whole seconds, which every service reads."""
@@ -243,7 +265,7 @@ class Endpoint:
 
     def no_response(self, request: Request, error: BaseException) -> ServiceUnavailable | UnexpectedReply:
         """Return the error for a request without a response, without the text of ``error``: it may hold a proxy's password."""
-        title, host = self.service.title, urlsplit(self.base_url).netloc
+        title, host = self.service.title, urlsplit(request.host or self.base_url).netloc
         for cause in _causes(error):
             if isinstance(cause, BadFraming):
                 what = f"{title} answered {request.label} with what is no valid HTTP reply: {cause}"

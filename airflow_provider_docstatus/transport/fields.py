@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from airflow_provider_docstatus.exceptions import RequestRejected
 from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.status import State
-from airflow_provider_docstatus.transport.settings import SETTINGS
+from airflow_provider_docstatus.transport.settings import EXAMPLE_HOST, SETTINGS
 
 #: The usual port of a scheme.
 PORTS = {"http": 80, "https": 443}
@@ -56,13 +56,45 @@ def doubled_prefix(path: str, prefix: str, service: ServiceDescription) -> str |
     return next((part for part in (*beginnings, *others) if part and path.endswith(part)), None)
 
 
-def base_url_of(conn: ConnectionFields, service: ServiceDescription, *, allow_http: bool, problem: Problem) -> str:
+def region_of(service: ServiceDescription, settings: Mapping[str, Any], problem: Problem) -> str:
+    """Return the name of the region that a connection chooses; empty if it chooses none."""
+    region = str(settings.get("region", "")).strip()
+    if region and region not in service.regions:
+        names = f"is not one of {', '.join(service.regions)}" if service.regions else "must be left out: the service has none"
+        problem.refuse(f"region={region!r} {names}")
+    return region
+
+
+def names_host(conn: ConnectionFields) -> bool:
+    """Whether a connection itself says where requests go. Then its region says nothing, and every request goes there."""
+    return bool((conn.host or "").strip() or conn.port)
+
+
+def with_hosts(service: ServiceDescription, region: str, *, is_explicit: bool) -> ServiceDescription:
+    """Return the service with the host of each route as it is for one connection; empty if it is the connection's host."""
+    hosts = {name: "" if is_explicit else route.regions.get(region, route.host) for name, route in service.routes.items()}
+    if all(host == service.routes[name].host for name, host in hosts.items()):
+        return service
+    return replace(
+        service,
+        routes={
+            name: replace(route, host=hosts[name], regions=service.regions if hosts[name] else {})
+            for name, route in service.routes.items()
+        },
+    )
+
+
+def base_url_of(conn: ConnectionFields, service: ServiceDescription, region: str, *, allow_http: bool, problem: Problem) -> str:
     """
-    Return scheme, host and path of a connection's host, else of the service's default.
+    Return scheme, host and path of a connection's host, else of the region's, else of the service's default.
 
     :param allow_http: whether plain http is allowed to a host that is not loopback.
     """
-    host = (conn.host or "").strip() or service.host
+    host = (conn.host or "").strip() or service.regions.get(region, service.host)
+    if not host:
+        remedy = f"put it into the host, such as {EXAMPLE_HOST}"
+        remedy += f", or set region in the extra to one of {', '.join(service.regions)}" if service.regions else ""
+        problem.refuse(f"it names no host, and each deployment has its own; {remedy}")
     if "://" not in host:
         scheme = conn.schema if conn.schema in ("http", "https") else "https"
         host = f"{scheme}://[{host}]" if host.count(":") > 1 and not host.startswith("[") else f"{scheme}://{host}"
@@ -73,7 +105,8 @@ def base_url_of(conn: ConnectionFields, service: ServiceDescription, *, allow_ht
         problem.refuse("host is not a URL")
     has_more = parts.username or parts.password or parts.query or parts.fragment
     if parts.scheme not in ("http", "https") or not is_host_name(parts.hostname or "") or has_more:
-        problem.refuse(f"host must look like {service.host} (no user, query or fragment); the key belongs in the password")
+        example = service.host or EXAMPLE_HOST
+        problem.refuse(f"host must look like {example} (no user, query or fragment); the key belongs in the password")
     if parts.scheme == "http" and not (allow_http or is_loopback(parts.hostname or "")):
         problem.refuse(
             f"http to {parts.hostname} would send the key unencrypted; use https, or set allow_http in the extra if you must"

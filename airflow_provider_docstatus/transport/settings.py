@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: What a host looks like, where the service has no default host to show.
+EXAMPLE_HOST = "https://extract.example.com"
 #: Seconds for which a failed look-up is not repeated; every caller gets its error, or what was read before.
 FAILURE_HOLDS = 5.0
 #: Seconds for which a connection that cannot be read or used may still become right, since a secrets backend that is down and an
@@ -35,6 +37,7 @@ SETTINGS: Mapping[str, Setting] = {
         label="Operation",
         help="Unsiloed: the route used when a task names none (extract, parse, classify, split, job, batch).",
     ),
+    "region": Setting(label="Region", help="The service's region that the account is in, where the connection names no host."),
     "auth": Setting(label="Authentication", help="How the key is sent, where the vendor has several ways."),
     "prefix": Setting(
         label="Path prefix", help="Path prefix of the API if it is not the service's usual one, e.g. /api/v1 for Neurolinker."

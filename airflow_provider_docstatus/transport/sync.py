@@ -18,7 +18,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.transport.connection import Endpoint
-from airflow_provider_docstatus.transport.fields import origin_of
 from airflow_provider_docstatus.transport.framing import ACCEPT_ENCODING, BadFraming, Body, Framing, by_name
 
 _PIECE = 64 * 1024
@@ -26,7 +25,9 @@ _PIECE = 64 * 1024
 
 class HostSession(requests.Session):
     """
-    A session bound to one host. A URL without a host is a path at that host, and the key is sent to no other host.
+    A session bound to one host. A URL without a host is a path at that host.
+
+    The key is sent to that host, and to the vendor's own other hosts where a route has one; to no other.
 
     :param endpoint: the connection.
     :param clock: gives epoch seconds.
@@ -39,7 +40,7 @@ class HostSession(requests.Session):
         for scheme in ("https://", "http://"):
             self.mount(scheme, _Adapter())
         self.auth = self._add_key  # also keeps a .netrc from replacing the key
-        self._trusted_ca = endpoint.trusted_ca if endpoint.base_url.startswith("https:") else None
+        self._trusted_ca = endpoint.trusted_ca if any(host.startswith("https:") for host in endpoint.hosts) else None
         if self._trusted_ca:
             endpoint.tls_context(self._trusted_ca)  # a bad file is named here; requests would only fail to connect
 
@@ -104,12 +105,9 @@ class HostSession(requests.Session):
         self._add_key(prepared_request)
 
     def _add_key(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._is_ours(prepared.url or ""):
+        if self._endpoint.is_ours(prepared.url or ""):
             prepared.headers.update(self._endpoint.key_header())
         return prepared
-
-    def _is_ours(self, url: str) -> bool:
-        return origin_of(url) == origin_of(self._endpoint.base_url)
 
 
 class _Checked(io.RawIOBase):

@@ -19,6 +19,7 @@ EVERYTHING = {
     "expected_codes": {400},
     "missing_route_codes": {404},
     "refuses_in_text": True,
+    "host": "https://other.example.com",
     "long_poll": ("wait", 30.0),
 }
 

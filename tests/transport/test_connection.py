@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import certifi
@@ -82,6 +82,7 @@ def test_a_connection_of_another_type_is_refused_with_the_command_that_makes_one
 
 READ = {
     "operation": ("parse", lambda found: found.operation == "parse"),
+    "region": ("eu", lambda found: found.base_url == "https://eu.example.com"),
     "auth": ("x_api_key", lambda found: found.key_header() == {"X-API-Key": KEY}),
     "prefix": ("v9/", lambda found: found.prefix == "/v9"),
     "status_words": ({"Archived ": "succeeded"}, lambda found: found.service.words["archived"] is State.SUCCEEDED),
@@ -103,7 +104,8 @@ def test_every_setting_is_read_by_a_test():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_is_read(name):
+def test_a_setting_is_read(name, monkeypatch):
+    monkeypatch.setitem(SERVICES, "unsiloed", replace(UNSILOED, regions={"eu": "https://eu.example.com"}))
     value, is_read = READ[name]
     host = "http://example.com" if name == "allow_http" else None
     assert is_read(endpoint({name: value}, conn_type="unsiloed", host=host))
@@ -118,7 +120,7 @@ def test_a_setting_left_empty_is_its_default(name):
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        ({"hots": "x", "pol": 1}, "extra has unknown keys: hots, pol; the keys are operation, auth, prefix"),
+        ({"hots": "x", "pol": 1}, "extra has unknown keys: hots, pol; the keys are operation, region, auth"),
         ({"auth": "basic"}, "auth is not one of bearer"),
         ({"operation": "extract"}, "extra's operation does not fit: Neurolinker has no operations"),
         ({"request_timeout": 0}, "request_timeout=0 must be a number above 0"),

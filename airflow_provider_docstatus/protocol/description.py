@@ -155,6 +155,8 @@ class ServiceDescription:
     :param routes: the status routes, by operation where the service has several, else by kind.
     :param words: the vendor's status words in lower case, and what they mean.
     :param prefixes: the documented path prefixes; the first is used until a response shows that the deployment uses another.
+    :param headers: fixed headers of every request.
+    :param connection_headers: the names of the headers that a connection may set.
     :param key_optional: whether deployments without a key exist.
     :param operations: other names that the vendor's pages use for an operation, each with our name of it.
     :param adjust: corrects a state by what else is in the reply (counters, flags).
@@ -188,6 +190,8 @@ class ServiceDescription:
     words: Mapping[str, State]
     regions: Mapping[str, str] = field(default_factory=dict)
     prefixes: tuple[str, ...] = ("",)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    connection_headers: tuple[str, ...] = ()
     key_optional: bool = False
     operations: Mapping[str, str] = field(default_factory=dict)
     adjust: Callable[[State, DocumentStatus, Mapping[str, Any]], State] = lambda state, _status, _body: state

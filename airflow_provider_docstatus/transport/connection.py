@@ -27,6 +27,7 @@ from airflow_provider_docstatus.transport.fields import (
     base_url_of,
     doubled_prefix,
     flag,
+    headers_of,
     names_host,
     number,
     origin_of,
@@ -65,6 +66,7 @@ class Endpoint:
     :param base_url: scheme, host and path without a trailing slash.
     :param prefix: the path prefix that is used first.
     :param key: the API key; None if the connection has none.
+    :param own_headers: the headers that the service's description or the connection adds to each request.
     """
 
     conn_id: str
@@ -74,6 +76,7 @@ class Endpoint:
     key: str | None = field(repr=False)
     auth: tuple[str, str] = field(repr=False)
     operation: str | None = None
+    own_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
     ca_bundle: str | None = None
     calls_per_second: float | None = None
@@ -137,6 +140,7 @@ class Endpoint:
             key=key,
             auth=service.auth[auth],
             operation=str(operation) if operation else None,
+            own_headers=headers_of(service, settings.get("headers", {}), problem),
             proxy=proxy_url(str(settings["proxy"]), problem) if "proxy" in settings else None,
             ca_bundle=str(settings["ca_bundle"]) if "ca_bundle" in settings else None,
             **{
@@ -180,11 +184,11 @@ class Endpoint:
 
     def headers(self, request: Request) -> dict[str, str]:
         """
-        Return the headers of a request, the key among them.
+        Return the headers of a request, the connection's own and the key among them.
 
         :raises RequestRejected: the connection has no key and the route needs one.
         """
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **self.own_headers}
         if self.key is not None:
             headers.update(self.key_header())
         elif not (request.key_optional or self.service.key_optional):

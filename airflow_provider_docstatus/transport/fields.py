@@ -163,6 +163,24 @@ def number(name: str, settings: Mapping[str, Any], problem: Problem, *, may_be_z
     return found
 
 
+def headers_of(service: ServiceDescription, given: Any, problem: Problem) -> dict[str, str]:
+    """Return the service's fixed headers, and those that a connection sets (an object, or its JSON)."""
+    try:
+        items = list((json.loads(given) if isinstance(given, str) else given).items())
+    except (ValueError, AttributeError):
+        problem.refuse("headers must map names to texts, as JSON")
+    allowed = {name.lower(): name for name in service.connection_headers}
+    found = {name: value for name, value in service.headers.items() if name.lower() not in {name.lower() for name, _ in items}}
+    for name, value in items:
+        if name.lower() not in allowed:
+            names = f"those are {', '.join(allowed.values())}" if allowed else f"{service.title} has none"
+            problem.refuse(f"headers has {name!r}, which is none that a connection may set; {names}")
+        if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", value):
+            problem.refuse(f"headers: the value of {name} must be text in printable ASCII, without spaces around it")
+        found[allowed[name.lower()]] = value
+    return found
+
+
 def with_words(service: ServiceDescription, words: Any, problem: Problem) -> ServiceDescription:
     """Return the service with a connection's own status words (an object, or its JSON) added."""
     try:

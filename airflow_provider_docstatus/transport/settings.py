@@ -42,6 +42,9 @@ SETTINGS: Mapping[str, Setting] = {
     "prefix": Setting(
         label="Path prefix", help="Path prefix of the API if it is not the service's usual one, e.g. /api/v1 for Neurolinker."
     ),
+    "headers": Setting(
+        label="Headers", help="More headers of every request, of those that the service lets a connection set.", type="object"
+    ),
     "status_words": Setting(
         label="Status words", help='More status words and what they mean, e.g. {"archived": "succeeded"}.', type="object"
     ),

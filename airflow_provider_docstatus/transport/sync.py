@@ -98,14 +98,22 @@ class HostSession(requests.Session):
             yield from super().resolve_redirects(*arguments, **options)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Remove the key from a request that is redirected to another host. On our host, keep .netrc from replacing the key."""
+        """
+        Remove the key and the connection's headers from a request that is redirected to another host.
+
+        On our host, keep .netrc from replacing the key.
+        """
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # has no stub
-        for name in self._endpoint.key_header():
-            prepared_request.headers.pop(name, None)
+        if not self._endpoint.is_ours(prepared_request.url or ""):
+            for name in (*self._endpoint.key_header(), *self._endpoint.own_headers):
+                prepared_request.headers.pop(name, None)
         self._add_key(prepared_request)
 
     def _add_key(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the key and the connection's headers to a request to our host; a header that the caller has set stays."""
         if self._endpoint.is_ours(prepared.url or ""):
+            for name, value in self._endpoint.own_headers.items():
+                prepared.headers.setdefault(name, value)
             prepared.headers.update(self._endpoint.key_header())
         return prepared
 

@@ -6,7 +6,7 @@ import asyncio
 import socketserver
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -63,18 +63,27 @@ def ask_by_aio(endpoint: Endpoint, request: Request) -> Response:
 BOTH = pytest.mark.parametrize("send", [ask, ask_by_aio], ids=["worker", "triggerer"])
 
 
+def answer(code: int, body: bytes = b"{}", headers: str = "Content-Type: application/json\r\n") -> bytes:
+    """Return the bytes of a reply."""
+    return f"HTTP/1.1 {code} X\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+OK = answer(200)
+
+
 @dataclass
 class Server:
     """
     A server that answers each request with the same reply.
 
+    :param reply: the bytes of the reply, or a function that makes them of a request's head.
     :param heads: the head of each request that came, as text.
     :param connections: how many TCP connections came.
     :param received: how many bytes came.
     """
 
     port: int = 0
-    reply: bytes = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"a": "b"}'
+    reply: bytes | Callable[[str], bytes] = OK
     heads: list[str] = field(default_factory=list)
     connections: int = 0
     received: int = 0
@@ -84,9 +93,10 @@ class Server:
         """Host and port."""
         return f"127.0.0.1:{self.port}"
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers of the one request that came, by lower-case name."""
-        (head,) = self.heads
+    def headers(self, number: int = 0) -> dict[str, str]:
+        """Return the headers of the only request that came, or of another one, by lower-case name."""
+        head = self.heads[number]
+        assert number or len(self.heads) == 1
         lines = [line.partition(": ") for line in head.split("\r\n")[1:]]
         return {name.lower(): value for name, _, value in lines}
 
@@ -94,11 +104,6 @@ class Server:
         """Return path and query of the one request that came."""
         (head,) = self.heads
         return head.split(" ", 2)[1]
-
-
-def answer(code: int, body: bytes = b"{}", headers: str = "Content-Type: application/json\r\n") -> bytes:
-    """Return the bytes of a reply."""
-    return f"HTTP/1.1 {code} X\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 @contextmanager
@@ -117,7 +122,7 @@ def serving(context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> I
                     sock = context.wrap_socket(sock, server_side=True)
                 while head := self._head(sock):
                     server.heads.append(head)
-                    sock.sendall(server.reply)
+                    sock.sendall(server.reply(head) if callable(server.reply) else server.reply)
             except OSError:
                 pass
             finally:

@@ -85,6 +85,7 @@ READ = {
     "region": ("eu", lambda found: found.base_url == "https://eu.example.com"),
     "auth": ("x_api_key", lambda found: found.key_header() == {"X-API-Key": KEY}),
     "prefix": ("v9/", lambda found: found.prefix == "/v9"),
+    "headers": ('{"X-Tenant-Id": "t-1"}', lambda found: found.own_headers == {"X-Tenant-Id": "t-1"}),
     "status_words": ({"Archived ": "succeeded"}, lambda found: found.service.words["archived"] is State.SUCCEEDED),
     "calls_per_second": ("1.5", lambda found: found.calls_per_second == 1.5),
     "calls_per_minute": ("120", lambda found: found.calls_per_minute == 120.0),
@@ -105,7 +106,8 @@ def test_every_setting_is_read_by_a_test():
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_is_read(name, monkeypatch):
-    monkeypatch.setitem(SERVICES, "unsiloed", replace(UNSILOED, regions={"eu": "https://eu.example.com"}))
+    more = {"regions": {"eu": "https://eu.example.com"}, "connection_headers": ("X-Tenant-Id",)}
+    monkeypatch.setitem(SERVICES, "unsiloed", replace(UNSILOED, **more))
     value, is_read = READ[name]
     host = "http://example.com" if name == "allow_http" else None
     assert is_read(endpoint({name: value}, conn_type="unsiloed", host=host))

@@ -29,7 +29,7 @@ from airflow_provider_docstatus.protocol.results import extracted_of, fetch_resu
 from airflow_provider_docstatus.protocol.statuses import read_status
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, route_name, target_of
 from airflow_provider_docstatus.provider_info import field_behaviour
-from airflow_provider_docstatus.registry import all_services, find_hook
+from airflow_provider_docstatus.registry import find_hook, how_to_connect
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED, ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.transport.connection import Endpoint
@@ -102,7 +102,7 @@ class DocStatusHook(BaseHook):
         try:
             conn = self.get_connection(self.conn_id)
         except AirflowNotFoundException as error:
-            raise RequestRejected(missing_connection(self.conn_id)) from error
+            raise RequestRejected(f"Connection '{self.conn_id}' is not defined. {how_to_connect(self.conn_id)}") from error
         return Endpoint.from_connection(conn, conn.extra_dejson)
 
     def reload(self) -> None:
@@ -387,15 +387,6 @@ def __getattr__(name: str) -> type[DocStatusHook]:
 def _single(request: Request) -> Flow[Response]:
     """Return a flow of one request."""
     return (yield request)
-
-
-def missing_connection(conn_id: str) -> str:
-    """Return the text for a connection that is not defined."""
-    titles = ", ".join(one.service.title for one in all_services())
-    return (
-        f"Connection '{conn_id}' is not defined. Make it in the UI (Admin, Connections; its type is one of {titles}; "
-        f"the API key is the password), or: airflow connections add {conn_id} --conn-type neurolinker --conn-password <API key>"
-    )
 
 
 def _is_worth_a_wait(error: BaseException) -> bool:

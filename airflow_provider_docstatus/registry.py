@@ -72,6 +72,15 @@ def all_services() -> list[Registered]:
     return [*built_in, *_installed.services().values()]
 
 
+def how_to_connect(conn_id: str) -> str:
+    """Return in a sentence how to make a connection (its id, str) that this package reads."""
+    titles = ", ".join(one.service.title for one in all_services())
+    return (
+        f"Make it in the UI (Admin, Connections; its type is one of {titles}; the API key is the password), "
+        f"or: airflow connections add {conn_id} --conn-type neurolinker --conn-password <API key>"
+    )
+
+
 class _Installed:
     """The services of entry points, loaded once in a process."""
 

@@ -358,7 +358,7 @@ def test_the_metadata_list_the_service(packages: Packages) -> None:
     assert "My Service" in info["description"]
 
 
-@pytest.mark.parametrize("more", ["routes=None", "auth=5", "auth={b'bytes': 1, b'other': 2}", "prefixes=None"])
+@pytest.mark.parametrize("more", ["auth=5", "auth={b'bytes': 1, b'other': 2}", "prefixes=None"])
 def test_a_description_that_cannot_be_shown_is_left_out_of_the_metadata(
     packages: Packages, caplog: pytest.LogCaptureFixture, more: str
 ) -> None:

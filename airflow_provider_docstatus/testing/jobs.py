@@ -14,13 +14,13 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-Service = Literal["neurolinker", "aitronos", "unsiloed"]
+Service = str
 
 WAITING_SHARE = 0.2
 SLOW_FACTOR = 4
-ENDING_BY_FILE_NAME = {"fail": "failed", "corrupt": "failed", "review": "review", "cancel": "cancelled"}
+ENDING_BY_FILE_NAME = {"fail": "failed", "corrupt": "failed", "partial": "partial", "review": "review", "cancel": "cancelled"}
 
 INVOICE: dict[str, object] = {
     "invoice_number": "INV-2024-001",
@@ -56,6 +56,7 @@ class Job:
     :param word: a status word to answer as it stands, instead of the one the state calls for.
     :param reply: fields put over the status answer as they stand.
     :param tags: the tags Unsiloed's list can filter by.
+    :param recorded: the name of the recorded reply that the job ends with, where the vendor is played from its file.
     :param submitted_as: Neurolinker: the route the document came in by: ``extract``, ``fields`` or
         ``scalars``.
     :param parent: Neurolinker: the request a document belongs to.
@@ -78,6 +79,7 @@ class Job:
     word: str | None = None
     reply: Mapping[str, object] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    recorded: str = ""
     submitted_as: str = "extract"
     parent: str = ""
     documents: list[Job] = field(default_factory=list)
@@ -121,6 +123,8 @@ class Desk:
     practice disagree, the default is what the vendor's current SDK does and the field is the other reading.
 
     :param job_seconds: how long submitted work takes.
+    :param prefer: names of recorded replies that are played before others which mean the same, by vendors that are played
+        from their file: another shape of the data, say, or a link to them.
     :param hidden_seconds: for how long a submitted id is answered with 404 first (seen by Neurolinker's SDK).
     :param keys: the accepted key of each vendor.
     :param jwt: the login token Aitronos accepts as ``Authorization: Bearer``.
@@ -132,11 +136,6 @@ class Desk:
         counted.
     :param neurolinker_error_field: the field a failed document's error text is in; no page names one. Empty:
         no such field.
-    :param aitronos_confidence: the shape of ``confidence``: 0.95, 95.5, or the four numbers of the SDK's
-        type.
-    :param aitronos_failed_success: the top-level ``success`` of a failed job: true on the status page, false
-        in the SDK.
-    :param aitronos_batch: what a batch submit returns: the page's ``job_ids`` or the SDK's ``jobs``.
     :param unsiloed_many: whether the withdrawn routes for many jobs exist; a number is the code they answer
         instead.
     :param unsiloed_keyless_jobs: let the generic ``/jobs`` family answer without a key.
@@ -145,6 +144,7 @@ class Desk:
     """
 
     job_seconds: float = 2.0
+    prefer: Collection[str] = ()
     hidden_seconds: float = 0.0
     keys: dict[str, str] = field(
         default_factory=lambda: {
@@ -159,9 +159,6 @@ class Desk:
     neurolinker_strict_ids: bool = False
     neurolinker_counts_pending: bool = True
     neurolinker_error_field: str = "error"
-    aitronos_confidence: Literal["float", "percent", "object"] = "float"
-    aitronos_failed_success: bool = True
-    aitronos_batch: Literal["job_ids", "jobs"] = "job_ids"
     unsiloed_many: Literal[True, 404, 405, 501] = True
     unsiloed_keyless_jobs: bool = False
     unsiloed_parse_errors: Literal["text", "json"] = "text"

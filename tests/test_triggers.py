@@ -304,7 +304,8 @@ async def test_cancelling_leaves_nothing_behind(vendors: StandInVendors) -> None
 
 
 async def test_the_triggerer_only_reads(vendors: StandInVendors) -> None:
-    trigger = deferred(vendors, seconds=0.03)
+    trigger = deferred(vendors)
+    vendors.finish(trigger.spec.id)
     before = len(vendors.requests)
     await event_of(travelled(trigger))
     assert {record.method for record in vendors.requests[before:]} == {"GET"}

@@ -37,6 +37,9 @@ class WaitingTask(Protocol):
     grace: float | None
     stalled_after: float | None
     execution_timeout: timedelta | None
+    judges: bool
+    deferrable: bool
+    wait_for_completion: bool
 
     @property
     def keeps_state(self) -> bool:
@@ -155,6 +158,7 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
     poke_interval, backoff, max_wait, _ = task.interval_settings
     targets, is_list = _targets(hook, task)
     _check_stall(task, service, targets[0])
+    _check_retention(task, hook, targets[0])
     least = service.least_poll_interval
     if poke_interval is not None and poke_interval < least:
         asks = f"{service.title} asks not to be polled more often than every {least:g} s"
@@ -191,6 +195,19 @@ def _check_stall(task: WaitingTask, service: ServiceDescription, target: Target)
     if task.stalled_after is None or task.keeps_state or "updated_at" in service.routes[target.route].times:
         return
     raise no_time_of_change(service, target)
+
+
+def _check_retention(task: WaitingTask, hook: DocStatusHook, target: Target) -> None:
+    """Refuse a wait that would read the data, and so delete it, without keeping it."""
+    if not hook.endpoint.zero_retention or not hook.service.routes[target.route].gives_data_with_status:
+        return
+    if task.judges or (task.deferrable and task.wait_for_completion):
+        raise RequestRejected(
+            f"{hook.service.title} deletes the data of this account as soon as it is read (zero_retention in connection "
+            f"'{hook.conn_id}'), and the status reply of a finished job holds it. Use ExtractedDataOperator with "
+            "wait_for_completion=True and deferrable=False, which takes the data from that reply.",
+            service=hook.service.name,
+        )
 
 
 def no_time_of_change(service: ServiceDescription, target: Target) -> RequestRejected:

@@ -6,7 +6,7 @@ What may still come is asked for again, for up to a minute. What the service ref
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
@@ -26,6 +26,7 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.protocol.flows import Kept
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.results import (
     DOCUMENTS_AT_ONCE,
@@ -41,8 +42,9 @@ from airflow_provider_docstatus.protocol.results import (
 )
 from airflow_provider_docstatus.protocol.storable import fault_of
 from airflow_provider_docstatus.protocol.targets import Target
-from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.waiting import wait
+from airflow_provider_docstatus.waiting.report import why_closed
 from airflow_provider_docstatus.waiting.wait import needs_confirmation
 
 #: The pauses before an id is asked for again, in multiples of ``CONFIRM_AFTER``: 2, 5, 10, then always 20 s.
@@ -53,6 +55,7 @@ PATIENCE = 12
 MOST_IN_TROUBLE = 10
 
 Key = tuple[str, str]
+_NONE_KEPT: Kept = {}
 
 
 class Fetcher:
@@ -62,10 +65,22 @@ class Fetcher:
     :param hook: the hook, which must not repeat requests itself; its clock and its ``sleep`` are used.
     :param content: which of the service's contents, None for the default.
     :param options: more keys for the request's body.
+    :param accept: final states besides success whose data is wanted, since some results tell the state anew.
+    :param kept: status and data that a wait has read already, where reading deletes them.
     """
 
-    def __init__(self, hook: DocStatusHook, *, content: str | None, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        hook: DocStatusHook,
+        *,
+        content: str | None,
+        options: Mapping[str, Any],
+        accept: Collection[str] = (),
+        kept: Kept = _NONE_KEPT,
+    ) -> None:
         self._hook = hook
+        self._accept = accept
+        self._kept = kept
         self._which: dict[str, Any] = {"content": content, "options": options}
 
     def fetch(self, target: Target, status: DocumentStatus | None = None) -> tuple[DocumentStatus, Any]:
@@ -110,9 +125,15 @@ class Fetcher:
 
             return Fetch(ids=[target.id], ask=ask)
 
-        plans_of = {target.id: plan(target) for target in targets}
+        found: dict[str, Any] = {}
+        for target in targets:
+            if target in self._kept:
+                known_status, data = self._kept[target]
+                checked = _or_error(target.id, data)
+                found[target.id] = checked if isinstance(checked, DocStatusError) else (known_status, data)
+        plans_of = {target.id: plan(target) for target in targets if target.id not in found}
         planned, errors = _Round(self._hook, plans_of, believes=(DocumentFailed, NotFinished)).run()
-        found: dict[str, Any] = {one: error for (one, _), error in errors.items()}
+        found |= {one: error for (one, _), error in errors.items()}
         plans: dict[str, Fetch] = {one: fetch for (one, _), fetch in planned.items()}
         items, errors = _Round(self._hook, plans).run()
         for one, fetch in plans.items():
@@ -127,7 +148,17 @@ class Fetcher:
                 found[one] = fetch.status, extracted_of(service, fetch.status, parts, texts)
             except NoData as error:
                 found[one] = error
-        return {target.id: found[target.id] for target in targets}
+        return {target.id: self._if_accepted(found[target.id]) for target in targets}
+
+    def _if_accepted(self, found: Any) -> Any:
+        """Return status and data, or the error of a result that says that its job has not ended well enough."""
+        if isinstance(found, DocStatusError):
+            return found
+        status = found[0]
+        if status.state is State.SUCCEEDED or status.state.value in self._accept:
+            return found
+        about: dict[str, Any] = {"service": status.service, "id": status.id, "state": status.state, "link": status.link}
+        return DocumentFailed(why_closed(status), **about)
 
 
 @dataclass(kw_only=True, eq=False)

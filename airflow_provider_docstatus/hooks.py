@@ -5,29 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
 
+import requests
 import tenacity
 
 from airflow_provider_docstatus._compat import AirflowNotFoundException, BaseHook
 from airflow_provider_docstatus.blocking import BlockingPoller, Once
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
-    NotFound,
     RateLimited,
     RequestRejected,
     ServiceUnavailable,
 )
 from airflow_provider_docstatus.forms import form_widgets
-from airflow_provider_docstatus.protocol.flows import poll_one, run, status_request
+from airflow_provider_docstatus.probe import probe
+from airflow_provider_docstatus.protocol.flows import poll_one, run
 from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
 from airflow_provider_docstatus.protocol.prefixes import PathPrefix, with_prefix
 from airflow_provider_docstatus.protocol.responses import raise_if_unavailable
 from airflow_provider_docstatus.protocol.results import extracted_of, fetch_result
-from airflow_provider_docstatus.protocol.statuses import read_status
-from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, route_name, target_of
+from airflow_provider_docstatus.protocol.submissions import submitted_id
+from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, target_of
 from airflow_provider_docstatus.provider_info import field_behaviour
 from airflow_provider_docstatus.registry import find_hook, how_to_connect
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED, ServiceDescription
@@ -39,7 +39,6 @@ from airflow_provider_docstatus.waiting.rate_limiter import RateLimiter
 T = TypeVar("T")
 
 _LONGEST_PAUSE = 60.0
-_MADE_UP_ID = "00000000-0000-4000-8000-000000000000"
 
 
 class DocStatusHook(BaseHook):
@@ -286,27 +285,24 @@ class DocStatusHook(BaseHook):
         :return: whether the key works as far as can be seen, and a sentence for the person who pressed the button.
         """
         try:
-            listing = next((route.listing for route in self.service.routes.values() if route.listing is not None), None)
-            if listing is not None and not (listing.key_optional or self.service.key_optional):
-                self.run(list_jobs(self.service, filters={}, limit=1, offset=0))
-                return True, f"{self.service.title} accepted the key and listed the account's requests."
-            parameter = self.service.parameters[0]
-            operation = (self.endpoint.operation or next(iter(self.service.routes))) if self.service.has_operations else None
-            route = route_name(self.service, parameter, operation)
-            target = Target(route, "/".join([_MADE_UP_ID] * len(self.service.routes[route].placeholders)))
-            response = self.run(_single(status_request(self.service, target)))
-            label = response.request.label
-            if response.is_no_route or (response.code == HTTPStatus.NOT_FOUND and response.is_html):
-                return False, f"{self.endpoint.base_url} has no {label} (404); is that {self.service.title}'s host?"
-            self.run(read_status(self.service, target, response))
-        except NotFound:
-            return True, (
-                f"{self.service.title} answered that a made-up id does not exist, and did not refuse the key. It has no route "
-                "that would prove the key."
-            )
+            return probe(self.endpoint, self.run)
         except DocStatusError as error:
             return False, str(error)
-        return True, f"{self.service.title} answered."
+
+    def submitted_id(self, response: requests.Response, *, operation: str | None = None) -> str:
+        """
+        Return the id in the answer to a submission: what a sensor waits for.
+
+        :param response: what ``hook.get_conn().post(...)`` returned.
+        :param operation: what was submitted (str), where the service has several operations.
+        :raises RequestRejected: the answer is no success or holds no id, or the description does not say where it is.
+        """
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        which = operation or self.endpoint.operation
+        return submitted_id(self.service, code=response.status_code, headers=response.headers, body=body, operation=which)
 
     # -- sending -----------------------------------------------------------------------------------------------
 
@@ -382,11 +378,6 @@ def __getattr__(name: str) -> type[DocStatusHook]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     made: type[DocStatusHook] = globals().setdefault(name, _hook_class(found.service))
     return made
-
-
-def _single(request: Request) -> Flow[Response]:
-    """Return a flow of one request."""
-    return (yield request)
 
 
 def _is_worth_a_wait(error: BaseException) -> bool:

@@ -30,6 +30,7 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.fetching import Fetcher, missing, repeats
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
+from airflow_provider_docstatus.protocol.flows import Kept
 from airflow_provider_docstatus.protocol.results import checked_content, reasons_of
 from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
 from airflow_provider_docstatus.protocol.targets import operation_name
@@ -148,6 +149,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         self.timeout = checked_seconds("timeout", timeout)
         self.grace = checked_seconds("grace", grace)
         self.stalled_after = checked_seconds("stalled_after", stalled_after)
+        self._kept: Kept = {}
 
     def execute(self, context: Context) -> Any:
         """Wait if ``wait_for_completion`` is set; then fetch and return the data."""
@@ -165,6 +167,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
                 wait.poke_to_the_end()
             except AirflowTaskTimeout:
                 wait.time_out()
+            self._kept = wait.kept
             return self.execute_complete(context, wait.event())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
@@ -199,13 +202,15 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
     def _fetcher(self, hook: DocStatusHook) -> Fetcher:
-        return Fetcher(hook, content=self.content, options=self.content_options or {})
+        options = self.content_options or {}
+        return Fetcher(hook, content=self.content, options=options, accept=self.accept, kept=self._kept)
 
     def _status(self, context: Context) -> tuple[DocStatusHook, DocumentStatus]:
         """Poll an id that no wait was for. If it did not end well, raise the same error as a wait."""
         wait = TaskWait(self, context, retries=DocStatusHook.default_retries, has_deadline=False)
         if self._have_ended(wait):
             conclude(self, context, wait.event())
+        self._kept = wait.kept
         status = wait.group.first.status
         assert status is not None  # an id that was polled without trouble has one  # noqa: S101
         raise_unless_usable(wait.group.service, status)
@@ -216,6 +221,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         """Return the manifest of a list that no wait was for. Raises NotFinished if some of its ids have not ended."""
         wait = TaskWait(self, context, has_deadline=False)
         if self._have_ended(wait):
+            self._kept = wait.kept
             return conclude(self, context, wait.event())
         raise NotFinished(
             f"{len(wait.group.open_ids())} of {len(wait.group.waits)} ids are not finished; wait for them first "

@@ -18,7 +18,9 @@ from airflow_provider_docstatus._compat import (
 )
 from airflow_provider_docstatus.airflow_errors import SKIPPABLE, errors_for_airflow, for_airflow
 from airflow_provider_docstatus.arguments import DEFAULT_TIMEOUT, DEFAULT_WATCH, checked_accept, checked_seconds, read_once
+from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import DocumentPageLink
+from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
 from airflow_provider_docstatus.waiting.group import needed_of
 
@@ -67,6 +69,7 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
 
     #: Whether its wait reads the result where only that says if the job has ended well.
     judges = True
+    wait_for_completion = True
     template_fields: Sequence[str] = ("conn_id", "request_id", "document_id", "job_id", "operation")
     operator_extra_links = (DocumentPageLink(),)
     ui_color = "#d8f0e3"
@@ -170,11 +173,23 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
 
     def _end(self, context: Context, event: Any) -> dict[str, Any]:
         try:
-            return conclude(self, context, event)
+            concluded = conclude(self, context, event)
+            self._warn_of_deletion(event)
+            return concluded
         except SKIPPABLE as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from for_airflow(error)
             raise
+
+    def _warn_of_deletion(self, event: Any) -> None:
+        """Log how long the data stays, where a wait has read the result and the service deletes what was read."""
+        known = find(str(event.get("service")))
+        service = known.service if known is not None else DocStatusHook(self.conn_id).service
+        results = [route.result for route in service.routes.values() if route.result is not None and route.result.decides]
+        seconds = next((result.kept_after_read for result in results if result.kept_after_read is not None), None)
+        if seconds is not None:
+            text = "This wait has read the result. By default %s deletes the data %.0f s after that; fetch it before."
+            self.log.warning(text, service.title, seconds)
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         """Return the seconds until the next poke, so that poke and reschedule mode have the timing of the deferrable one."""

@@ -27,7 +27,7 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.poller import DEADLINE_GRACE
-from airflow_provider_docstatus.protocol.flows import status_request
+from airflow_provider_docstatus.protocol.flows import Kept, status_request
 from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.protocol.values import one_line
 from airflow_provider_docstatus.registry import find
@@ -114,6 +114,8 @@ class TaskWait:
         self._clock, self._sleep = clock, sleep
         self._pokes = 0
         self._poller = BlockingPoller(self.hook, self.hook.limiter)
+        if self.hook.endpoint.zero_retention:
+            self._poller.schedule.kept = {}
         self._subscriber = _WorkerSubscriber(
             self.group, task.log, now=clock(), deadline_grace=DEADLINE_GRACE, jitter=random.random
         )
@@ -131,6 +133,11 @@ class TaskWait:
         spec = spec_of(task, self.hook, started_at)
         self.hook.endpoint.headers(status_request(self.hook.service, Target(spec.route, spec.all_ids[0])))
         return spec
+
+    @property
+    def kept(self) -> Kept:
+        """The status and the data of the ids whose status replies held the data that reading deletes."""
+        return self._poller.schedule.kept or {}
 
     @property
     def spec(self) -> WaitSpec:

@@ -812,7 +812,7 @@ def test_a_deployment_that_cannot_list_says_so(code: Any, vendors: StandInVendor
 # -- the button ------------------------------------------------------------------------------------------------------
 
 BUTTON: dict[str, tuple[str, dict[str, Any], bool, str]] = {
-    "neurolinker": ("neurolinker", {}, True, "accepted the key and listed the account's requests"),
+    "neurolinker": ("neurolinker", {}, True, "accepted the key and listed the account's jobs"),
     "aitronos": ("aitronos", {}, True, "did not refuse the key. It has no route that would prove the key"),
     "unsiloed": ("unsiloed", {}, True, "did not refuse the key"),
     "unsiloed with an operation": ("unsiloed", {"extra": {"operation": "parse"}}, True, "did not refuse the key"),

@@ -27,7 +27,7 @@ LAYERS = [
     {"protocol.statuses"},
     {"protocol.paging", "protocol.prefixes"},
     {"protocol.flows"},
-    {"protocol.results", "protocol.listing"},
+    {"protocol.results", "protocol.listing", "protocol.submissions"},
     {"services.*"},
     {"services"},
     {"registry"},
@@ -42,7 +42,7 @@ LAYERS = [
     {"transport.sync", "transport.aio"},
     {"transport.lookup"},
     {"provider_info", "blocking", "poller"},
-    {"forms"},
+    {"forms", "probe"},
     {"hooks"},
     {"arguments", "triggers", "fetching"},
     {"task"},
@@ -53,7 +53,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: Who may import what besides the standard library and this package.
 ALLOWED = {
     "_compat": {"airflow", "asgiref"},
-    "hooks": {"tenacity"},
+    "hooks": {"tenacity", "requests"},
     "forms": {"flask_appbuilder", "flask_babel", "wtforms"},  # the web server of 2.11 to 3.1 has them
     "transport.sync": {"requests", "urllib3"},  # urllib3 is requests' own: what reading a body piece by piece raises
     "transport.aio": {"aiohttp", "yarl", "requests"},  # requests.utils reads the environment's proxies: both clients alike

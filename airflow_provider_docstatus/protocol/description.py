@@ -139,6 +139,11 @@ class Route:
     submit: Submission | None = None
     cancel: str = ""
 
+    @property
+    def gives_data_with_status(self) -> bool:
+        """Whether the status reply of a finished job holds the data, or a link to it."""
+        return self.result is not None and self.result.has_status and self.result.path in ("", self.path)
+
     @cached_property
     def placeholders(self) -> tuple[str, ...]:
         """The names in braces in the path; more than one where the id has several parts."""

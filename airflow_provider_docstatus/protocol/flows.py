@@ -8,6 +8,7 @@ its result at the end. :func:`run` drives a flow with a blocking sender, :func:`
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from urllib.parse import quote
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     KeyRejected,
+    NoData,
     NoSuchRoute,
     QuotaExhausted,
     RateLimited,
@@ -35,6 +37,7 @@ from airflow_provider_docstatus.protocol.responses import (
 )
 from airflow_provider_docstatus.protocol.statuses import (
     checked_object,
+    data_in,
     items_by_id,
     read_child,
     read_result_status,
@@ -51,6 +54,8 @@ Observation = DocumentStatus | DocStatusError
 #: The last status of each id, after what it was read from: the item of a parent's reply, or the hash of the id's own reply, which
 #: may be large. What has not changed is not read again.
 StatusCache = dict[Target, tuple[object, DocumentStatus]]
+#: The status and the data of each id whose status reply held both.
+Kept = dict[Target, tuple[DocumentStatus, Any]]
 
 
 def run(flow: Flow[T], send: Callable[[Request], Response]) -> T:
@@ -118,6 +123,7 @@ def poll(
     may_omit: bool = False,
     judges: bool = True,
     cache: StatusCache | None = None,
+    kept: Kept | None = None,
 ) -> Flow[PollReply]:
     """
     Poll one id, or several by one request: through their parent, or by the batch route.
@@ -128,12 +134,13 @@ def poll(
     :param wanted: the ids to read from a parent's reply.
     :param may_omit: whether a passing fault of the request for several omits all of them, so that they are polled again later.
     :param judges: see :func:`poll_one`.
+    :param kept: see :func:`poll_one`.
     :raises DocStatusError: a fault of the service, the key or the account, which concerns all of the ids.
     """
     first = targets[0]
     if len(targets) == 1:
         reply = PollReply({})
-        status = yield from poll_one(service, first, cache, judges=judges, reply=reply)
+        status = yield from poll_one(service, first, cache, judges=judges, reply=reply, kept=kept)
         reply.observations[first], reply.parent = status, parent_of(service, status, first.route)
         return reply
     try:
@@ -198,12 +205,14 @@ def poll_one(
     *,
     judges: bool = True,
     reply: PollReply | None = None,
+    kept: Kept | None = None,
 ) -> Flow[DocumentStatus]:
     """
     Poll one id.
 
     :param judges: whether the result is read too where only that says if the job has ended well (:attr:`.ResultRoute.decides`).
     :param reply: gets what the reply says beside the status.
+    :param kept: gets the data if the reply of a finished job holds it, for accounts whose data is deleted when it is read.
     """
     response = yield status_request(service, target)
     if reply is not None:
@@ -218,6 +227,10 @@ def poll_one(
         status = yield from _with_members(service, target, status)
     if judges and route.result is not None and route.result.decides and status.state in (State.SUCCEEDED, State.PARTIAL):
         status = yield from judged_by_result(service, target, status)
+    if kept is not None and route.gives_data_with_status and status.state.is_final:
+        with suppress(NoData, ValueError):  # a failed job has none, and a reply that is too long was cut
+            body = json.loads(response.body)
+            kept[target] = status, data_in(service, route, status, body, response.request.label)
     if cache is not None:
         cache[target] = (hash(response.body), status)
     return status

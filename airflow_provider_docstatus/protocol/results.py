@@ -25,9 +25,9 @@ from airflow_provider_docstatus.protocol.flows import poll_one, result_request
 from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
 from airflow_provider_docstatus.protocol.paging import list_in
 from airflow_provider_docstatus.protocol.responses import error_text, raise_if_unavailable, read_object, too_large
-from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY, raise_unless_usable, read_result_status
+from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY, data_in, no_data, raise_unless_usable, read_result_status
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
-from airflow_provider_docstatus.protocol.values import first_of, get_path, one_line
+from airflow_provider_docstatus.protocol.values import first_of, one_line
 from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 
 #: A flow that asks for some ids by one request, and returns the data, or the error in its place, by id.
@@ -230,18 +230,6 @@ def checked_content(service: ServiceDescription, content: str | None) -> str | N
     return content
 
 
-def no_data(service: ServiceDescription, status: DocumentStatus, reason: str, kind: type[NoData] = NoData) -> NoData:
-    """Return the error for a finished document without data."""
-    return kind(
-        f"{service.title} says {status.kind} {status.id} is {status.word!r}, but gives no data: {reason}. Look at the "
-        "document in the vendor's own tools.",
-        service=service.name,
-        id=status.id,
-        state=status.state,
-        link=status.link,
-    )
-
-
 def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStatus | None) -> Flow[tuple[DocumentStatus, Any]]:
     """Fetch the data of one id; a link in its place is followed, and asked for anew if it has expired."""
     result = service.routes[target.route].result
@@ -260,23 +248,13 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
             raise no_data(service, status, f"{label} says success=false: {said}", DataRefused)
         link = first_of(body, result.link)
         if not isinstance(link, str):
-            return status, data_of(service, target, status, body, label)
+            return status, data_in(service, service.routes[target.route], status, body, label)
         try:
             return status, (yield from _behind_link(service, target, status, link))
         except RequestRejected as error:
             if error.code is None or is_last:  # not sent, or refused although the link is new
                 raise
     raise AssertionError("the second turn returns or raises")
-
-
-def data_of(service: ServiceDescription, target: Target, status: DocumentStatus, body: Mapping[str, Any], label: str) -> Any:
-    """Return the data in the body of a result. Raises NoData if there is none."""
-    result = service.routes[target.route].result
-    take = result.take if result is not None else ""
-    data = _taken(body, take)
-    if data is None or data in ({}, [], ""):
-        raise no_data(service, status, f"{label} holds no {take or 'data'}")
-    return data
 
 
 def _behind_link(service: ServiceDescription, target: Target, status: DocumentStatus, link: str) -> Flow[Any]:
@@ -361,13 +339,3 @@ def _plan_children(service: ServiceDescription, status: DocumentStatus) -> Fetch
         return {ids[0]: data}
 
     return Fetch(ids=[one for one in children if one not in errors], ask=ask, status=status, is_single=False, errors=errors)
-
-
-def _taken(body: Mapping[str, Any], take: str) -> Any:
-    if not take:
-        return dict(body)
-    names = take.split()
-    if len(names) == 1:
-        return get_path(body, take)
-    found = {name: body[name] for name in names if body.get(name) is not None}
-    return found if names[0] in found else None

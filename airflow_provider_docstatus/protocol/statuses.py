@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
+    NoData,
     NotFinished,
     UnexpectedReply,
     UnknownWord,
@@ -311,3 +312,34 @@ def _facts(
         details={**details, **{name: fact for name, fact in facts.items() if fact is not None}},
         **{name: utc_time(first_of(body, paths)) for name, paths in route.times.items()},
     )
+
+
+def data_in(service: ServiceDescription, route: Route, status: DocumentStatus, body: Mapping[str, Any], label: str) -> Any:
+    """Return the data in the body of a route's result. Raises NoData if there is none."""
+    take = route.result.take if route.result is not None else ""
+    data = _taken(body, take)
+    if data is None or data in ({}, [], ""):
+        raise no_data(service, status, f"{label} holds no {take or 'data'}")
+    return data
+
+
+def no_data(service: ServiceDescription, status: DocumentStatus, reason: str, kind: type[NoData] = NoData) -> NoData:
+    """Return the error for a finished document without data."""
+    return kind(
+        f"{service.title} says {status.kind} {status.id} is {status.word!r}, but gives no data: {reason}. Look at the "
+        "document in the vendor's own tools.",
+        service=service.name,
+        id=status.id,
+        state=status.state,
+        link=status.link,
+    )
+
+
+def _taken(body: Mapping[str, Any], take: str) -> Any:
+    if not take:
+        return dict(body)
+    names = take.split()
+    if len(names) == 1:
+        return get_path(body, take)
+    found = {name: body[name] for name in names if body.get(name) is not None}
+    return found if names[0] in found else None

@@ -83,6 +83,7 @@ class Endpoint:
     calls_per_second: float | None = None
     calls_per_minute: float | None = None
     calls_per_day: float | None = None
+    zero_retention: bool = SETTINGS["zero_retention"].default
     share: float = SETTINGS["share"].default
     request_timeout: float = SETTINGS["request_timeout"].default
     long_poll: float = SETTINGS["long_poll"].default
@@ -150,6 +151,7 @@ class Endpoint:
                 name: number(name, settings, problem) if name in settings else getattr(service, name)
                 for name in ("calls_per_second", "calls_per_minute", "calls_per_day")
             },
+            zero_retention=flag("zero_retention", settings, problem),
             share=min(1.0, number("share", settings, problem)),
             request_timeout=number("request_timeout", settings, problem),
             long_poll=number("long_poll", settings, problem, may_be_zero=True),

@@ -80,6 +80,12 @@ SETTINGS: Mapping[str, Setting] = {
     "max_reply_bytes": Setting(
         label="Largest reply", help="Replies with more bytes are refused.", default=16 * 1024 * 1024, type="integer"
     ),
+    "zero_retention": Setting(
+        label="Zero retention",
+        help="Whether the account deletes data as soon as it is read; then only ExtractedDataOperator may wait, on its worker.",
+        default=False,
+        type="boolean",
+    ),
     "proxy": Setting(label="Proxy", help="Proxy URL for this connection; without it HTTPS_PROXY and NO_PROXY hold."),
     "ca_bundle": Setting(
         label="CA bundle",

@@ -15,7 +15,7 @@ from typing import Generic
 
 from airflow_provider_docstatus.exceptions import NoSuchRoute, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol.description import BatchRoute, ServiceDescription
-from airflow_provider_docstatus.protocol.flows import Observation, PollReply, StatusCache, look_up, poll
+from airflow_provider_docstatus.protocol.flows import Kept, Observation, PollReply, StatusCache, look_up, poll
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.waiting.polls import GRID, MAX_OMISSIONS, SHORTEST_LENGTH, Batch, Poll, S
@@ -74,6 +74,8 @@ class Schedule(Generic[S]):
         self.asked_until = 0.0
         #: The statuses that were read last, so that an unchanged reply is not read again.
         self.cache: StatusCache = {}
+        #: The data in status replies, where reading deletes it.
+        self.kept: Kept | None = None
 
     def __len__(self) -> int:
         return len(self._polls)
@@ -157,14 +159,14 @@ class Schedule(Generic[S]):
             may_omit=self._stays and not batch.polls[0].has_failed,
             judges=self._judges(batch),
             cache=self.cache,
+            kept=self.kept,
         )
 
     def _judges(self, batch: Batch[S]) -> bool:
         """Whether one of the waits needs the result read, where only that says if the job has ended well."""
         route = self.service.routes.get(batch.route)
-        if route is None or route.result is None or not route.result.decides:
-            return False
-        return any(subscriber.judges for one in batch.polls for subscriber in one.subscribers)
+        decides = route is not None and route.result is not None and route.result.decides
+        return decides and any(subscriber.judges for one in batch.polls for subscriber in one.subscribers)
 
     def answered(self, batch: Batch[S], reply: PollReply, now: float) -> None:
         """Notify the subscribers of a poll's observations, and plan the batch's ids again, also the omitted ones."""

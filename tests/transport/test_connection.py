@@ -91,6 +91,7 @@ READ = {
     "calls_per_second": ("1.5", lambda found: found.calls_per_second == 1.5),
     "calls_per_minute": ("120", lambda found: found.calls_per_minute == 120.0),
     "calls_per_day": ("1e9", lambda found: found.calls_per_day == 1e9),
+    "zero_retention": ("true", lambda found: found.zero_retention is True),
     "share": (0.5, lambda found: found.share == 0.5),
     "request_timeout": (5, lambda found: found.request_timeout == 5.0),
     "long_poll": ("20", lambda found: found.long_poll == 20.0),

@@ -318,7 +318,7 @@ class DocStatusHook(BaseHook):
             try:
                 raise_if_unavailable(self.service, response)
             except ServiceUnavailable as error:
-                if isinstance(error, RateLimited) or error.retry_after:
+                if not request.link and (isinstance(error, RateLimited) or error.retry_after):
                     self.limiter.throttled(response.received_at, error.retry_after)
                 raise
             self.limiter.ok(response.received_at)

@@ -94,6 +94,7 @@ def form_settings(service: ServiceDescription) -> list[str]:
         "auth": len(service.auth) > 1,
         "prefix": len(service.prefixes) > 1,
         "zero_retention": service.zero_retention,
+        "link_hosts": bool(service.link_hosts),
         "long_poll": any(route.long_poll for route in service.routes.values()),
     }
     return [name for name, setting in SETTINGS.items() if has_choice.get(name, setting.type != "object")]

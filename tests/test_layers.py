@@ -19,7 +19,7 @@ LAYERS = [
     {"", "protocol", "waiting", "transport"},  # the folders' own modules hold a docstring and nothing else
     {"status", "_compat"},
     {"exceptions", "links"},
-    {"protocol.messages", "protocol.values"},
+    {"protocol.messages", "protocol.values", "protocol.hosts"},
     {"protocol.storable"},
     {"protocol.description"},
     {"protocol.targets", "protocol.refusals"},
@@ -38,6 +38,7 @@ LAYERS = [
     {"airflow_errors"},
     {"transport.settings", "transport.framing", "transport.redaction"},
     {"transport.fields"},
+    {"transport.signed_links"},
     {"transport.connection"},
     {"transport.sync", "transport.aio"},
     {"transport.lookup"},

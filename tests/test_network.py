@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import select
 import socket
 import socketserver
-import ssl
 import subprocess
 import threading
 import time
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from airflow_provider_docstatus.exceptions import DocStatusError, RequestRejected, ServiceUnavailable
+from airflow_provider_docstatus.protocol.messages import Request
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
+from tests.certificates import Authority
+from tests.transport.loopback import ask, endpoint_of, serving, vendor_with
 from tests.two_paths import Observation, ask_in_the_triggerer, ask_on_the_worker, connect
 
 if TYPE_CHECKING:
@@ -101,66 +97,6 @@ def proxy() -> Iterator[Proxy]:
 
 
 # -- a private certificate authority ---------------------------------------------------------------------------------
-
-
-def _certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: x509.Certificate | None, issuer_key: ec.EllipticCurvePrivateKey
-) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(timezone.utc)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-    )
-    if issuer is None:
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            key_cert_sign=True,
-            crl_sign=True,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        builder = builder.add_extension(usage, critical=True)
-    else:
-        address = ipaddress.ip_address(name) if name[0].isdigit() else None
-        names = [x509.IPAddress(address) if address else x509.DNSName(name)]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
-class Authority:
-    """A certificate authority nobody trusts, made for one run of the tests."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._root = _certificate(f"The CA of {name}", self._key, None, self._key)
-        self.file = folder / f"{name}-ca.pem"
-        self.file.write_bytes(self._root.public_bytes(serialization.Encoding.PEM))
-
-    def server_context(self, host: str) -> ssl.SSLContext:
-        """Return a server's context with a certificate for a host."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        file = self._folder / f"{host}.pem"
-        file.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-            + _certificate(host, key, self._root, self._key).public_bytes(serialization.Encoding.PEM)
-        )
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(file)
-        return context
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +255,26 @@ def test_both_paths_ask_for(
     assert len(asked.requests) == 2
     if scheme == "https":
         assert "ak_stand_in" not in "".join(proxy.heads)
+
+
+def test_a_link_goes_through_the_proxy_which_looks_its_name_up(
+    proxy: Proxy, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address at the other end is the proxy's. A host that is not known is refused all the same, and so is an address."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.place}")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
+    with serving(authority.server_context("localhost")) as storage:
+        endpoint = endpoint_of(monkeypatch, vendor_with(link_hosts=("localhost",)), host="https://api.example.com")
+        url = f"https://localhost:{storage.port}/x?sig=1"
+        assert ask(endpoint, Request(path="", route="", link=url)).code == 200
+        assert proxy.asked == [f"CONNECT localhost:{storage.port}"]
+        assert storage.target() == "/x?sig=1"
+        for place in (f"127.0.0.1:{storage.port}", "other.example.com"):
+            with pytest.raises(RequestRejected, match="which is no host of its data that is known here"):
+                ask(endpoint, Request(path="", route="", link=f"https://{place}/x?sig=1"))
+        assert len(proxy.asked) == 1
+    assert "ak_" not in "".join(proxy.heads)
+    assert endpoint.key not in "".join((*proxy.heads, *storage.heads))
 
 
 def test_a_proxys_user_and_password_go_to_the_proxy_only(

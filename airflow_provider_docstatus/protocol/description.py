@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from airflow_provider_docstatus.protocol.hosts import HostPatterns
 from airflow_provider_docstatus.status import DocumentStatus, State
 
 #: Placeholders in paths and header values, such as ``{id}``. They are replaced exactly; nothing else is read into them.
@@ -244,7 +245,8 @@ class ServiceDescription:
     :param key_optional: whether deployments without a key exist.
     :param status_hosts: host patterns of status URLs, besides the connection's host. Such a URL may be given as the id; its id is
         taken out of it, and asked for at the connection's host.
-    :param link_hosts: host patterns of signed links: exact, ``*.example.com``, or an IP network.
+    :param link_hosts: host patterns of signed links: exact, ``*.example.com``, or an IP address or network. A link is followed to
+        an address that is not public only if an address or network here holds it.
     :param operations: other names that the vendor's pages use for an operation, each with our name of it.
     :param has_no_failure_word: whether the vendor documents no word for a failed job.
     :param envelope: dotted paths of the parts of an error reply's text; empty for the usual places.
@@ -317,7 +319,7 @@ class ServiceDescription:
     read_item: Callable[[Mapping[str, Any]], tuple[Any, str | None]] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the words tell how a job ends."""
+        """Check that the words tell how a job ends, the regions and the host patterns."""
         words = [word for several in self.words.values() for word in several]
         twice = sorted({word for word in words if words.count(word) > 1})
         if twice:
@@ -335,6 +337,11 @@ class ServiceDescription:
         for name, route in self.routes.items():
             if route.regions.keys() != (self.regions.keys() if route.host else set()):  # else data would leave its region
                 raise ValueError(f"{self.name}: routes.{name}.regions: a route with a host of its own has the service's regions")
+
+        try:
+            HostPatterns.of(self.link_hosts)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: link_hosts: {error}") from None
 
     @cached_property
     def states(self) -> Mapping[str, State]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 #: The most of a body that is read at once (bytes), which takes a few milliseconds. What is longer is read in pieces.
 READ_AT_ONCE = 128 * 1024
+_LINK_HOST = re.compile(r"https?://([A-Za-z0-9._:\[\]-]{1,260})(?:[/?]|$)")
 
 
 class Pause:
@@ -54,12 +56,19 @@ class Request:
 
     @property
     def method(self) -> str:
-        """``GET``, or ``POST`` when there is a body."""
-        return "GET" if self.json is None else "POST"
+        """``GET``, or ``POST`` when there is a body; a link is always got."""
+        return "GET" if self.json is None or self.link else "POST"
 
     @property
     def label(self) -> str:
-        """Method and path for messages, without the id: ``GET /v1/request-status/{request_id}``."""
+        """
+        Method and path for messages, without the id: ``GET /v1/request-status/{request_id}``.
+
+        Of a link it names the host alone: the rest may be the signature.
+        """
+        if self.link:
+            host = _LINK_HOST.match(self.link)
+            return f"the link to {host[1] if host else 'an odd place'}"
         return f"{self.method} {self.prefix}{self.route}"
 
     def below(self, prefix: str) -> Request:

@@ -54,6 +54,8 @@ def _send_below(request: Request, prefix: PathPrefix) -> Flow[Response]:
     object comes from there. A refusal from there is returned only if the prefix in use is denied a second time; that one stays
     in use.
     """
+    if request.link:
+        return (yield from _sent(request, prefix))
     used = prefix.current
     response = yield from _sent(request.below(used), prefix)
     if 200 <= response.code < 300 or (other := _other_prefix(response, used, prefix)) is None:

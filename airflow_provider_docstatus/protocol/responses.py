@@ -200,8 +200,8 @@ def too_large(service: ServiceDescription, response: Response, *, id: str | None
 
 
 def vendor_text(service: ServiceDescription, response: Response) -> str | None:
-    """Return the vendor's error text in a response, as one line."""
-    if response.is_too_large or response.is_html:
+    """Return the vendor's error text in a response, as one line; of a link's there is none, since storages repeat signatures."""
+    if response.is_too_large or response.is_html or response.request.link:
         return None
     return error_text(service, response.json_or_text())
 

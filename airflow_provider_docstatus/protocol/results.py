@@ -261,7 +261,7 @@ def _behind_link(service: ServiceDescription, target: Target, status: DocumentSt
     """Fetch what a signed link leads to. Raises RequestRejected with a code if the link has expired."""
     response = yield Request(path="", route="(a signed link)", link=link)
     raise_if_unavailable(service, response)
-    if response.code >= 400:  # the storage refuses in a form of its own
+    if not 200 <= response.code < 300:  # the storage refuses in a form of its own; a redirect is not followed
         raise RequestRejected(
             f"The link to the data of {status.kind} {target.id} at {service.title} was refused with {response.code}, and a new "
             "one as well.",
@@ -271,7 +271,9 @@ def _behind_link(service: ServiceDescription, target: Target, status: DocumentSt
         )
     if response.is_too_large:
         raise too_large(service, response, id=target.id)
-    data = response.json_or_text() if response.media_type.startswith("text/") else _json_or_bytes(response)
+    data = _json_or_bytes(response)
+    if isinstance(data, bytes) and response.media_type.startswith("text/"):
+        data = data.decode("utf-8", "replace")
     if data in ({}, [], "", b""):
         raise no_data(service, status, "the file that its link leads to is empty")
     return data

@@ -16,6 +16,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_p
 from yarl import URL
 
 from airflow_provider_docstatus._compat import Stats
+from airflow_provider_docstatus.exceptions import RequestRejected
 from airflow_provider_docstatus.protocol.flows import arun
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.responses import rate_limit_signal
@@ -100,9 +101,12 @@ class Client:
         :param on_turn: called when the request is let through.
         :raises ServiceUnavailable: the service could not be reached or stopped answering.
         :raises UnexpectedReply: the bytes are no valid HTTP reply.
-        :raises RequestRejected: the connection has no key and the route needs one.
+        :raises RequestRejected: the connection has no key and the route needs one, or the request is a link.
         """
         endpoint, limit = self.endpoint, self.endpoint.max_reply_bytes
+        if request.link:
+            text = f"gave {request.label}, which is followed on workers only: a triggerer fetches no data."
+            raise RequestRejected(f"{endpoint.service.title} {text}", service=endpoint.service.name)
         headers = endpoint.headers(request)
         await self._turn()
         on_turn()

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol.flows import run
+from airflow_provider_docstatus.protocol.hosts import HostPatterns
 from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, PAUSE, READ_AT_ONCE, Flow, Request, Response
 from airflow_provider_docstatus.protocol.targets import route_name
 from airflow_provider_docstatus.registry import all_services, find
@@ -29,6 +30,7 @@ from airflow_provider_docstatus.transport.fields import (
     doubled_prefix,
     flag,
     headers_of,
+    link_hosts_of,
     names_host,
     number,
     origin_of,
@@ -40,6 +42,7 @@ from airflow_provider_docstatus.transport.fields import (
 from airflow_provider_docstatus.transport.framing import BadFraming
 from airflow_provider_docstatus.transport.redaction import redacted
 from airflow_provider_docstatus.transport.settings import SETTINGS
+from airflow_provider_docstatus.transport.signed_links import LinkRules
 
 #: The variables that name CA certificates: those of requests, then OpenSSL's.
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -68,6 +71,7 @@ class Endpoint:
     :param prefix: the path prefix that is used first.
     :param key: the API key; None if the connection has none.
     :param own_headers: the headers that the service's description or the connection adds to each request.
+    :param link_hosts: the hosts that signed links may lead to.
     """
 
     conn_id: str
@@ -78,6 +82,7 @@ class Endpoint:
     auth: tuple[str, str] = field(repr=False)
     operation: str | None = None
     own_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    link_hosts: HostPatterns = field(default_factory=HostPatterns)
     proxy: str | None = field(default=None, repr=False)
     ca_bundle: str | None = None
     calls_per_second: float | None = None
@@ -145,6 +150,7 @@ class Endpoint:
             auth=service.auth[auth],
             operation=str(operation) if operation else None,
             own_headers=headers_of(service, settings.get("headers", {}), problem),
+            link_hosts=link_hosts_of(service, settings.get("link_hosts", ""), problem),
             proxy=proxy_url(str(settings["proxy"]), problem) if "proxy" in settings else None,
             ca_bundle=str(settings["ca_bundle"]) if "ca_bundle" in settings else None,
             **{
@@ -160,10 +166,12 @@ class Endpoint:
 
     def url(self, request: Request) -> str:
         """
-        Return the full, percent-encoded URL of a request.
+        Return the full, percent-encoded URL of a request; a link as it is.
 
         :raises RequestRejected: it is for a host that is not the connection's (this package).
         """
+        if request.link:
+            return request.link
         if request.host and request.host not in self.hosts:
             text = f"{request.label} is for a host that is none of connection '{self.conn_id}', so it is not sent."
             raise RequestRejected(text, service=self.service.name)
@@ -174,6 +182,12 @@ class Endpoint:
     def hosts(self) -> list[str]:
         """The base URLs that the key is sent to: the connection's, and those of routes with a host of their own."""
         return list(dict.fromkeys([self.base_url, *(route.host for route in self.service.routes.values() if route.host)]))
+
+    @property
+    def link_rules(self) -> LinkRules:
+        """The rules for the links that the service gives."""
+        about = {"conn_id": self.conn_id, "title": self.service.title, "service": self.service.name}
+        return LinkRules(**about, ours=tuple(self.hosts), hosts=self.link_hosts)
 
     def is_ours(self, url: str) -> bool:
         """Whether a URL is at one of the hosts that the key is sent to."""
@@ -189,10 +203,12 @@ class Endpoint:
 
     def headers(self, request: Request) -> dict[str, str]:
         """
-        Return the headers of a request, the connection's own and the key among them.
+        Return the headers of a request, the connection's own and the key among them; a link gets neither.
 
         :raises RequestRejected: the connection has no key and the route needs one.
         """
+        if request.link:
+            return {"Accept": "*/*"}
         headers = {"Accept": "application/json", **self.own_headers}
         if self.key is not None:
             headers.update(self.key_header())
@@ -279,7 +295,8 @@ class Endpoint:
             if isinstance(cause, BadFraming):
                 what = f"{title} answered {request.label} with what is no valid HTTP reply: {cause}"
                 return UnexpectedReply(f"{what}; is there a proxy in between, or is the host wrong?", service=self.service.name)
-        text = f"{title} did not answer {request.label} at {host} ({_reason(error)})."
+        place = "" if request.link else f" at {host}"
+        text = f"{title} did not answer {request.label}{place} ({_reason(error)})."
         return ServiceUnavailable(text, service=self.service.name)
 
     def response(self, request: Request, code: int, headers: Mapping[str, str], body: bytes, received_at: float) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 from airflow_provider_docstatus.exceptions import RequestRejected
+from airflow_provider_docstatus.protocol.hosts import HostPatterns, address_in, is_host_name
 from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.transport.settings import EXAMPLE_HOST, SETTINGS
@@ -115,11 +115,6 @@ def base_url_of(conn: ConnectionFields, service: ServiceDescription, region: str
     return f"{parts.scheme}://{name}" + (f":{port}" if port else "") + parts.path.rstrip("/")
 
 
-def is_host_name(hostname: str) -> bool:
-    """Tell whether both HTTP libraries accept a host name. They differ over blanks, empty labels and other scripts."""
-    return ":" in hostname or re.fullmatch(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", hostname) is not None
-
-
 def proxy_url(text: str, problem: Problem) -> str:
     """Return a proxy's URL with a scheme. requests takes one without a scheme as well, aiohttp does not."""
     url = text if "://" in text else f"http://{text}"
@@ -135,10 +130,8 @@ def proxy_url(text: str, problem: Problem) -> str:
 
 def is_loopback(hostname: str) -> bool:
     """Whether a host name is this machine's own, as far as can be told without looking it up."""
-    try:
-        return ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return hostname == "localhost"
+    address = address_in(hostname)
+    return hostname == "localhost" if address is None else address.is_loopback
 
 
 def flag(name: str, settings: Mapping[str, Any], problem: Problem) -> bool:
@@ -179,6 +172,17 @@ def headers_of(service: ServiceDescription, given: Any, problem: Problem) -> dic
             problem.refuse(f"headers: the value of {name} must be text in printable ASCII, without spaces around it")
         found[allowed[name.lower()]] = value
     return found
+
+
+def link_hosts_of(service: ServiceDescription, given: Any, problem: Problem) -> HostPatterns:
+    """Return the hosts of links: the service's, and those that a connection adds (a text separated by commas, or a list)."""
+    more = re.split(r"[,\s]+", given.strip(", \n\t")) if isinstance(given, str) else given
+    if not isinstance(more, list) or not all(isinstance(one, str) for one in more):
+        problem.refuse("link_hosts must be host names separated by commas, or a list of them")
+    try:
+        return HostPatterns.of((*service.link_hosts, *(one for one in more if one)))
+    except ValueError as error:
+        problem.refuse(f"link_hosts: {error}")
 
 
 def with_words(service: ServiceDescription, words: Any, problem: Problem) -> ServiceDescription:

@@ -91,6 +91,10 @@ SETTINGS: Mapping[str, Setting] = {
         label="CA bundle",
         help="File or folder with the CA certificates to trust; without it REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE.",
     ),
+    "link_hosts": Setting(
+        label="Hosts of links",
+        help="More hosts that links to data may lead to, separated by commas: names, *.example.com, IP addresses or networks.",
+    ),
     "allow_http": Setting(
         label="Allow http",
         help="Permit plain http to a host that is not loopback; the key then travels unencrypted.",

@@ -6,13 +6,15 @@ import http.client
 import io
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -72,15 +74,19 @@ class HostSession(requests.Session):
         """
         Send a flow's request and return its response; reading stops at the connection's size limit.
 
+        A link goes without the key, without cookies and without the connection's headers, and its redirects are not followed. Its
+        host and the address of that are checked, see :mod:`.signed_links`. Behind a proxy it is the proxy that looks the name up
+        and connects. Then only the host that stands in the link is checked, so it is for the proxy to refuse what lies inside.
+
         :raises ServiceUnavailable: the service could not be reached or stopped answering.
         :raises UnexpectedReply: the bytes are no valid HTTP reply.
-        :raises RequestRejected: the connection has no key and the route needs one.
+        :raises RequestRejected: the connection has no key and the route needs one, or a link must not be followed.
         """
         endpoint, limit = self._endpoint, self._endpoint.max_reply_bytes
         headers = {**endpoint.headers(request), **ACCEPT_ENCODING}
         until = time.monotonic() + endpoint.request_timeout  # monotonic, as for sockets
         try:
-            with self.request(request.method, endpoint.url(request), headers=headers, json=request.json, stream=True) as reply:
+            with self._sent(request, headers) as reply:
                 replied = by_name(reply.headers.items())
                 body = Body(replied.get("content-encoding", ""), limit)
                 while not body.is_too_large and (piece := _read_some(reply.raw)):
@@ -91,6 +97,40 @@ class HostSession(requests.Session):
                 return endpoint.response(request, reply.status_code, replied, body.content(reply.status_code), self._clock())
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, BadFraming) as error:
             raise endpoint.no_response(request, error) from None
+
+    @contextmanager
+    def _sent(self, request: Request, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        """Send a request; the reply is open until the block ends."""
+        url = self._endpoint.url(request)
+        if request.link:
+            with self._followed(url, headers) as reply:
+                yield reply
+        else:
+            with self.request(request.method, url, headers=headers, json=request.json, stream=True) as reply:
+                yield reply
+
+    @contextmanager
+    def _followed(self, link: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        """Follow a link by an adapter of its own. It has no session, and so no key, cookies, redirects or .netrc."""
+        endpoint, rules = self._endpoint, self._endpoint.link_rules
+        host = rules.check(link)
+        proxy = endpoint.proxy_through(select_proxy(link, get_environ_proxies(link)))
+        trusted_ca = endpoint.trusted_ca if link.startswith("https:") else None
+        if trusted_ca:
+            endpoint.tls_context(trusted_ca)
+        prepared = requests.Request("GET", link, headers=headers).prepare()
+        prepared.url = link  # requests may write it in another way, which its signature does not allow
+        with (
+            closing(_Adapter(_POOLS if host is None else _guarded_pools(partial(rules.check_address, host)))) as adapter,
+            adapter.send(
+                prepared,
+                stream=True,
+                timeout=endpoint.request_timeout,
+                verify=trusted_ca or True,
+                proxies={"http": proxy, "https": proxy} if proxy else {},
+            ) as reply,
+        ):
+            yield reply
 
     def resolve_redirects(self, *arguments: Any, **options: Any) -> Iterator[Any]:
         """Yield the replies of a redirect's targets; none if redirects are not followed, since requests reads the body first."""
@@ -199,22 +239,49 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+_POOLS: dict[str, Any] = {"http": _Pool, "https": _SecurePool}
+
+
+def _guarded_pools(check: Callable[[str], None]) -> dict[str, Any]:
+    """Return pools whose connections are closed before anything is sent if ``check`` refuses the address at the other end."""
+
+    class Connection(_SecureConnection):
+        def _new_conn(self) -> socket.socket:
+            sock: socket.socket = super()._new_conn()
+            try:
+                check(sock.getpeername()[0])
+            except BaseException:
+                sock.close()
+                raise
+            return sock
+
+    class Pool(_SecurePool):
+        ConnectionCls = Connection
+
+    return {"https": Pool}
+
+
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Opens connections whose replies are checked."""
+    """
+    Opens connections whose replies are checked.
+
+    :param pools: the classes of the pools of direct connections, by scheme.
+    """
+
+    def __init__(self, pools: Mapping[str, Any] | None = None) -> None:
+        self._pools = _POOLS if pools is None else pools
+        super().__init__()
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Make the pools of direct connections."""
         super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
         """Return the pools of connections through a proxy."""
         manager = super().proxy_manager_for(*arguments, **options)
         manager.pool_classes_by_scheme = _POOLS
         return manager
-
-
-_POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 def _read_some(raw: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import socketserver
 import threading
 import time
@@ -76,7 +77,7 @@ class Server:
     """
     A server that answers each request with the same reply.
 
-    :param reply: the bytes of the reply, or a function that makes them of a request's head.
+    :param reply: the bytes of the reply, or a function that makes them of a request's head; without any it hangs up.
     :param heads: the head of each request that came, as text.
     :param connections: how many TCP connections came.
     :param received: how many bytes came.
@@ -87,6 +88,7 @@ class Server:
     heads: list[str] = field(default_factory=list)
     connections: int = 0
     received: int = 0
+    _came: threading.Event = field(default_factory=threading.Event)
 
     @property
     def place(self) -> str:
@@ -99,6 +101,10 @@ class Server:
         assert number or len(self.heads) == 1
         lines = [line.partition(": ") for line in head.split("\r\n")[1:]]
         return {name.lower(): value for name, _, value in lines}
+
+    def wait_for_a_connection(self) -> None:
+        """Return when the server has noticed a TCP connection; the client may have hung up before."""
+        assert self._came.wait(10)
 
     def target(self) -> str:
         """Return path and query of the one request that came."""
@@ -114,15 +120,20 @@ def serving(context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> I
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             server.connections += 1
+            server._came.set()
             sock = self.request
+            sock.settimeout(10)  # whoever forgets to hang up must not hold up the test
             try:
                 if context is not None:
-                    first = sock.recv(1, 2)  # MSG_PEEK: a TLS client speaks first
+                    first = sock.recv(1, socket.MSG_PEEK)  # a TLS client speaks first
                     server.received += len(first)
                     sock = context.wrap_socket(sock, server_side=True)
                 while head := self._head(sock):
                     server.heads.append(head)
-                    sock.sendall(server.reply(head) if callable(server.reply) else server.reply)
+                    reply = server.reply(head) if callable(server.reply) else server.reply
+                    if not reply:
+                        break
+                    sock.sendall(reply)
             except OSError:
                 pass
             finally:
@@ -139,10 +150,10 @@ def serving(context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> I
             return head.partition(b"\r\n\r\n")[0].decode("latin-1")
 
     class Threads(socketserver.ThreadingTCPServer):
-        daemon_threads = True
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         allow_reuse_address = True
 
-    with Threads((host, 0), Handler) as threads:
+    with Threads((host, 0), Handler) as threads:  # its end waits for the handlers, so all that came is counted
         server.port = threads.server_address[1]
         thread = threading.Thread(target=threads.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()

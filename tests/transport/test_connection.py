@@ -98,6 +98,7 @@ READ = {
     "max_reply_bytes": (1000.0, lambda found: found.max_reply_bytes == 1000),
     "proxy": ("http://proxy:3128", lambda found: found.proxy == "http://proxy:3128"),
     "ca_bundle": (__file__, lambda found: found.trusted_ca == __file__),
+    "link_hosts": ("a.example.com, 10.0.0.0/8", lambda found: found.link_hosts.match("a.example.com")),
     "allow_http": (True, lambda found: found.base_url == "http://example.com"),
 }
 

@@ -57,6 +57,7 @@ class Job:
     :param reply: fields put over the status answer as they stand.
     :param tags: the tags Unsiloed's list can filter by.
     :param recorded: the name of the recorded reply that the job ends with, where the vendor is played from its file.
+    :param recorded_id: the id in the recorded answer to its submission; what else was recorded of that id is played first.
     :param submitted_as: Neurolinker: the route the document came in by: ``extract``, ``fields`` or
         ``scalars``.
     :param parent: Neurolinker: the request a document belongs to.
@@ -80,6 +81,7 @@ class Job:
     reply: Mapping[str, object] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     recorded: str = ""
+    recorded_id: str = ""
     submitted_as: str = "extract"
     parent: str = ""
     documents: list[Job] = field(default_factory=list)

@@ -196,10 +196,11 @@ def _with_own(recording: Recording, reply: Reply, job: Job) -> Any:
         changed = rewriting.swapped(changed, data, dict(job.content))
     if job.error and reply.expect.get("message"):
         changed = rewriting.swapped(changed, reply.expect["message"], job.error)
-    word = reply.expect.get("word") or recording.words().get(job.kind, {}).get(job.ends)
-    place = rewriting.place_of(changed, str(word)) if job.word else None
-    if place:
-        place[0][place[1]] = job.word
+    if job.word:
+        word = reply.expect.get("word") or recording.words().get(job.kind, {}).get(job.ends)
+        place = rewriting.place_of(changed, str(word))
+        if place:
+            place[0][place[1]] = job.word
     return {**changed, **job.reply} if isinstance(changed, dict) else changed
 
 

@@ -10,6 +10,7 @@ from airflow_provider_docstatus._compat import AirflowSkipException, conf
 from airflow_provider_docstatus.exceptions import ExecutionTimedOut, RequestRejected, WaitTimedOut
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target
+from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.waiting.group import checked_ids, needed_of
@@ -105,6 +106,22 @@ def ids_of(task: WaitingTask) -> dict[str, Any]:
     }
 
 
+def bare_ids(task: WaitingTask) -> dict[str, Any]:
+    """Return the task's ids as the service is asked for them: a status URL names its id."""
+    given = ids_of(task)
+    if not any("://" in str(one) for value in given.values() for one in (value if isinstance(value, list) else [value])):
+        return given
+    hook = DocStatusHook(task.conn_id)
+
+    def bare(name: str, one: Any) -> Any:
+        return hook.target(**{name: one}, operation=task.operation).id if "://" in str(one) else one
+
+    return {
+        name: [bare(name, one) for one in value] if isinstance(value, list) else bare(name, value)
+        for name, value in given.items()
+    }
+
+
 def limit_of(task: WaitingTask) -> tuple[float, Overdue]:
     """
     Return the seconds that a wait may take, and the error of one that takes longer.
@@ -144,6 +161,7 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
         task.log.warning("%s; poke_interval=%g is raised to that.", asks, poke_interval)
         poke_interval = least
     ids = list(dict.fromkeys(target.id for target in targets))
+    registered = find(service.name)
     return WaitSpec.of_task(
         task,
         version=WaitSpec().version,
@@ -165,6 +183,7 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
         grace=service.grace if task.grace is None else task.grace,
         shortest=conf.getfloat("docstatus", "shortest_deferral", fallback=5.0),
         stall=None if task.stalled_after is None else {"after": task.stalled_after, "seen": {}},
+        distribution=registered.distribution if registered else None,
     )
 
 

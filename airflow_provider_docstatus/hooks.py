@@ -20,14 +20,16 @@ from airflow_provider_docstatus.exceptions import (
     ServiceUnavailable,
 )
 from airflow_provider_docstatus.forms import form_widgets
-from airflow_provider_docstatus.protocol.flows import PathPrefix, poll_one, run, status_request, with_prefix
+from airflow_provider_docstatus.protocol.flows import poll_one, run, status_request
 from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
+from airflow_provider_docstatus.protocol.prefixes import PathPrefix, with_prefix
 from airflow_provider_docstatus.protocol.responses import raise_if_unavailable
 from airflow_provider_docstatus.protocol.results import extracted_of, fetch_result
 from airflow_provider_docstatus.protocol.statuses import read_status
-from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, target_of
+from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, route_name, target_of
 from airflow_provider_docstatus.provider_info import field_behaviour
+from airflow_provider_docstatus.registry import find_hook, how_to_connect
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED, ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.transport.connection import Endpoint
@@ -48,7 +50,7 @@ class DocStatusHook(BaseHook):
     425, 429, 5xx), after ``Retry-After`` if the service sends one. A refusal is raised at once. What is sent through
     :meth:`get_conn` is never repeated.
 
-    :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
+    :param conn_id: the connection (str); its type is the service's name, such as ``neurolinker``.
     :param retries: how often a request to an unavailable service is repeated (int, default 3).
     :param clock: gives epoch seconds.
     :param sleep: waits for so many seconds.
@@ -100,7 +102,7 @@ class DocStatusHook(BaseHook):
         try:
             conn = self.get_connection(self.conn_id)
         except AirflowNotFoundException as error:
-            raise RequestRejected(missing_connection(self.conn_id)) from error
+            raise RequestRejected(f"Connection '{self.conn_id}' is not defined. {how_to_connect(self.conn_id)}") from error
         return Endpoint.from_connection(conn, conn.extra_dejson)
 
     def reload(self) -> None:
@@ -256,19 +258,26 @@ class DocStatusHook(BaseHook):
         status, items, errors = self.run(fetch_result(self.service, target, **which))
         return status, extracted_of(self.service, status, items, errors)
 
-    def list_jobs(self, *, limit: int | None = None, offset: int = 0, **filters: str) -> list[DocumentStatus]:
+    def list_jobs(
+        self, *, limit: int | None = None, offset: int = 0, operation: str | None = None, **filters: str
+    ) -> list[DocumentStatus]:
         """
         Return the account's requests or jobs, in the vendor's order.
 
         :param limit: at most so many (int from 0, default None: all). Pages are followed until the vendor says that there are no
             more; where it does not say, until a page is not full.
         :param offset: skip so many (int from 0), where the vendor has paging.
-        :param filters: Unsiloed: ``status``, ``operation``, ``created_after``, ``created_before`` (ISO times), ``tags``
-            (comma-separated). Neurolinker has none.
+        :param operation: which jobs, where the service lists each operation on a route of its own (str); else a filter like those
+            that follow.
+        :param filters: what the vendor documents, e.g. Unsiloed: ``status``, ``operation``, ``created_after``, ``created_before``
+            (ISO times), ``tags`` (comma-separated).
         :raises RequestRejected: the service or this deployment cannot list, or not by that filter; ``limit`` or ``offset`` is no
             number of jobs.
         """
-        return self.run(list_jobs(self.service, filters=filters, limit=limit, offset=offset))
+        lists = [route.listing for route in self.service.routes.values() if route.listing is not None]
+        if operation is not None and any("operation" in listing.filters for listing in lists):
+            filters, operation = {"operation": operation, **filters}, None
+        return self.run(list_jobs(self.service, filters=filters, limit=limit, offset=offset, operation=operation))
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -277,12 +286,14 @@ class DocStatusHook(BaseHook):
         :return: whether the key works as far as can be seen, and a sentence for the person who pressed the button.
         """
         try:
-            if self.service.name == NEUROLINKER.name:
+            listing = next((route.listing for route in self.service.routes.values() if route.listing is not None), None)
+            if listing is not None and not (listing.key_optional or self.service.key_optional):
                 self.run(list_jobs(self.service, filters={}, limit=1, offset=0))
                 return True, f"{self.service.title} accepted the key and listed the account's requests."
             parameter = self.service.parameters[0]
             operation = (self.endpoint.operation or next(iter(self.service.routes))) if self.service.has_operations else None
-            target = self.target(**{parameter: _MADE_UP_ID}, operation=operation)
+            route = route_name(self.service, parameter, operation)
+            target = Target(route, "/".join([_MADE_UP_ID] * len(self.service.routes[route].placeholders)))
             response = self.run(_single(status_request(self.service, target)))
             label = response.request.label
             if response.is_no_route or (response.code == HTTPStatus.NOT_FOUND and response.is_html):
@@ -348,44 +359,34 @@ class DocStatusHook(BaseHook):
         return form_widgets(cls._described) if cls._described else {}
 
 
-class NeurolinkerHook(DocStatusHook):
-    """:class:`DocStatusHook` with the form of Neurolinker connections (https://neurolinker.ainexxo.com/docs/api/)."""
-
-    conn_type = NEUROLINKER.name
-    hook_name = NEUROLINKER.title
-    default_conn_name = "neurolinker_default"
-    _described = NEUROLINKER
-
-
-class AitronosHook(DocStatusHook):
-    """:class:`DocStatusHook` with the form of Aitronos connections (https://docs.aitronos.com/docs/api-reference/)."""
-
-    conn_type = AITRONOS.name
-    hook_name = AITRONOS.title
-    default_conn_name = "aitronos_default"
-    _described = AITRONOS
+def _hook_class(service: ServiceDescription) -> type[DocStatusHook]:
+    """Return :class:`DocStatusHook` with the form of a service's connections."""
+    own = {
+        "__module__": __name__,
+        "__doc__": f":class:`DocStatusHook` with the form of {service.title} connections ({service.docs}).",
+        "conn_type": service.name,
+        "hook_name": service.title,
+        "default_conn_name": f"{service.name}_default",
+        "_described": service,
+    }
+    return type(service.hook_class_name, (DocStatusHook,), own)
 
 
-class UnsiloedHook(DocStatusHook):
-    """:class:`DocStatusHook` with the form of Unsiloed connections (https://docs.unsiloed.ai/api-reference/)."""
+NeurolinkerHook, AitronosHook, UnsiloedHook = (_hook_class(one) for one in (NEUROLINKER, AITRONOS, UNSILOED))
 
-    conn_type = UNSILOED.name
-    hook_name = UNSILOED.title
-    default_conn_name = "unsiloed_default"
-    _described = UNSILOED
+
+def __getattr__(name: str) -> type[DocStatusHook]:
+    """Return the hook class of any other service, which is made when it is first asked for; Airflow 2.11 to 3.1 import it."""
+    found = find_hook(name) if name.endswith("Hook") else None
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    made: type[DocStatusHook] = globals().setdefault(name, _hook_class(found.service))
+    return made
 
 
 def _single(request: Request) -> Flow[Response]:
     """Return a flow of one request."""
     return (yield request)
-
-
-def missing_connection(conn_id: str) -> str:
-    """Return the text for a connection that is not defined."""
-    return (
-        f"Connection '{conn_id}' is not defined. Make it in the UI (Admin, Connections; type Neurolinker, Aitronos or Unsiloed; "
-        f"the API key is the password), or: airflow connections add {conn_id} --conn-type neurolinker --conn-password <API key>"
-    )
 
 
 def _is_worth_a_wait(error: BaseException) -> bool:

@@ -25,16 +25,19 @@ LAYERS = [
     {"protocol.targets", "protocol.refusals"},
     {"protocol.responses", "protocol.reading"},
     {"protocol.statuses"},
+    {"protocol.paging", "protocol.prefixes"},
     {"protocol.flows"},
     {"protocol.results", "protocol.listing"},
     {"services.*"},
     {"services"},
+    {"registry"},
     {"waiting.spec", "waiting.outcomes", "waiting.intervals", "waiting.rate_limiter"},
     {"waiting.wait"},
     {"waiting.group", "waiting.polls"},
     {"waiting.report", "waiting.subscriber", "waiting.schedule"},
     {"airflow_errors"},
     {"transport.settings", "transport.framing", "transport.redaction"},
+    {"transport.fields"},
     {"transport.connection"},
     {"transport.sync", "transport.aio"},
     {"transport.lookup"},
@@ -198,7 +201,7 @@ def test_what_airflow_loads_at_its_start_is_quick_to_load():
     reached = reached_from("provider_info")
     assert not libraries_of(reached) & HEAVY
     assert "_compat" not in reached
-    assert {other.split(".")[0] for other in within("provider_info")} - {""} == {"services", "transport"}
+    assert {other.split(".")[0] for other in within("provider_info")} - {""} == {"registry", "services", "transport"}
     assert {other for other in reached if other.split(".")[0] == "transport"} == {"transport", "transport.settings"}
 
 

@@ -27,24 +27,30 @@ class Request:
 
     :param path: the path below the service's path prefix, ids percent-encoded (str).
     :param route: the path as messages show it (str), with ``{request_id}`` in place of the id.
-    :param query: query parameters.
+    :param query: query parameters; a tuple repeats the key.
     :param json: a JSON body; the request is then a POST that only reads, so it may be repeated.
     :param key_optional: whether the vendor says the route needs no key.
     :param expected_codes: codes of 400 and more that are a valid response on this route, not an error.
     :param missing_route_codes: codes which say that this deployment does not have the route, which is optional.
     :param refuses_in_text: whether the vendor also refuses in plain text on this route, not only with a JSON object.
     :param prefix: the path prefix (str), put in front when the request is sent.
+    :param host: another host of the service (URL) that the request goes to; empty for the connection's.
+    :param link: a signed link (URL), which is got without the key in place of the path; empty if it is none.
+    :param long_poll: the query parameter that lets the service hold the answer, and its longest seconds.
     """
 
     path: str
     route: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
     key_optional: bool = False
     expected_codes: Collection[int] = ()
     missing_route_codes: Collection[int] = ()
     refuses_in_text: bool = False
     prefix: str = ""
+    host: str = ""
+    link: str = ""
+    long_poll: tuple[str, float] | None = None
 
     @property
     def method(self) -> str:
@@ -70,6 +76,9 @@ class Request:
             missing_route_codes=self.missing_route_codes,
             refuses_in_text=self.refuses_in_text,
             prefix=prefix,
+            host=self.host,
+            link=self.link,
+            long_poll=self.long_poll,
         )
 
 
@@ -88,6 +97,7 @@ class Response:
     :param body: the decoded body, at most ``limit + 1`` bytes; the sender stops reading there.
     :param limit: the size limit in bytes (int).
     :param received_at: when it came (epoch seconds, float).
+    :param has_key: whether the request went with a key (bool).
     """
 
     request: Request
@@ -96,6 +106,7 @@ class Response:
     body: bytes
     limit: int
     received_at: float
+    has_key: bool = True
     #: What a flow needs of a long body, or the error of one that is no JSON, once it has read the body in pieces; see reading.py.
     outline: Any = field(default=None, init=False, repr=False, compare=False)
 
@@ -108,6 +119,11 @@ class Response:
     def is_html(self) -> bool:
         """Whether its content type says that it is a web page."""
         return "html" in self.headers.get("content-type", "").lower()
+
+    @property
+    def media_type(self) -> str:
+        """Its content type in lower case, without parameters; empty if it has none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def is_no_route(self) -> bool:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "replies"
+#: What can be asked; of the first five, each has a method and a path.
+ASKS = ("submit", "status", "result", "list", "statuses", "link", "no_route")
 #: Method and path.
 Place = tuple[str, str]
 
@@ -50,6 +52,19 @@ class Reply:
     body: Any = None
     text: str | None = None
     expect: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, Any]) -> Reply:
+        """Read a reply of a file; fields that are not played are left out. Raises ValueError if it cannot be played."""
+        known = {one.name for one in fields(cls)}
+        reply = cls(**{"ask": "", **{name: value for name, value in recorded.items() if name in known}})
+        if reply.ask not in ASKS:
+            raise ValueError(f"the recorded reply {reply.name!r} has ask={reply.ask!r}; it can be {', '.join(ASKS)}")
+        if reply.ask == "link" and not reply.url:
+            raise ValueError(f"the recorded reply {reply.name!r} is a link and has no 'url'")
+        if reply.ask in ASKS[:5] and not re.fullmatch(r"/([^{}]|\{\w+\})*", reply.path):
+            raise ValueError(f"the recorded reply {reply.name!r} needs a path such as /jobs/{{job_id}}, not {reply.path!r}")
+        return reply
 
     @property
     def state(self) -> str | None:
@@ -101,14 +116,12 @@ class Recording:
         Read a file, or what such a file holds.
 
         :raises OSError: when there is no such file.
-        :raises ValueError: when it is no JSON, or lacks ``service`` or ``replies``.
+        :raises ValueError: when it is no JSON, lacks ``service`` or ``replies``, or holds a reply that cannot be played.
         """
         held = recorded if isinstance(recorded, Mapping) else json.loads(Path(recorded).read_text(encoding="utf-8"))
         if not isinstance(held, Mapping) or not {"service", "replies"} <= held.keys():
             raise ValueError(f"recorded replies need 'service' and 'replies': {str(recorded)[:200]}")
-        known = {one.name for one in fields(Reply)}
-        replies = tuple(Reply(**{name: value for name, value in reply.items() if name in known}) for reply in held["replies"])
-        return cls(str(held["service"]), dict(held.get("key") or {}), replies)
+        return cls(str(held["service"]), dict(held.get("key") or {}), tuple(map(Reply.read, held["replies"])))
 
     def preferring(self, names: Collection[str]) -> Recording:
         """Return the same recording with the replies of these names first."""

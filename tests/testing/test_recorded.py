@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from pathlib import Path
 
@@ -294,3 +295,18 @@ def shared(name):
 def test_a_file_that_is_none_is_refused(held):
     with pytest.raises(ValueError, match="need 'service' and 'replies'"):
         StandInVendors(replies=[held])
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ({"name": "one"}, "'one' has ask=''; it can be submit, status"),
+        ({"name": "one", "ask": "state"}, "'one' has ask='state'"),
+        ({"name": "one", "ask": "link"}, "'one' is a link and has no 'url'"),
+        ({"name": "one", "ask": "status"}, "'one' needs a path such as /jobs/{job_id}, not ''"),
+        ({"name": "one", "ask": "status", "path": "/jobs/{job-id}"}, "not '/jobs/{job-id}'"),
+    ],
+)
+def test_a_reply_that_cannot_be_played_is_refused(reply, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        StandInVendors(replies=[{"service": "x", "replies": [reply]}])

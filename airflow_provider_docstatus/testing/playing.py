@@ -62,6 +62,8 @@ def status_reply(recording: Recording, job: Job, now: float, here: Sequence[Repl
     if named and (named.ask == "status" or named.path in {reply.path for reply in statuses}):
         return named  # else it is what the data's own path answers
     ended = recording.ended(job.kind, job.state(now), statuses, job.recorded_id)
+    if ended is None and job.documents:  # a batch without a word for some that failed
+        ended = recording.ended(job.kind, "completed", statuses)
     found = [reply for reply in here if reply.data is not None and not reply.error and job.state(now) == "completed"]
     found += [ended] if ended else []
     return max(found, key=lambda reply: reply.name in recording.preferred, default=None)

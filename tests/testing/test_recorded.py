@@ -104,7 +104,7 @@ class TestStatus:
     def test_an_ending_that_is_not_recorded_is_refused(self, vendors):
         with pytest.raises(ValueError, match="does not end 'cancelled'; it ends completed, failed, partial"):
             vendors.add_job("papermill", "parse", ends="cancelled")
-        with pytest.raises(ValueError, match="papermill has no 'split'; it has parse, extract"):
+        with pytest.raises(ValueError, match="papermill has no 'split'; it has parse, batch, extract"):
             vendors.add_job("papermill", "split")
         with pytest.raises(ValueError, match="no stand-in for 'nobody'"):
             vendors.add_job("nobody")
@@ -193,10 +193,13 @@ class TestMany:
         assert [item["job_id"] for item in get(vendors, "/v1/parse/jobs", status="failed").json()["jobs"]] == [failed]
 
     def test_the_jobs_of_a_batch_can_be_listed(self, vendors):
-        one, other = (vendors.add_job("papermill", "parse", seconds=0, parent=parent) for parent in ("parse-batch", ""))
-        vendors.add_job("papermill", "parse", job_id="parse-batch")
-        assert [item["job_id"] for item in get(vendors, "/v1/parse/jobs", batch="parse-batch").json()["jobs"]] == [one]
-        assert other in vendors.jobs
+        one, two, other = (
+            vendors.add_job("papermill", "parse", ends=ends, seconds=0) for ends in ("completed", "failed", "failed")
+        )
+        batch_id = vendors.add_batch([one, two])
+        listed = get(vendors, "/v1/parse/jobs", batch=batch_id).json()["jobs"]
+        assert {item["job_id"] for item in listed} == {one, two} != {other}
+        assert get(vendors, f"/v1/batches/{batch_id}").json() == {"batch_id": batch_id, "status": "Done"}
 
     def test_a_submit_of_many_files_gives_many_ids(self, vendors):
         files = [("files", (name, b"%PDF")) for name in ("a.pdf", "fail.pdf", "c.pdf")]

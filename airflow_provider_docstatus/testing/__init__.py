@@ -1,4 +1,4 @@
-"""A stand-in for the three vendors, so that DAGs and this package can be tested offline.
+"""A stand-in for the vendors, so that DAGs and this package can be tested offline.
 
 It imports neither Airflow nor the rest of this package: it is a second, independent reading of the vendors'
 pages, and the vendors' own SDKs are run against it (``tests/conformance``). Start it with ``with

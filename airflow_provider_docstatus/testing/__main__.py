@@ -1,4 +1,4 @@
-"""The command ``docstatus-stand-in``: the three vendors on this machine, to try out a DAG without a key."""
+"""The command ``docstatus-stand-in``: the vendors on this machine, to try out a DAG without a key."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until interrupted, and print what to paste into a shell to use the server."""
     options = _parser().parse_args(arguments)
-    vendors = StandInVendors(
-        port=options.port,
-        job_seconds=options.job_seconds,
-        latency=options.latency,
-        neurolinker_prefix=options.neurolinker_prefix,
-    )
+    try:
+        vendors = StandInVendors(
+            port=options.port,
+            job_seconds=options.job_seconds,
+            latency=options.latency,
+            neurolinker_prefix=options.neurolinker_prefix,
+            replies=options.replies,
+        )
+    except (OSError, ValueError) as error:
+        sys.exit(f"docstatus-stand-in cannot play these replies: {error}")
     for service in vendors.keys if options.per_minute else ():
         vendors.limit(service, options.per_minute)
     try:
@@ -54,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds every answer takes (default: %(default)s)")
     parser.add_argument("--per-minute", type=float, default=0, help="requests a minute and vendor, 0 for no limit")
     parser.add_argument("--neurolinker-prefix", choices=["/v1", "/api/v1", "both", "redirect"], default="/v1")
+    parser.add_argument("--replies", action="append", default=[], metavar="FILE", help="play a service of your own as well")
     return parser
 
 

@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def stand_in_vendors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInVendors]:
-    """Run the three vendors on a free port for one test, as ``neurolinker_default`` and its siblings.
+    """Run all vendors on a free port for one test, as ``neurolinker_default`` and its siblings.
 
     The connections are set as ``AIRFLOW_CONN_...`` variables for the length of the test. Options go in a
     marker: ``@pytest.mark.stand_in_vendors(job_seconds=0.1)``; by default jobs take a tenth of a second.

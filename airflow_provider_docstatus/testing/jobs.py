@@ -39,9 +39,9 @@ INVOICE: dict[str, object] = {
 class Job:
     """One piece of work a vendor was given; change a field while the server runs and the next answer follows.
 
-    :param service: the vendor: ``neurolinker``, ``aitronos`` or ``unsiloed``.
-    :param kind: neurolinker ``request`` or ``document``; aitronos ``job``; unsiloed ``extract``, ``parse``,
-        ``classify``, ``split``, ``batch``, or ``job`` (known to the generic route only).
+    :param service: the vendor's name.
+    :param kind: the name of the vendor's route: neurolinker ``request`` or ``document``; unsiloed ``extract``,
+        ``parse``, ``classify``, ``split``, ``batch``, or ``job`` (known to the generic route only).
     :param job_id: the id the vendor hands out.
     :param seconds: how long the work takes; ``math.inf`` never ends.
     :param ends: ``completed``, ``failed``, and where the vendor has them ``partial``, ``review``,
@@ -57,6 +57,7 @@ class Job:
     :param reply: fields put over the status answer as they stand.
     :param tags: the tags Unsiloed's list can filter by.
     :param recorded: the name of the recorded reply that the job ends with, where the vendor is played from its file.
+    :param recorded_id: the id in the recorded answer to its submission; what else was recorded of that id is played first.
     :param submitted_as: Neurolinker: the route the document came in by: ``extract``, ``fields`` or
         ``scalars``.
     :param parent: Neurolinker: the request a document belongs to.
@@ -80,6 +81,7 @@ class Job:
     reply: Mapping[str, object] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     recorded: str = ""
+    recorded_id: str = ""
     submitted_as: str = "extract"
     parent: str = ""
     documents: list[Job] = field(default_factory=list)
@@ -117,7 +119,7 @@ def _state_of_many(states: set[str]) -> str:
 
 @dataclass(kw_only=True, eq=False)
 class Desk:
-    """What the three vendors share: how they behave, the keys they accept and the jobs they know.
+    """What the vendors share: how they behave, the keys they accept and the jobs they know.
 
     Every field can be given to ``StandInVendors`` and changed while it runs. Where a vendor's page, SDK and
     practice disagree, the default is what the vendor's current SDK does and the field is the other reading.

@@ -38,11 +38,14 @@ def one_reply(recording: Recording, job: Job, now: float, here: Iterable[Reply],
     if any(reply.state for reply in here):
         return status_reply(recording, job, now, here)
     state, over = job.state(now), job.is_over(now)
-    named = [reply for reply in here if over and reply.name == job.recorded]
-    with_data = [reply for reply in here if state in WITH_DATA and reply.data is not None and not reply.error]
+    status = status_reply(recording, job, now)
+    same = [reply for reply in here if status and reply.id == status.id]  # what was recorded of the same job
+    named = [reply for reply in here if over and reply.name and reply.name in {job.recorded, *recording.preferred}]
+    with_data = [reply for reply in same + here if state in WITH_DATA and reply.data is not None and not reply.error]
     errors = {"DocumentFailed", "Expired"} if over else {"NotFinished"}
-    refused = [reply for reply in here if reply.error in errors]
-    found = next(iter(named + with_data + refused), None)
+    refused = [reply for reply in same + here if reply.error in errors]
+    of_this_job = same if len({str(reply.id) for reply in here}) > 1 else []
+    found = next(iter(named + with_data + [reply for reply in refused if reply in same] + of_this_job + refused), None)
     if found:
         return found
     statuses = [reply for reply in replies if reply.state and reply.route == job.kind]
@@ -53,11 +56,14 @@ def status_reply(recording: Recording, job: Job, now: float, here: Sequence[Repl
     """Return the status that fits the job's age; of a completed job the reply with its data, if it has the same place."""
     statuses = [reply for reply in here if reply.state]
     if not job.is_over(now):
-        running = recording.running(job.kind, statuses)
+        running = recording.running(job.kind, statuses, job.recorded_id)
         return running[_step(job, now, len(running))] if running else None
-    if job.recorded:
-        return recording.named(job.recorded)
-    ended = recording.ended(job.kind, job.state(now), statuses)
+    named = recording.named(job.recorded)
+    if named and (named.ask == "status" or named.path in {reply.path for reply in statuses}):
+        return named  # else it is what the data's own path answers
+    ended = recording.ended(job.kind, job.state(now), statuses, job.recorded_id)
+    if ended is None and job.documents:  # a batch without a word for some that failed
+        ended = recording.ended(job.kind, "completed", statuses)
     found = [reply for reply in here if reply.data is not None and not reply.error and job.state(now) == "completed"]
     found += [ended] if ended else []
     return max(found, key=lambda reply: reply.name in recording.preferred, default=None)
@@ -192,12 +198,11 @@ def _with_own(recording: Recording, reply: Reply, job: Job) -> Any:
         changed = rewriting.swapped(changed, data, dict(job.content))
     if job.error and reply.expect.get("message"):
         changed = rewriting.swapped(changed, reply.expect["message"], job.error)
-    word = reply.expect.get("word") or next(
-        (one.expect["word"] for one in recording.replies if one.route == job.kind and one.state == "succeeded"), ""
-    )
-    place = rewriting.place_of(changed, str(word)) if job.word else None
-    if place:
-        place[0][place[1]] = job.word
+    if job.word:
+        word = reply.expect.get("word") or recording.words().get(job.kind, {}).get(job.ends)
+        place = rewriting.place_of(changed, str(word))
+        if place:
+            place[0][place[1]] = job.word
     return {**changed, **job.reply} if isinstance(changed, dict) else changed
 
 
@@ -216,7 +221,7 @@ def _link_name(recording: Recording, link: Reply) -> str:
 async def file_names(request: web.Request) -> list[str]:
     """Return what the submitted files are called: the names of parts, or the ends of links or names anywhere in the body."""
     held: list[str] = []
-    if request.content_type.startswith("multipart/"):
+    if request.content_type in {"multipart/form-data", "application/x-www-form-urlencoded"}:
         parts = list((await request.post()).values())
         names = [part.filename for part in parts if isinstance(part, web.FileField)]
         if names:

@@ -127,9 +127,9 @@ class Recorded:
         job = request.app[DESK].find(
             self.NAME, "/".join(request.match_info.values()), *{reply.route for reply in replies if reply.route}
         )
-        ask = "status" if "status" in asks else "result"
         reply = one_reply(recording, job, time.time(), here, replies) if job else None
         if reply is None:
+            ask = "result" if job else "status"  # of an unknown id, data routes say what the status route says
             return self.refusal(request, "NotFound", 404, "Not Found", kind=here[0].route, ask=ask)
         return play(request, recording, reply, job)
 
@@ -144,6 +144,7 @@ class Recorded:
         jobs = []
         for name in names if is_many else names[:1]:
             job = self.prepare(desk.submitted(self.NAME, reply.route, name, self.WORDS.get(reply.route, {})))
+            job.recorded_id = reply.ids[0]
             job.job_id = "/".join([*given, rewriting.new_id(reply.ids[0].rpartition("/")[2])])
             jobs.append(desk.keep(job))
         answer = await list_reply(request, recording, [reply], jobs) if is_many else play(request, recording, reply, jobs[0])

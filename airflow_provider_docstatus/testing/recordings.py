@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "replies"
+#: What can be asked; of the first five, each has a method and a path.
+ASKS = ("submit", "status", "result", "list", "statuses", "link", "no_route")
 #: Method and path.
 Place = tuple[str, str]
 
@@ -50,6 +52,19 @@ class Reply:
     body: Any = None
     text: str | None = None
     expect: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, Any]) -> Reply:
+        """Read a reply of a file; fields that are not played are left out. Raises ValueError if it cannot be played."""
+        known = {one.name for one in fields(cls)}
+        reply = cls(**{"ask": "", **{name: value for name, value in recorded.items() if name in known}})
+        if reply.ask not in ASKS:
+            raise ValueError(f"the recorded reply {reply.name!r} has ask={reply.ask!r}; it can be {', '.join(ASKS)}")
+        if reply.ask == "link" and not reply.url:
+            raise ValueError(f"the recorded reply {reply.name!r} is a link and has no 'url'")
+        if reply.ask in ASKS[:5] and not re.fullmatch(r"/([^{}]|\{\w+\})*", reply.path):
+            raise ValueError(f"the recorded reply {reply.name!r} needs a path such as /jobs/{{job_id}}, not {reply.path!r}")
+        return reply
 
     @property
     def state(self) -> str | None:
@@ -101,14 +116,12 @@ class Recording:
         Read a file, or what such a file holds.
 
         :raises OSError: when there is no such file.
-        :raises ValueError: when it is no JSON, or lacks ``service`` or ``replies``.
+        :raises ValueError: when it is no JSON, lacks ``service`` or ``replies``, or holds a reply that cannot be played.
         """
         held = recorded if isinstance(recorded, Mapping) else json.loads(Path(recorded).read_text(encoding="utf-8"))
         if not isinstance(held, Mapping) or not {"service", "replies"} <= held.keys():
             raise ValueError(f"recorded replies need 'service' and 'replies': {str(recorded)[:200]}")
-        known = {one.name for one in fields(Reply)}
-        replies = tuple(Reply(**{name: value for name, value in reply.items() if name in known}) for reply in held["replies"])
-        return cls(str(held["service"]), dict(held.get("key") or {}), replies)
+        return cls(str(held["service"]), dict(held.get("key") or {}), tuple(map(Reply.read, held["replies"])))
 
     def preferring(self, names: Collection[str]) -> Recording:
         """Return the same recording with the replies of these names first."""
@@ -138,8 +151,8 @@ class Recording:
         return [reply.data for reply in self.replies if reply.route == kind and reply.data is not None]
 
     def named(self, name: str) -> Reply | None:
-        """Return the reply of that name."""
-        return next((reply for reply in self.replies if reply.name == name), None)
+        """Return the reply of that name, None if there is none or the name is empty."""
+        return next((reply for reply in self.replies if name and reply.name == name), None)
 
     @cached_property
     def links(self) -> list[Reply]:
@@ -162,25 +175,33 @@ class Recording:
                     found[kind].setdefault(ending_of(reply.state), str(reply.expect.get("word")))
         return found
 
-    def running(self, kind: str, among: Iterable[Reply] = ()) -> list[Reply]:
-        """Return the replies of a job at work in their order: one for each word, guesses only without others."""
-        found = self._preferred(kind, among, lambda reply: reply.state == "running")
+    def running(self, kind: str, among: Iterable[Reply] = (), recorded_id: str = "") -> list[Reply]:
+        """
+        Return the replies of a job at work in their order: one for each word, guesses only without others.
+
+        :param among: the replies to choose from, where they have some; else it is all.
+        :param recorded_id: the id of what is preferably answered: what was recorded of one job.
+        """
+        found = self._some(kind, among, lambda reply: reply.state == "running")
         by_word: dict[Any, Reply] = {}
         for reply in [reply for reply in found if not reply.is_guess] or found:
-            by_word.setdefault(reply.expect.get("word"), reply)
+            word = reply.expect.get("word")
+            if word not in by_word or (reply.id == recorded_id != by_word[word].id):
+                by_word[word] = reply
         return list(by_word.values())
 
-    def ended(self, kind: str, ends: str, among: Iterable[Reply] = ()) -> Reply | None:
-        """Return the reply of a job that has ended so; one that a source shows before a guess."""
-        found = self._preferred(kind, among, lambda reply: bool(reply.state) and ending_of(str(reply.state)) == ends)
-        return next(iter(sorted(found, key=lambda reply: reply.is_guess)), None)
+    def ended(self, kind: str, ends: str, among: Iterable[Reply] = (), recorded_id: str = "") -> Reply | None:
+        """Return the reply of a job that has ended so; a preferred one, one of the same recorded job, or one that is no guess."""
+        found = self._some(kind, among, lambda reply: bool(reply.state) and ending_of(str(reply.state)) == ends)
+        rank = [(reply.name in self.preferred, reply.id == recorded_id, not reply.is_guess) for reply in found]
+        return found[rank.index(max(rank))] if found else None
 
     def error(self, error: str, kind: str = "", *, ask: str = "status", code: int | None = None) -> Reply | None:
         """Return a refusal of this class: if possible with this code, of this kind, to this ask; else the first."""
         found = [reply for reply in self.replies if reply.error == error and reply.code >= 400]
         return max(found, key=lambda reply: (reply.code == code, reply.route == kind, reply.ask == ask), default=None)
 
-    def _preferred(self, kind: str, among: Iterable[Reply], fits: Any) -> list[Reply]:
+    def _some(self, kind: str, among: Iterable[Reply], fits: Callable[[Reply], bool]) -> list[Reply]:
         """Return the replies of a kind that fit: of those given, else of all."""
         for replies in (among, self.replies):
             found = [reply for reply in replies if reply.route == kind and fits(reply)]

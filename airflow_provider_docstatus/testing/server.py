@@ -200,12 +200,13 @@ class StandInVendors(Desk):
         return self.keep(_request(made, own)).job_id
 
     def add_batch(self, job_ids: Sequence[str], batch_id: str | None = None) -> str:
-        """Group Unsiloed jobs for the withdrawn batch route, and return the batch's id."""
+        """Group jobs of one vendor for its batch route (of Unsiloed's the withdrawn one), and return the batch's id."""
         members = [self.jobs[job_id] for job_id in job_ids]
-        batch = Job("unsiloed", "batch", documents=members)
-        batch.job_id = batch_id or f"batch_{batch.job_id}"
-        self.jobs[batch.job_id] = batch
-        return batch.job_id
+        vendor = self._vendor(members[0].service)
+        batch = Job(vendor.NAME, "batch", documents=members)
+        new_id = vendor.new_id("batch") if isinstance(vendor, Recorded) else f"batch_{batch.job_id}"
+        batch.job_id = batch_id or new_id
+        return self.keep(batch).job_id
 
     def finish(self, job_id: str, ends: str | None = None) -> None:
         """End a job, or all documents of a request, now.

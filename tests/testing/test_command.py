@@ -55,6 +55,14 @@ def test_it_serves_until_terminated(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Requests answered: none" in capsys.readouterr().out
 
 
+def test_replies_that_cannot_be_played_are_said_in_one_line(tmp_path) -> None:
+    """Not with a traceback."""
+    for text, said in (("{}", "need 'service' and 'replies'"), ("", "Expecting value")):
+        (tmp_path / "mine.json").write_text(text)
+        with pytest.raises(SystemExit, match=f"cannot play these replies: .*{said}"):
+            main(["--port", "0", "--replies", str(tmp_path / "mine.json")])
+
+
 def test_a_taken_port_is_said_in_one_line() -> None:
     """Not with a traceback."""
     with (

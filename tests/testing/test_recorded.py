@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class TestSubmit:
             ({"json": {"files": [{"name": "fail.pdf"}]}}, "failed"),
             ({"files": {"file": ("corrupt.pdf", b"")}}, "failed"),
             ({"files": {"file": (None, b"https://x.example/partial.pdf")}}, "partial"),
+            ({"data": {"file_url": "https://x.example/fail.pdf"}}, "failed"),
             ({"files": {"file": ("review.pdf", b"")}}, "completed"),
             ({"data": b"%PDF", "headers": {**KEY, "Content-Type": "application/pdf"}}, "completed"),
         ],
@@ -102,7 +104,7 @@ class TestStatus:
     def test_an_ending_that_is_not_recorded_is_refused(self, vendors):
         with pytest.raises(ValueError, match="does not end 'cancelled'; it ends completed, failed, partial"):
             vendors.add_job("papermill", "parse", ends="cancelled")
-        with pytest.raises(ValueError, match="papermill has no 'split'; it has parse, extract"):
+        with pytest.raises(ValueError, match="papermill has no 'split'; it has parse, batch, extract"):
             vendors.add_job("papermill", "split")
         with pytest.raises(ValueError, match="no stand-in for 'nobody'"):
             vendors.add_job("nobody")
@@ -123,6 +125,11 @@ class TestStatus:
     def test_a_recorded_reply_can_be_asked_for_by_its_name(self, vendors):
         job_id = vendors.add_job("papermill", "parse", recorded="402", seconds=0)
         assert get(vendors, f"/v1/parse/jobs/{job_id}").status_code == 402
+
+    def test_a_recorded_answer_of_another_path_leaves_the_status_alone(self, vendors):
+        job_id = vendors.add_job("papermill", "extract", recorded="no data", seconds=0)
+        assert get(vendors, f"/v1/extract/{job_id}/text").status_code == 422
+        assert get(vendors, f"/v1/extract/{job_id}").status_code == 200
 
     def test_a_reply_can_be_preferred_to_others_of_its_meaning(self, vendors):
         job_id = vendors.add_job("papermill", "parse", seconds=0)
@@ -186,10 +193,13 @@ class TestMany:
         assert [item["job_id"] for item in get(vendors, "/v1/parse/jobs", status="failed").json()["jobs"]] == [failed]
 
     def test_the_jobs_of_a_batch_can_be_listed(self, vendors):
-        one, other = (vendors.add_job("papermill", "parse", seconds=0, parent=parent) for parent in ("parse-batch", ""))
-        vendors.add_job("papermill", "parse", job_id="parse-batch")
-        assert [item["job_id"] for item in get(vendors, "/v1/parse/jobs", batch="parse-batch").json()["jobs"]] == [one]
-        assert other in vendors.jobs
+        one, two, other = (
+            vendors.add_job("papermill", "parse", ends=ends, seconds=0) for ends in ("completed", "failed", "failed")
+        )
+        batch_id = vendors.add_batch([one, two])
+        listed = get(vendors, "/v1/parse/jobs", batch=batch_id).json()["jobs"]
+        assert {item["job_id"] for item in listed} == {one, two} != {other}
+        assert get(vendors, f"/v1/batches/{batch_id}").json() == {"batch_id": batch_id, "status": "Done"}
 
     def test_a_submit_of_many_files_gives_many_ids(self, vendors):
         files = [("files", (name, b"%PDF")) for name in ("a.pdf", "fail.pdf", "c.pdf")]
@@ -288,3 +298,18 @@ def shared(name):
 def test_a_file_that_is_none_is_refused(held):
     with pytest.raises(ValueError, match="need 'service' and 'replies'"):
         StandInVendors(replies=[held])
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ({"name": "one"}, "'one' has ask=''; it can be submit, status"),
+        ({"name": "one", "ask": "state"}, "'one' has ask='state'"),
+        ({"name": "one", "ask": "link"}, "'one' is a link and has no 'url'"),
+        ({"name": "one", "ask": "status"}, "'one' needs a path such as /jobs/{job_id}, not ''"),
+        ({"name": "one", "ask": "status", "path": "/jobs/{job-id}"}, "not '/jobs/{job-id}'"),
+    ],
+)
+def test_a_reply_that_cannot_be_played_is_refused(reply, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        StandInVendors(replies=[{"service": "x", "replies": [reply]}])

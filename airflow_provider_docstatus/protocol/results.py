@@ -94,7 +94,7 @@ def plan_fetch(
     if options:
         raise RequestRejected(f"{service.title} has no content options; leave them out.", service=service.name, id=target.id)
     if status is not None and status.kind == "batch":
-        return _plan_children(service, status)
+        return _plan_children(service, target, status)
     if status is not None:
         raise_unless_usable(service, status)
     fetch = Fetch(ids=[target.id], ask=lambda _ids: ask(), status=status)
@@ -324,8 +324,11 @@ def _plan_contents(service: ServiceDescription, status: DocumentStatus, content:
     )
 
 
-def _plan_children(service: ServiceDescription, status: DocumentStatus) -> Fetch:
-    """Plan the fetch of a batch's jobs."""
+def _plan_children(service: ServiceDescription, target: Target, status: DocumentStatus) -> Fetch:
+    """Plan the fetch of a batch's jobs, each from the route that has the same list as the batch, or else from ``job``."""
+    members = service.routes[target.route].members
+    lists = {one.listing.path: name for name, one in service.routes.items() if one.listing is not None}
+    route = lists.get(members.path, "job") if members is not None else "job"
     children, errors = {child.id: replace(child, kind="job") for child in status.children}, {}
     for one, child in children.items():
         try:
@@ -337,7 +340,7 @@ def _plan_children(service: ServiceDescription, status: DocumentStatus) -> Fetch
         raise no_data(service, status, "it lists no jobs")
 
     def ask(ids: Sequence[str]) -> Flow[dict[str, Any]]:
-        _, data = yield from _fetch_one(service, Target(route="job", id=ids[0]), children[ids[0]])
+        _, data = yield from _fetch_one(service, Target(route=route, id=ids[0]), children[ids[0]])
         return {ids[0]: data}
 
     return Fetch(ids=[one for one in children if one not in errors], ask=ask, status=status, is_single=False, errors=errors)

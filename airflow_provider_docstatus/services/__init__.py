@@ -10,15 +10,21 @@ from airflow_provider_docstatus.protocol.description import (
     Submission,
 )
 from airflow_provider_docstatus.services.aitronos import AITRONOS
+from airflow_provider_docstatus.services.extend import EXTEND
+from airflow_provider_docstatus.services.llamaparse import LLAMAPARSE
 from airflow_provider_docstatus.services.neurolinker import NEUROLINKER
+from airflow_provider_docstatus.services.reducto import REDUCTO
 from airflow_provider_docstatus.services.unsiloed import UNSILOED
 
 #: Every service by its name, which is also its connection type.
-SERVICES = {service.name: service for service in (NEUROLINKER, AITRONOS, UNSILOED)}
+SERVICES = {service.name: service for service in (NEUROLINKER, AITRONOS, UNSILOED, REDUCTO, LLAMAPARSE, EXTEND)}
 
 __all__ = [
     "AITRONOS",
+    "EXTEND",
+    "LLAMAPARSE",
     "NEUROLINKER",
+    "REDUCTO",
     "SERVICES",
     "UNSILOED",
     "BatchRoute",

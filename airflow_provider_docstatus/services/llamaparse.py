@@ -1,0 +1,58 @@
+"""LlamaParse v2 (https://developers.llamaindex.ai/llamaparse/): the parse jobs and the extraction jobs of LlamaCloud."""
+
+from airflow_provider_docstatus.protocol.description import BatchRoute, ListRoute, ResultRoute, Route, ServiceDescription
+from airflow_provider_docstatus.protocol.description import Submission as Submit
+from airflow_provider_docstatus.status import State
+
+_FILTERS = ("status", "created_at_on_or_after", "created_at_on_or_before", "project_id", "organization_id")
+_PARSE = Route(
+    path="/parse/{id}",
+    id_prefixes=("pjb-",),  # SDK, resources/batches.py
+    ids=("id",),
+    inside="job",  # types/parsing_get_response.py; an item of the list is the same without it
+    errors=("error_message",),
+    times={"created_at": ("created_at",), "updated_at": ("updated_at",)},
+    details={"tier": ("tier",), "name": ("name",), "credits": ("usage.credits",)},
+    # The tier "fast" has text only, and refuses markdown with 400 (third party). Pages that failed stand among the others.
+    result=ResultRoute(query={"expand": "markdown"}, take="markdown"),
+    # How many items a page has is not documented; an id that is left out is polled by itself.
+    batch=BatchRoute(path="/parse", parameter="job_ids", items="items", repeats=True, most_ids=20),
+    listing=ListRoute(path="/parse", items="items", filters=_FILTERS, paging="token", at="page_token", next="next_page_token"),
+    submit=Submit(path="/parse", id="id"),
+    cancel="/parse/{id}/cancel",
+)
+_EXTRACT = Route(
+    path="/extract/{id}",
+    ids=("id",),
+    errors=("error_message",),
+    times=_PARSE.times,
+    details={"total_pages": ("metadata.usage.num_pages_extracted",), "credits": ("usage.credits",)},
+    result=ResultRoute(take="extract_result"),
+    batch=BatchRoute(path="/extract", parameter="job_ids", items="items", repeats=True, most_ids=20),
+    listing=ListRoute(path="/extract", items="items", filters=_FILTERS, paging="token", at="page_token", next="next_page_token"),
+    submit=Submit(path="/extract", id="id"),
+    cancel="/extract/{id}/cancel",
+)
+
+LLAMAPARSE = ServiceDescription(
+    name="llamaparse",
+    title="LlamaParse",
+    class_name="LlamaParse",
+    host="https://api.cloud.llamaindex.ai",
+    regions={"eu": "https://api.cloud.eu.llamaindex.ai"},  # general/troubleshooting: a key of the other region answers 401
+    docs="https://developers.llamaindex.ai/llamaparse/parse/guides/api-reference/",
+    auth={"bearer": ("Authorization", "Bearer {key}")},
+    prefixes=("/api/v2",),
+    routes={"parse": _PARSE, "extract": _EXTRACT},
+    words={
+        State.RUNNING: ("pending", "running", "throttled"),  # the last in the SDK's filter of the extraction list only
+        State.SUCCEEDED: ("completed",),
+        State.FAILED: ("failed",),
+        State.CANCELLED: ("cancelled",),
+    },
+    retry_headers=("retry-after-ms",),  # SDK, _base_client.py
+    poll_interval=5.0,  # the SDK begins at 1 s and goes up to 5 s (_polling.py)
+    retention="for how long is not published; expired jobs answer 404",  # general/data_retention
+    tier="sdk",
+    evidence="SDK 2.19.0, vendor's pages; error texts partly from issues of the SDK's repository",
+)

@@ -109,7 +109,7 @@ class Recorded:
 
     async def _answer(self, replies: list[Reply], request: web.Request) -> web.Response:
         """Answer at one place by what is recorded for it."""
-        here = fitting(replies, request.query)
+        here = fitting(replies, {name: request.query.getall(name) for name in request.query})
         asks = {reply.ask for reply in here if not reply.error} or {reply.ask for reply in here}
         if "submit" in asks:
             return await self._submit(request, [reply for reply in here if reply.ask == "submit"])

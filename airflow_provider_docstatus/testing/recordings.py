@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
-
-from multidict import MultiMapping
 
 FOLDER = Path(__file__).parent / "replies"
 
@@ -181,7 +179,7 @@ def ending_of(state: str) -> str:
     return "completed" if state == "succeeded" else state
 
 
-def fitting(replies: Iterable[Reply], query: MultiMapping[str]) -> list[Reply]:
+def fitting(replies: Iterable[Reply], query: Mapping[str, Sequence[str]]) -> list[Reply]:
     """
     Return the replies whose parameters the request has: those with the most, then with the most equal values.
 
@@ -192,7 +190,7 @@ def fitting(replies: Iterable[Reply], query: MultiMapping[str]) -> list[Reply]:
     ranked: dict[tuple[int, int], list[Reply]] = {}
     for reply in replies:
         if not reply.error and reply.query.keys() <= query.keys():
-            equal = sum(not set(_values(value)).isdisjoint(query.getall(name)) for name, value in reply.query.items())
+            equal = sum(not set(_values(value)).isdisjoint(query[name]) for name, value in reply.query.items())
             ranked.setdefault((len(reply.query), equal), []).append(reply)
     if ranked:
         return ranked[max(ranked)] + errors

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         neurolinker_prefix=options.neurolinker_prefix,
     )
     for service in vendors.keys if options.per_minute else ():
-        vendors.limit(service, options.per_minute)  # type: ignore[arg-type]  # keys holds the services
+        vendors.limit(service, options.per_minute)
     try:
         vendors.start()
     except OSError as error:

@@ -45,6 +45,7 @@ PROBLEMS = {
     # The page of the spend limit names no code, only that it is a 429; this one is ours.
     "USAGE_LIMIT_EXCEEDED": (429, "usage_limit_error"),
 }
+KEY_HEADERS = ("X-API-Key", "Authorization")
 MODEL = "gpt-4o"
 STANDARD_PER_MINUTE = 100
 FILES_IN_PARALLEL = 5

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Service = Literal["neurolinker", "aitronos", "unsiloed"]
+Service = str
 
 WAITING_SHARE = 0.2
 SLOW_FACTOR = 4
-ENDING_BY_FILE_NAME = {"fail": "failed", "corrupt": "failed", "review": "review", "cancel": "cancelled"}
+ENDING_BY_FILE_NAME = {"fail": "failed", "corrupt": "failed", "partial": "partial", "review": "review", "cancel": "cancelled"}
 
 INVOICE: dict[str, object] = {
     "invoice_number": "INV-2024-001",
@@ -56,6 +56,7 @@ class Job:
     :param word: a status word to answer as it stands, instead of the one the state calls for.
     :param reply: fields put over the status answer as they stand.
     :param tags: the tags Unsiloed's list can filter by.
+    :param recorded: the name of the recorded reply that the job ends with, where the vendor is played from its file.
     :param submitted_as: Neurolinker: the route the document came in by: ``extract``, ``fields`` or
         ``scalars``.
     :param parent: Neurolinker: the request a document belongs to.
@@ -78,6 +79,7 @@ class Job:
     word: str | None = None
     reply: Mapping[str, object] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    recorded: str = ""
     submitted_as: str = "extract"
     parent: str = ""
     documents: list[Job] = field(default_factory=list)

@@ -33,6 +33,7 @@ WORDS = {
     },
     "document": {"waiting": "pending", "running": "processing", "completed": "completed", "failed": "failed"},
 }
+KEY_HEADERS = ("Authorization",)
 WEB_PAGE = "https://neurolinker.ainexxo.com/job"
 USER = "stand-in-user"
 SCHEMA_KEYWORDS = {"type", "description", "enum", "properties", "required", "items"}

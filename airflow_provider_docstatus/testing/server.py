@@ -1,21 +1,26 @@
-"""The server: one web application for three vendors, in a thread with an event loop of its own."""
+"""The server: one web application for all vendors, in a thread with an event loop of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from airflow_provider_docstatus.testing import aitronos, neurolinker, unsiloed
 from airflow_provider_docstatus.testing.jobs import Desk, Job, Service
+from airflow_provider_docstatus.testing.recorded import Recorded
+from airflow_provider_docstatus.testing.recordings import Recording, built_in, pattern
 from airflow_provider_docstatus.testing.trouble import Fault, Limit, Refusal
 from airflow_provider_docstatus.testing.vendor import DESK, Vendor, no_route
 
@@ -26,12 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "Job", "Limit", "RequestRecord", "StandInVendors"]
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+STORED = re.compile("/storage/([^/]+)/([^/]+)")
 
-VENDORS: tuple[Vendor, ...] = (neurolinker, aitronos, unsiloed)
-VENDOR_BY_NAME: dict[str, Vendor] = {vendor.NAME: vendor for vendor in VENDORS}
-VENDOR_BY_HANDLER: dict[object, Vendor] = {route.handler: vendor for vendor in VENDORS for route in vendor.ROUTES}
-FIRST_KIND = {"neurolinker": "request", "aitronos": "job", "unsiloed": "extract"}
+HAND_WRITTEN: tuple[Vendor, ...] = (neurolinker, aitronos, unsiloed)
 LARGEST_UPLOAD = 100 * 1024 * 1024
 START_SECONDS = 10.0
 OF_THE_REQUEST: tuple[str, ...] = ("job_id", "word", "reply", "hidden_seconds")
@@ -59,9 +61,17 @@ class RequestRecord:
     status: int = 0
 
 
+class _Asked(NamedTuple):
+    """Whom a request is for, and the ids in its path."""
+
+    vendor: Vendor
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ids: dict[str, str]
+
+
 @dataclass(kw_only=True, eq=False)
 class StandInVendors(Desk):
-    """All three vendors on one loopback port, until the ``with`` block ends.
+    """All vendors on one loopback port, until the ``with`` block ends.
 
     The connections it hands out let unchanged DAGs talk to it. What a submitted file is called says how its
     job ends: a name with ``fail`` or ``corrupt`` fails, ``partial`` makes a Neurolinker request with one
@@ -70,12 +80,16 @@ class StandInVendors(Desk):
 
     The vendors' own switches are those of ``Desk``.
 
+    :param replies: files of recorded replies, or what such a file holds, of further services (``recordings.py`` has the
+        format). Each is played under its ``service`` name with the key ``<name>_stand_in``.
     :param latency: seconds every answer takes.
     :param port: the port to listen on; 0 for any free one, which is kept over ``stop()`` and ``start()``.
     :param ssl_context: serve HTTPS with this server-side context.
-    :raises OSError: from ``start()`` or the ``with`` line, when the port is taken.
+    :raises OSError: from ``start()`` or the ``with`` line, when the port is taken; at once, when a file of replies is missing.
+    :raises ValueError: when a file of replies is none.
     """
 
+    replies: Sequence[Mapping[str, Any] | str | Path] = ()
     latency: float = 0.0
     port: int = 0
     ssl_context: ssl.SSLContext | None = None
@@ -83,6 +97,14 @@ class StandInVendors(Desk):
     def __post_init__(self) -> None:
         """Begin with no jobs, no faults and no limits."""
         super().__post_init__()
+        self.vendors: dict[str, Vendor] = {vendor.NAME: vendor for vendor in HAND_WRITTEN}
+        for recording in built_in():
+            self.vendors.setdefault(recording.service, Recorded(recording))
+        for given in self.replies:
+            recording = Recording.read(given)
+            self.vendors[recording.service] = Recorded(recording)
+        for name, vendor in self.vendors.items():
+            self.keys.setdefault(name, f"{name}_stand_in" if vendor.KEY_HEADERS else "")
         self.requests: list[RequestRecord] = []
         self._faults: list[Fault] = []
         self._limits: dict[str, Limit] = {}
@@ -109,8 +131,11 @@ class StandInVendors(Desk):
         return len({record.connection for record in list(self.requests)})
 
     def connections(self) -> dict[str, dict[str, str]]:
-        """Return an Airflow connection for each vendor, by its connection id."""
-        return {f"{name}_default": {"conn_type": name, "host": self.url, "password": key} for name, key in self.keys.items()}
+        """Return an Airflow connection for each vendor, by its connection id; one that wants no key has no password."""
+        return {
+            f"{name}_default": {"conn_type": name, "host": self.url} | ({"password": key} if key else {})
+            for name, key in self.keys.items()
+        }
 
     def environment(self) -> dict[str, str]:
         """Return the connections as the environment variables Airflow reads them from."""
@@ -144,7 +169,7 @@ class StandInVendors(Desk):
     ) -> str:
         """Create a job without submitting anything, and return its id.
 
-        :param kind: as in ``Job``; by default a Neurolinker request, an Aitronos job, an Unsiloed extraction.
+        :param kind: as in ``Job``; by default the vendor's first.
         :param job_id: the id; by default a new one.
         :param seconds: how long it takes; by default ``job_seconds``. 0 is over at once, ``math.inf`` never.
         :param ends: how it ends: a word of ``Job.ends``.
@@ -154,11 +179,15 @@ class StandInVendors(Desk):
             documents.
         :raises ValueError: when the vendor has no such kind, or its kind no such ending.
         """
-        kind = kind or FIRST_KIND[service]
-        _check(service, kind, ends)
+        vendor = self._vendor(service)
+        kind = kind or next(iter(vendor.WORDS))
+        self._check(service, kind, ends)
         details = {"seconds": self.job_seconds if seconds is None else seconds, **fields}
         if job_id is not None or service == "aitronos":
             details["job_id"] = job_id or aitronos.new_id()
+        if isinstance(vendor, Recorded):
+            details.setdefault("job_id", vendor.new_id(kind))
+            return self.keep(vendor.prepare(_job(service, kind, ends, details))).job_id
         if service != "neurolinker":
             return self.keep(_job(service, kind, ends, details)).job_id
         if kind == "document":
@@ -184,7 +213,7 @@ class StandInVendors(Desk):
         """
         job = self.jobs[job_id]
         for one in job.documents or [job]:
-            _check(one.service, one.kind, ends or one.ends)
+            self._check(one.service, one.kind, ends or one.ends)
             one.ends, one.seconds = ends or one.ends, max(0.0, time.time() - one.created_at)
 
     def forget(self, job_id: str) -> None:
@@ -269,17 +298,15 @@ class StandInVendors(Desk):
         await runner.cleanup()
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[self._record, self._disturb, self._guard], client_max_size=LARGEST_UPLOAD)
+        application = web.Application(client_max_size=LARGEST_UPLOAD)
         application[DESK] = self
-        for vendor in VENDORS:
-            application.add_routes(vendor.ROUTES)
-        application.router.add_get("/storage/{job_id}/{name}", self._storage)
+        application.router.add_route("*", "/{path:.*}", self._answer)
         return application
 
-    @web.middleware
-    async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Keep a record of every request, whatever becomes of it."""
-        vendor = VENDOR_BY_HANDLER.get(request.match_info.handler)
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request and keep a record of it, whatever becomes of it."""
+        asked = self._asked(request)
+        vendor = asked.vendor if asked else None
         peer = request.transport.get_extra_info("peername") if request.transport else None
         record = RequestRecord(
             time=time.time(),
@@ -292,46 +319,93 @@ class StandInVendors(Desk):
             key_ok=vendor.key_is_right(request, self) if vendor else None,
         )
         self.requests.append(record)
+        response: web.StreamResponse | None
         try:
-            response = await handler(request)
+            response = await self._disturbed(request)
+            if response is None:  # in aiohttp 3.9 an answer is false
+                response = await self._undisturbed(request, asked)
         except web.HTTPException as error:
             response = _in_envelope(error)
         hung_up = request.transport is None or request.transport.is_closing()
         record.status = 0 if hung_up else response.status
         return response
 
-    @web.middleware
-    async def _disturb(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer with the first fault that concerns the request; otherwise take the latency and go on."""
-        fault = next((fault for fault in list(self._faults) if fault.concerns(request)), None)
-        if fault:
-            answer = await fault.answer(request)
-            if answer is not None:
-                return answer
-        await asyncio.sleep(self.latency)
-        return await handler(request)
+    def _asked(self, request: web.Request) -> _Asked | None:
+        """Return whom the request is for: of vendors that share a path the one whose key it carries."""
+        found = []
+        for vendor in self.vendors.values():
+            for route in vendor.ROUTES:
+                match = pattern(route.path).fullmatch(request.rel_url.raw_path)
+                if match and route.method == request.method:
+                    found.append(_Asked(vendor, route.handler, {name: unquote(text) for name, text in match.groupdict().items()}))
+                    break
+        return max(found, key=lambda asked: self._addressed(asked.vendor, request), default=None)
 
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let the vendor check path and key, then its limit."""
-        vendor = VENDOR_BY_HANDLER.get(request.match_info.handler)
-        if vendor is None:
-            return await handler(request)
-        limit = self._limits.get(vendor.NAME)
-        refusal = None
+    def _addressed(self, vendor: Vendor, request: web.Request) -> int:
+        """Return how sure it is that the request is for this vendor: its key, its key's header, or neither."""
+        return vendor.key_is_right(request, self) + any(header in request.headers for header in vendor.KEY_HEADERS)
+
+    async def _disturbed(self, request: web.Request) -> web.StreamResponse | None:
+        """Answer with the first fault that concerns the request; otherwise take the latency."""
+        fault = next((fault for fault in list(self._faults) if fault.concerns(request)), None)
+        answer = await fault.answer(request) if fault else None
+        if answer is None:
+            await asyncio.sleep(self.latency)
+        return answer
+
+    async def _undisturbed(self, request: web.Request, asked: _Asked | None) -> web.StreamResponse:
+        """Let the vendor check path and key, then its limit, then answer."""
+        request.match_info.clear()
+        if asked is None:
+            return self._nowhere(request)
+        request.match_info.update(asked.ids)
+        vendor, limit, refusal = asked.vendor, self._limits.get(asked.vendor.NAME), None
         response: web.StreamResponse | None = vendor.refuse(request, self)
         if response is None and limit and not limit.allows(request):
             refusal = Refusal.of(limit)
             response = vendor.over_limit(request, refusal)
         if response is None:
-            response = await handler(request)
+            response = await asked.handler(request)
         response.headers.update(vendor.headers(refusal))
         return response
 
-    async def _storage(self, request: web.Request) -> web.Response:
+    def _nowhere(self, request: web.Request) -> web.Response:
+        """Answer for a path of no vendor: a stored file, another method, or in the words of the vendor whose key is sent."""
+        stored = STORED.fullmatch(request.rel_url.raw_path)
+        if stored and request.method == "GET":
+            return self._stored(request, *map(unquote, stored.groups()))
+        paths = [route.path for vendor in self.vendors.values() for route in vendor.ROUTES]
+        if any(pattern(path).fullmatch(request.rel_url.raw_path) for path in paths):
+            return _in_envelope(web.HTTPMethodNotAllowed(request.method, ()))
+        played = [vendor for vendor in self.vendors.values() if isinstance(vendor, Recorded)]
+        asked = next((vendor for vendor in played if self._addressed(vendor, request) == 2), None)
+        return asked.no_route(request) if asked else no_route()
+
+    def _stored(self, request: web.Request, job_id: str, name: str) -> web.Response:
         """Hand out a result's file to whoever has the link."""
-        job = self.jobs.get(request.match_info["job_id"])
+        job = self.jobs.get(job_id)
+        vendor = self.vendors[job.service] if job else None
+        if job and isinstance(vendor, Recorded):
+            return vendor.stored(request, job, name)
         return web.json_response(dict(job.content)) if job else no_route()
+
+    def _vendor(self, service: str) -> Vendor:
+        """Return a vendor by its name; raise ValueError if there is none."""
+        if service not in self.vendors:
+            message = f"there is no stand-in for {service!r}; there is one for {', '.join(self.vendors)}"
+            raise ValueError(message)
+        return self.vendors[service]
+
+    def _check(self, service: str, kind: str, ends: str) -> None:
+        """Refuse a kind or an ending the vendor has no word for."""
+        words = self._vendor(service).WORDS
+        endings = set(words.get(kind, ())) - {"waiting", "running"}
+        if not endings:
+            message = f"{service} has no {kind!r}; it has {', '.join(words)}"
+            raise ValueError(message)
+        if ends not in endings:
+            message = f"a {service} {kind} does not end {ends!r}; it ends {', '.join(sorted(endings))}"
+            raise ValueError(message)
 
 
 def _in_envelope(error: web.HTTPException) -> web.Response:
@@ -340,7 +414,6 @@ def _in_envelope(error: web.HTTPException) -> web.Response:
 
 
 def _job(service: str, kind: str, ends: str, details: Mapping[str, object]) -> Job:
-    _check(service, kind, ends)
     return Job(service=service, kind=kind, ends=ends, **details)  # type: ignore[arg-type]  # any field of Job
 
 
@@ -357,18 +430,6 @@ def _endings(ends: str, documents: int | Sequence[str | Job]) -> Sequence[str | 
     if ends != "partial":
         return [ends] * documents
     return ["completed"] * max(1, documents - 1) + ["failed"]
-
-
-def _check(service: str, kind: str, ends: str) -> None:
-    """Refuse a kind or an ending the vendor has no word for."""
-    words = VENDOR_BY_NAME[service].WORDS
-    endings = set(words.get(kind, ())) - {"waiting", "running"}
-    if not endings:
-        message = f"{service} has no {kind!r}; it has {', '.join(words)}"
-        raise ValueError(message)
-    if ends not in endings:
-        message = f"a {service} {kind} does not end {ends!r}; it ends {', '.join(sorted(endings))}"
-        raise ValueError(message)
 
 
 def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

@@ -68,6 +68,7 @@ WORDS = {
         "partial": "completed_with_failures",
     },
 }
+KEY_HEADERS = ("api-key", "X-API-Key")
 MANY_WORDS = WORDS["batch"] | {"review": "completed"}
 OPERATIONS = ("extract", "parse", "classify", "split", "job")
 TYPE = {

@@ -29,6 +29,10 @@ class Vendor(Protocol):
         """The vendor's status words, by kind of job and state."""
 
     @property
+    def KEY_HEADERS(self) -> Sequence[str]:  # noqa: N802 (a module constant)
+        """The headers in which the vendor looks for a key."""
+
+    @property
     def ROUTES(self) -> Sequence[web.RouteDef]:  # noqa: N802 (a module constant)
         """The vendor's routes."""
 

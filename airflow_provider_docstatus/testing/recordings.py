@@ -1,0 +1,221 @@
+"""
+A service's file of recorded replies: reading it, and choosing the reply that fits.
+
+The file is JSON: ``service`` (the name), ``key`` (``header``, ``value`` with ``{key}`` in it, ``optional``) and ``replies``. Each
+reply says what was asked (``ask``), by which ``method``, ``path`` and ``query``, what came back (``code``, ``headers``, ``body``
+or ``text``) and what it means (``expect``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "replies"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """
+    One recorded reply; the fields are those of the file.
+
+    :param ask: ``submit``, ``status``, ``result``, ``list``, ``statuses`` (several ids by one request), ``link`` (what a signed
+        link leads to) or ``no_route`` (the answer to a path that the vendor does not have).
+    :param route: the kind of job.
+    :param path: the vendor's path, ids in braces.
+    :param query: parameters that the request must have.
+    :param id: the id or ids asked for; of several ids in the path joined by a slash.
+    :param url: of a link: the link as it stands in another reply.
+    :param expect: what the reply means: ``state``, ``word``, ``message``, ``data``, ``states``, ``error``, or ``id`` of a submit.
+    """
+
+    ask: str
+    name: str = ""
+    source: str = ""
+    route: str = ""
+    method: str = "GET"
+    path: str = ""
+    query: Mapping[str, Any] = field(default_factory=dict)
+    id: Any = None
+    url: str = ""
+    code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    text: str | None = None
+    expect: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str | None:
+        """What a status reply says about the job; None for an error and for another ask."""
+        return self.expect.get("state") if self.ask == "status" else None
+
+    @property
+    def error(self) -> str | None:
+        """The class of error that the reply means, by its name."""
+        return self.expect.get("error")
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The recorded ids."""
+        known = self.expect.get("id", self.id)
+        listed = known if isinstance(known, list) else [known, *self.expect.get("states", {})]
+        return tuple(dict.fromkeys(str(one) for one in listed if one is not None))
+
+    @property
+    def data(self) -> Any:
+        """The data that the reply holds, None without."""
+        return next(iter(self.expect.get("data", {}).values()), None) if isinstance(self.expect.get("data"), Mapping) else None
+
+    @property
+    def is_guess(self) -> bool:
+        """Tell whether no source shows the reply."""
+        return self.source.startswith("[inf]")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """
+    A service's file of recorded replies.
+
+    :param service: the service's name.
+    :param key: how the key is sent: ``header`` (None: no key), ``value``, ``optional``.
+    """
+
+    service: str
+    key: Mapping[str, Any]
+    replies: tuple[Reply, ...]
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, Any] | str | Path) -> Recording:
+        """
+        Read a file, or what such a file holds.
+
+        :raises OSError: when there is no such file.
+        :raises ValueError: when it is no JSON, or lacks ``service`` or ``replies``.
+        """
+        held = recorded if isinstance(recorded, Mapping) else json.loads(Path(recorded).read_text(encoding="utf-8"))
+        if not isinstance(held, Mapping) or not {"service", "replies"} <= held.keys():
+            raise ValueError(f"recorded replies need 'service' and 'replies': {str(recorded)[:200]}")
+        known = {one.name for one in fields(Reply)}
+        replies = tuple(Reply(**{name: value for name, value in reply.items() if name in known}) for reply in held["replies"])
+        return cls(str(held["service"]), dict(held.get("key") or {}), replies)
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of job: the routes that have a status."""
+        return tuple(dict.fromkeys(reply.route for reply in self.replies if reply.state))
+
+    @cached_property
+    def places(self) -> dict[tuple[str, str], list[Reply]]:
+        """The replies by method and path; paths without ids come first."""
+        found: dict[tuple[str, str], list[Reply]] = {}
+        for reply in sorted(self.replies, key=lambda reply: reply.path.count("{")):
+            if reply.path and reply.ask not in {"link", "no_route"}:
+                found.setdefault((reply.method, reply.path), []).append(reply)
+        return found
+
+    @cached_property
+    def links(self) -> list[Reply]:
+        """What the signed links lead to; the longest link first, as one may begin with another."""
+        return sorted((reply for reply in self.replies if reply.ask == "link"), key=lambda reply: -len(reply.url))
+
+    def words(self) -> dict[str, dict[str, str]]:
+        """Return the status words by kind and by what a job is: ``waiting``, ``running`` or its ending."""
+        found: dict[str, dict[str, str]] = {}
+        for kind in self.kinds:
+            running = [str(reply.expect.get("word")) for reply in self.running(kind)] or [""]
+            found[kind] = {"waiting": running[0], "running": running[-1]}
+            for reply in self.replies:
+                if reply.route == kind and reply.state and reply.state != "running":
+                    found[kind].setdefault(ending_of(reply.state), str(reply.expect.get("word")))
+        return found
+
+    def running(self, kind: str, among: Iterable[Reply] = ()) -> list[Reply]:
+        """Return the replies of a job at work in their order: one for each word, guesses only without others."""
+        found = self._preferred(kind, among, lambda reply: reply.state == "running")
+        by_word: dict[Any, Reply] = {}
+        for reply in [reply for reply in found if not reply.is_guess] or found:
+            by_word.setdefault(reply.expect.get("word"), reply)
+        return list(by_word.values())
+
+    def ended(self, kind: str, ends: str, among: Iterable[Reply] = ()) -> Reply | None:
+        """Return the reply of a job that has ended so; one that a source shows before a guess."""
+        found = self._preferred(kind, among, lambda reply: bool(reply.state) and ending_of(str(reply.state)) == ends)
+        return next(iter(sorted(found, key=lambda reply: reply.is_guess)), None)
+
+    def error(self, *errors: str, kind: str = "", asks: tuple[str, ...] = ("status",), code: int | None = None) -> Reply | None:
+        """Return a recorded error: of these classes in this order, if possible of this kind, of these asks, with this code."""
+        for error in errors:
+            found = [reply for reply in self.replies if reply.error == error and reply.code >= 400]
+            for fits in ((kind, asks), (kind, None), (None, asks), (None, None)):
+                for reply in found:
+                    right_kind = fits[0] is None or reply.route == fits[0]
+                    right_ask = fits[1] is None or reply.ask in fits[1]
+                    if right_kind and right_ask and code in {None, reply.code}:
+                        return reply
+        return None
+
+    def _preferred(self, kind: str, among: Iterable[Reply], fits: Any) -> list[Reply]:
+        """Return the replies of a kind that fit: of those given, else of all."""
+        for replies in (among, self.replies):
+            found = [reply for reply in replies if reply.route == kind and fits(reply)]
+            if found:
+                return found
+        return []
+
+
+def ending_of(state: str) -> str:
+    """Return how ``Job.ends`` calls a state."""
+    return "completed" if state == "succeeded" else state
+
+
+def fitting(replies: Iterable[Reply], query: Mapping[str, str]) -> list[Reply]:
+    """
+    Return the replies whose parameters the request has: those with the most, then with the most equal values.
+
+    Errors come along, but are not enough: without a parameter that every good reply needs, nothing fits.
+    """
+    replies = list(replies)
+    errors = [reply for reply in replies if reply.error and reply.query.keys() <= query.keys()]
+    ranked: dict[tuple[int, int], list[Reply]] = {}
+    for reply in replies:
+        if not reply.error and reply.query.keys() <= query.keys():
+            equal = sum(query[name] in _values(value) for name, value in reply.query.items())
+            ranked.setdefault((len(reply.query), equal), []).append(reply)
+    if ranked:
+        return ranked[max(ranked)] + errors
+    return errors if all(reply.error for reply in replies) else []
+
+
+def _values(value: Any) -> list[str]:
+    return [_text(one) for one in value] if isinstance(value, list) else [_text(value)]
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@lru_cache(maxsize=1000)
+def pattern(path: str) -> re.Pattern[str]:
+    """Return the regular expression of a path: ``{name}`` is one segment, ``{name:expression}`` what the expression says."""
+    parts = re.split(r"\{(\w+)(?::((?:[^{}]|\{\d+\})+))?\}", path)
+    text = "".join(
+        re.escape(static) + (f"(?P<{name}>{expression or '[^/]+?'})" if name else "")
+        for static, name, expression in zip(parts[::3], [*parts[1::3], ""], [*parts[2::3], ""], strict=True)
+    )
+    return re.compile(text)
+
+
+def built_in() -> list[Recording]:
+    """Return the recordings that are part of the package."""
+    return [_built_in(path) for path in sorted(FOLDER.glob("*.json"))]
+
+
+@lru_cache(maxsize=100)
+def _built_in(path: Path) -> Recording:
+    return Recording.read(path)

@@ -83,10 +83,10 @@ class Recorded:
         return self._refusal(request, reply, 404, "Not Found")
 
     def stored(self, request: web.Request, job: Job, name: str) -> web.Response:
-        """Hand out what a link of a job leads to."""
+        """Hand out what a link of a job leads to; the recorded data, or the job's own."""
         for link in self.recording.links:
             if name == _link_name(self.recording, link):
-                return self._play(request, link, job, dict(job.content) if job.content else link.body)
+                return self._play(request, link, job, dict(job.content) or None)
         return self.no_route(request)
 
     def prepare(self, job: Job) -> Job:
@@ -109,8 +109,8 @@ class Recorded:
 
     async def _answer(self, replies: list[Reply], request: web.Request) -> web.Response:
         """Answer at one place by what is recorded for it."""
-        here = fitting(replies, request.query)
-        asks = {reply.ask for reply in here}
+        here = fitting(replies, {name: request.query.getall(name) for name in request.query})
+        asks = {reply.ask for reply in here if not reply.error} or {reply.ask for reply in here}
         if "submit" in asks:
             return await self._submit(request, [reply for reply in here if reply.ask == "submit"])
         if asks & {"list", "statuses"}:
@@ -122,12 +122,12 @@ class Recorded:
 
     async def _submit(self, request: web.Request, here: list[Reply]) -> web.Response:
         """Make a job of what is submitted; the path's ids are the first parts of its own."""
-        reply = next((reply for reply in here if reply.code < 400), here[0])
-        if reply.code >= 400 or not reply.ids:
+        reply = next((reply for reply in here if not reply.error), here[0])
+        if reply.error or not reply.ids:
             return self._play(request, reply)
         desk, kind = request.app[DESK], reply.route
         job = self.prepare(desk.submitted(self.NAME, kind, await _file_name(request), self.WORDS.get(kind, {})))
-        given = list(request.match_info.values())
+        given = list(request.match_info.values())[: self.recording.depth(kind) - 1]
         job.job_id = "/".join([*given, rewriting.new_id(reply.ids[0].rpartition("/")[2])])
         desk.keep(job)
         return self._play(request, reply, job)
@@ -135,13 +135,13 @@ class Recorded:
     def _one(self, request: web.Request, here: list[Reply], replies: list[Reply]) -> web.Response:
         """Answer for one job: its status, or its data where these have a place of their own."""
         desk, job_id = request.app[DESK], "/".join(request.match_info.values())
-        asks = tuple(dict.fromkeys(reply.ask for reply in here))
+        asks = tuple(dict.fromkeys(reply.ask for reply in sorted(here, key=lambda reply: reply.error is not None)))
         job = desk.find(self.NAME, job_id, *{reply.route for reply in replies})
         if job is None:
-            reply = self.recording.error("NotFound", "Expired", kind=here[0].route, asks=asks)
+            reply = self.recording.error("NotFound", "Expired", kind=here[0].route, asks=asks[:1])
             return self._refusal(request, reply, 404, "Not Found")
         now = time.time()
-        if "status" not in asks:
+        if asks[0] == "result" and not any(reply.ask == "status" and not reply.error for reply in here):
             return self._result(request, job, here, replies)
         found = self._status(job, now, here)
         if found is None:
@@ -185,7 +185,7 @@ class Recorded:
 
     async def _many(self, request: web.Request, here: list[Reply]) -> web.Response:
         """Answer for the jobs asked for, or list all; items of the recorded list are the patterns."""
-        reply = next((reply for reply in here if reply.code < 400 and reply.expect.get("states")), here[0])
+        reply = next((reply for reply in here if not reply.error and reply.expect.get("states")), here[0])
         body = copy.deepcopy(reply.body)
         items = rewriting.list_with(body, reply.ids)
         if items is None:
@@ -195,7 +195,10 @@ class Recorded:
             found = [desk.find(self.NAME, one, *kinds) for one in await _asked_ids(request, reply)]
             jobs = [job for job in found if job]
         else:
-            jobs = desk.jobs_of(self.NAME, *kinds)
+            known = desk.jobs_of(self.NAME, *kinds)
+            above = "".join(f"{one}/" for one in request.match_info.values())
+            parents = {value for value in request.query.values() if value in desk.jobs}
+            jobs = [job for job in known if job.job_id.startswith(above) and (not parents or job.parent in parents)]
         made = [self._item(reply, items, job) for job in jobs]
         filters = {name: value.lower() for name, value in request.query.items()}
         items[:] = [one for one in made if reply.ask == "statuses" or _passes(one, filters)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -122,8 +122,13 @@ class Recording:
 
     @cached_property
     def links(self) -> list[Reply]:
-        """What the signed links lead to; the longest link first, as one may begin with another."""
-        return sorted((reply for reply in self.replies if reply.ask == "link"), key=lambda reply: -len(reply.url))
+        """What the signed links lead to, errors last; the longest link first, as one may begin with another."""
+        found = [reply for reply in self.replies if reply.ask == "link" and reply.url]
+        return sorted(found, key=lambda reply: (-len(reply.url), reply.error is not None))
+
+    def depth(self, kind: str) -> int:
+        """Return how many ids the status path of a kind has; they make a job's id, joined by slashes."""
+        return next((reply.path.count("{") for reply in self.replies if reply.route == kind and reply.state), 1)
 
     def words(self) -> dict[str, dict[str, str]]:
         """Return the status words by kind and by what a job is: ``waiting``, ``running`` or its ending."""
@@ -175,7 +180,7 @@ def ending_of(state: str) -> str:
     return "completed" if state == "succeeded" else state
 
 
-def fitting(replies: Iterable[Reply], query: Mapping[str, str]) -> list[Reply]:
+def fitting(replies: Iterable[Reply], query: Mapping[str, Sequence[str]]) -> list[Reply]:
     """
     Return the replies whose parameters the request has: those with the most, then with the most equal values.
 
@@ -186,7 +191,7 @@ def fitting(replies: Iterable[Reply], query: Mapping[str, str]) -> list[Reply]:
     ranked: dict[tuple[int, int], list[Reply]] = {}
     for reply in replies:
         if not reply.error and reply.query.keys() <= query.keys():
-            equal = sum(query[name] in _values(value) for name, value in reply.query.items())
+            equal = sum(not set(_values(value)).isdisjoint(query[name]) for name, value in reply.query.items())
             ranked.setdefault((len(reply.query), equal), []).append(reply)
     if ranked:
         return ranked[max(ranked)] + errors

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_PREFIX = re.compile(r"(?:[A-Za-z]+[_-])+")
+_PREFIX = re.compile(r"(?:[A-Za-z]+\d?[_-])+")
 _NEXT_PAGE = re.compile(r"next|has_?more", re.IGNORECASE)
 
 
 def new_id(recorded: str) -> str:
-    """Return a new id of the recorded one's form: its prefix (``job_``, ``parse-``) and a UUID, with dashes if it has them."""
+    """Return a new id of the recorded one's form: its prefix (``job_``, ``v2-parse-``) and a UUID, with dashes if it has them."""
     prefix = "" if _UUID.fullmatch(recorded) else (_PREFIX.match(recorded) or [""])[0]
     fresh = uuid.uuid4()
     return prefix + (str(fresh) if _UUID.fullmatch(recorded[len(prefix) :]) else fresh.hex)

@@ -1,10 +1,12 @@
 """
 What every service's file must hold, and the recorded replies that show it.
 
-A new service: copy the nearest file, save replies as ``tests/replies/<name>.json``, run this; it names what is missing.
+A new service: copy the nearest file, save replies as ``airflow_provider_docstatus/testing/replies/<name>.json``, run this; it
+names what is missing. The stand-in plays the same file (``testing/recordings.py`` has the format). Method and path are the
+vendor's, from the vendor's source, so that a description that asks elsewhere is found out.
 Each reply says where it comes from, with the tags of the vendors' fact sheet: ``[page]``, ``[docs]``, ``[spec]``, ``[sdk]``,
-``[vtest]``, ``[3p]`` (third party), ``[inf]`` (our inference). "assembled" means that the vendor shows no such reply: its words
-and fields are the source's, their combination is ours.
+``[vtest]``, ``[3p]`` (third party), ``[live]`` (a real server), ``[inf]`` (our inference). "assembled" means that the vendor
+shows no such reply: its words and fields are the source's, their combination is ours.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import json
 import re
 import string
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,11 +29,18 @@ from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.testing.recordings import FOLDER, pattern
 from tests.conversations import converse, response
 
-REPLIES = Path(__file__).parent.parent / "replies"
-RECORDED = {path.stem: json.loads(path.read_text()) for path in sorted(REPLIES.glob("*.json"))}
-CASES = [pytest.param(name, reply, id=f"{name}-{reply['name']}") for name, replies in RECORDED.items() for reply in replies]
+FILES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+RECORDED = {name: held["replies"] for name, held in FILES.items()}
+READ = {"status", "result", "list", "statuses"}
+CASES = [
+    pytest.param(name, reply, id=f"{name}-{reply['name']}")
+    for name, replies in RECORDED.items()
+    for reply in replies
+    if reply["ask"] in READ
+]
 TIMES = {"created_at", "started_at", "updated_at", "completed_at"}
 LONGEST_MESSAGE = 700
 
@@ -192,11 +200,38 @@ def test_every_service_has_recorded_replies_and_no_one_else():
 
 
 @each_service
+def test_its_file_names_it_and_the_header_of_its_key(service):
+    held = FILES[service.name]
+    assert held["service"] == service.name
+    assert (held["key"]["header"], held["key"]["value"]) in service.auth.values()
+    assert held["key"]["source"]
+
+
+@each_service
+def test_every_reply_has_the_vendors_method_and_path(service):
+    for reply in RECORDED[service.name]:
+        if reply["ask"] not in {"link", "no_route"}:
+            assert reply["method"] in {"GET", "POST"}, reply["name"]
+            assert reply["path"].startswith("/"), reply["name"]
+
+
+@each_service
+def test_a_recorded_submit_gives_the_id(service):
+    submits = [reply for reply in RECORDED[service.name] if reply["ask"] == "submit" and "error" not in reply["expect"]]
+    assert submits
+    for reply in submits:
+        told = json.dumps([reply.get("body"), reply.get("headers")])
+        ids = reply["expect"]["id"]
+        for one in ids if isinstance(ids, list) else [ids]:
+            assert one.rpartition("/")[2] in told, reply["name"]
+
+
+@each_service
 def test_every_reply_names_its_source(service):
     names = [reply["name"] for reply in RECORDED[service.name]]
     assert len(set(names)) == len(names)
     for reply in RECORDED[service.name]:
-        assert re.match(r"\[(page|docs|spec|sdk|vtest|3p|inf)\] \S", reply["source"]), reply["name"]
+        assert re.match(r"\[(page|docs|spec|sdk|vtest|3p|live|inf)\] \S", reply["source"]), reply["name"]
 
 
 @each_service
@@ -210,7 +245,7 @@ def test_every_route_has_a_recorded_reply(service):
     seen = {reply["route"] for reply in RECORDED[service.name] if reply["ask"] == "status"}
     assert seen == set(service.routes)
     asked = {reply["ask"] for reply in RECORDED[service.name]}
-    assert asked >= {"result"} | ({"list"} if service.listing else set()) | ({"statuses"} if service.batch else set())
+    assert asked >= {"submit", "result"} | ({"list"} if service.listing else set()) | ({"statuses"} if service.batch else set())
 
 
 @each_service
@@ -271,7 +306,10 @@ def read(service: ServiceDescription, reply: dict[str, Any]) -> Any:
         flow = fetch_result(service, target, status=known, content=reply["expect"].get("content"), options={})
     else:
         flow = poll_one(service, Target(route=route, id=reply["id"]))
-    got = converse(flow, recorded, prefix=service.prefixes[0])[0]
+    got, sent = converse(flow, recorded, prefix=service.prefixes[0])
+    assert sent[0].method == reply["method"]
+    asked = sent[0].prefix + sent[0].path
+    assert pattern(reply["path"]).fullmatch(asked), f"the vendor is asked at {asked}, not at {reply['path']}"
     return list(got.values()) if is_batch else got
 
 

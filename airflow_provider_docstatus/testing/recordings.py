@@ -68,8 +68,9 @@ class Reply:
 
     @property
     def data(self) -> Any:
-        """The data that the reply holds, None without."""
-        return next(iter(self.expect.get("data", {}).values()), None) if isinstance(self.expect.get("data"), Mapping) else None
+        """The data that the reply holds, None without; they may stand below the id that they belong to."""
+        held = self.expect.get("data")
+        return next(iter(held.values())) if isinstance(held, Mapping) and held and held.keys() <= set(self.ids) else held
 
     @property
     def is_guess(self) -> bool:

@@ -174,8 +174,9 @@ class Recorded:
         if not job.is_over(now):
             running = self.recording.running(job.kind, statuses)
             return running[_step(job, now, len(running))] if running else None
-        if job.recorded:
-            return next((reply for reply in self.recording.replies if reply.name == job.recorded), None)
+        named = next((reply for reply in self.recording.replies if reply.name == job.recorded), None)
+        if named and (named.ask == "status" or named.path in {reply.path for reply in statuses}):
+            return named  # else it is what the data's own place answers
         if state == "completed":
             with_data = (reply for reply in here if reply.ask == "result" and reply.route == job.kind and reply.code < 300)
             found = next((reply for reply in with_data if reply.data is not None), None)
@@ -240,7 +241,7 @@ class Recorded:
         edit = self._edit(request, reply, job_id)
         changed = reply.body if body is None else body
         if job and reply.ask in {"status", "result"}:
-            changed = _with_own(changed, reply, job)
+            changed = _with_own(changed, reply, job, reply.expect.get("word") or self.WORDS.get(job.kind, {}).get(job.ends))
         headers = {name: edit(value) for name, value in reply.headers.items() if name.lower() not in LEFT_OUT}
         given = {name.lower() for name in headers}
         if reply.text is not None and body is None:
@@ -287,14 +288,14 @@ def _step(job: Job, now: float, steps: int) -> int:
     return min(1 + int(share * (steps - 1)), steps - 1)
 
 
-def _with_own(body: Any, reply: Reply, job: Job) -> Any:
-    """Return the body with what was set for the job: its data, its error text, its word, and fields as they stand."""
+def _with_own(body: Any, reply: Reply, job: Job, word: str | None) -> Any:
+    """Return the body with what was set for the job: its data, its error text, its word for ``word``, and its fields."""
     changed = copy.deepcopy(body)
     if job.content and reply.data is not None:
         changed = rewriting.swapped(changed, reply.data, dict(job.content))
     if job.error and reply.expect.get("message"):
         changed = rewriting.swapped(changed, reply.expect["message"], job.error)
-    place = rewriting.place_of(changed, str(reply.expect["word"])) if job.word and "word" in reply.expect else None
+    place = rewriting.place_of(changed, word) if job.word and word else None
     if place:
         place[0][place[1]] = job.word
     return {**changed, **job.reply} if isinstance(changed, dict) else changed
@@ -309,7 +310,7 @@ def _passes(item: Any, filters: Mapping[str, str]) -> bool:
 
 async def _file_name(request: web.Request) -> str:
     """Return what the submitted file is called: the name of a part, or the end of a link or name anywhere in the body."""
-    if request.content_type.startswith("multipart/"):
+    if request.content_type.startswith("multipart/") or request.content_type == "application/x-www-form-urlencoded":
         values = list((await request.post()).values())
         names = [value.filename for value in values if isinstance(value, web.FileField)]
         return next(iter(names), "") or _name_in([value for value in values if isinstance(value, str)])

@@ -60,6 +60,7 @@ class TestSubmit:
             ({"json": {"files": [{"name": "fail.pdf"}]}}, "failed"),
             ({"files": {"file": ("corrupt.pdf", b"")}}, "failed"),
             ({"files": {"file": (None, b"https://x.example/partial.pdf")}}, "partial"),
+            ({"data": {"file_url": "https://x.example/fail.pdf"}}, "failed"),
             ({"files": {"file": ("review.pdf", b"")}}, "completed"),
             ({"data": b"%PDF", "headers": {**KEY, "Content-Type": "application/pdf"}}, "completed"),
         ],
@@ -123,6 +124,11 @@ class TestStatus:
     def test_a_recorded_reply_can_be_asked_for_by_its_name(self, vendors):
         job_id = vendors.add_job("papermill", "parse", recorded="402", seconds=0)
         assert get(vendors, f"/v1/parse/jobs/{job_id}").status_code == 402
+
+    def test_a_recorded_answer_of_another_path_leaves_the_status_alone(self, vendors):
+        job_id = vendors.add_job("papermill", "extract", recorded="no data", seconds=0)
+        assert get(vendors, f"/v1/extract/{job_id}/text").status_code == 422
+        assert get(vendors, f"/v1/extract/{job_id}").status_code == 200
 
 
 class TestResult:

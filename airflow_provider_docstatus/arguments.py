@@ -105,6 +105,22 @@ def ids_of(task: WaitingTask) -> dict[str, Any]:
     }
 
 
+def bare_ids(task: WaitingTask) -> dict[str, Any]:
+    """Return the task's ids as the service is asked for them: a status URL names its id."""
+    given = ids_of(task)
+    if not any("://" in str(one) for value in given.values() for one in (value if isinstance(value, list) else [value])):
+        return given
+    hook = DocStatusHook(task.conn_id)
+
+    def bare(name: str, one: Any) -> Any:
+        return hook.target(**{name: one}, operation=task.operation).id if "://" in str(one) else one
+
+    return {
+        name: [bare(name, one) for one in value] if isinstance(value, list) else bare(name, value)
+        for name, value in given.items()
+    }
+
+
 def limit_of(task: WaitingTask) -> tuple[float, Overdue]:
     """
     Return the seconds that a wait may take, and the error of one that takes longer.

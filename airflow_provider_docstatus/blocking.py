@@ -9,8 +9,9 @@ from typing import Protocol, TypeVar
 
 from airflow_provider_docstatus.exceptions import DocStatusError, NoSuchRoute, RequestRejected
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.flows import PathPrefix, PollReply, run, with_prefix
+from airflow_provider_docstatus.protocol.flows import PollReply, run
 from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.prefixes import PathPrefix, with_prefix
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.transport.settings import FAILURE_HOLDS, MISSING_HOLDS
@@ -136,6 +137,7 @@ class Once:
     def __init__(self) -> None:
         self.calls = 0
         self.deadline = math.inf
+        self.judges = True
         self.held_until = 0.0
         self.found: dict[Target, DocumentStatus] = {}
         self.error: DocStatusError | None = None

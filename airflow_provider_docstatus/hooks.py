@@ -20,13 +20,14 @@ from airflow_provider_docstatus.exceptions import (
     ServiceUnavailable,
 )
 from airflow_provider_docstatus.forms import form_widgets
-from airflow_provider_docstatus.protocol.flows import PathPrefix, poll_one, run, status_request, with_prefix
+from airflow_provider_docstatus.protocol.flows import poll_one, run, status_request
 from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
+from airflow_provider_docstatus.protocol.prefixes import PathPrefix, with_prefix
 from airflow_provider_docstatus.protocol.responses import raise_if_unavailable
 from airflow_provider_docstatus.protocol.results import extracted_of, fetch_result
 from airflow_provider_docstatus.protocol.statuses import read_status
-from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, target_of
+from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, route_name, target_of
 from airflow_provider_docstatus.provider_info import field_behaviour
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED, ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus
@@ -256,19 +257,26 @@ class DocStatusHook(BaseHook):
         status, items, errors = self.run(fetch_result(self.service, target, **which))
         return status, extracted_of(self.service, status, items, errors)
 
-    def list_jobs(self, *, limit: int | None = None, offset: int = 0, **filters: str) -> list[DocumentStatus]:
+    def list_jobs(
+        self, *, limit: int | None = None, offset: int = 0, operation: str | None = None, **filters: str
+    ) -> list[DocumentStatus]:
         """
         Return the account's requests or jobs, in the vendor's order.
 
         :param limit: at most so many (int from 0, default None: all). Pages are followed until the vendor says that there are no
             more; where it does not say, until a page is not full.
         :param offset: skip so many (int from 0), where the vendor has paging.
-        :param filters: Unsiloed: ``status``, ``operation``, ``created_after``, ``created_before`` (ISO times), ``tags``
-            (comma-separated). Neurolinker has none.
+        :param operation: which jobs, where the service lists each operation on a route of its own (str); else a filter like those
+            that follow.
+        :param filters: what the vendor documents, e.g. Unsiloed: ``status``, ``operation``, ``created_after``, ``created_before``
+            (ISO times), ``tags`` (comma-separated).
         :raises RequestRejected: the service or this deployment cannot list, or not by that filter; ``limit`` or ``offset`` is no
             number of jobs.
         """
-        return self.run(list_jobs(self.service, filters=filters, limit=limit, offset=offset))
+        lists = [route.listing for route in self.service.routes.values() if route.listing is not None]
+        if operation is not None and any("operation" in listing.filters for listing in lists):
+            filters, operation = {"operation": operation, **filters}, None
+        return self.run(list_jobs(self.service, filters=filters, limit=limit, offset=offset, operation=operation))
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -277,12 +285,14 @@ class DocStatusHook(BaseHook):
         :return: whether the key works as far as can be seen, and a sentence for the person who pressed the button.
         """
         try:
-            if self.service.name == NEUROLINKER.name:
+            listing = next((route.listing for route in self.service.routes.values() if route.listing is not None), None)
+            if listing is not None and not (listing.key_optional or self.service.key_optional):
                 self.run(list_jobs(self.service, filters={}, limit=1, offset=0))
                 return True, f"{self.service.title} accepted the key and listed the account's requests."
             parameter = self.service.parameters[0]
             operation = (self.endpoint.operation or next(iter(self.service.routes))) if self.service.has_operations else None
-            target = self.target(**{parameter: _MADE_UP_ID}, operation=operation)
+            route = route_name(self.service, parameter, operation)
+            target = Target(route, "/".join([_MADE_UP_ID] * len(self.service.routes[route].placeholders)))
             response = self.run(_single(status_request(self.service, target)))
             label = response.request.label
             if response.is_no_route or (response.code == HTTPStatus.NOT_FOUND and response.is_html):

@@ -23,8 +23,9 @@ from typing import Any
 from airflow_provider_docstatus._compat import Stats
 from airflow_provider_docstatus.exceptions import DocStatusError, NoSuchRoute
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.flows import Observation, PathPrefix, PollReply, arun, with_prefix
+from airflow_provider_docstatus.protocol.flows import Observation, PollReply, arun
 from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.prefixes import PathPrefix, with_prefix
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.transport.aio import MOST_AT_ONCE, Client
 from airflow_provider_docstatus.transport.lookup import ClientLookup

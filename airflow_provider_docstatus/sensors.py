@@ -65,6 +65,8 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
     :raises AirflowTaskTimeout: ``execution_timeout`` passed, while deferred too. Retried; skipped under ``soft_fail``.
     """
 
+    #: Whether its wait reads the result where only that says if the job has ended well.
+    judges = True
     template_fields: Sequence[str] = ("conn_id", "request_id", "document_id", "job_id", "operation")
     operator_extra_links = (DocumentPageLink(),)
     ui_color = "#d8f0e3"

@@ -18,7 +18,7 @@ from airflow_provider_docstatus._compat import (
     run_date,
 )
 from airflow_provider_docstatus.airflow_errors import errors_for_airflow
-from airflow_provider_docstatus.arguments import WaitingTask, ids_of, limit_of, no_time_of_change, spec_of
+from airflow_provider_docstatus.arguments import WaitingTask, bare_ids, limit_of, no_time_of_change, spec_of
 from airflow_provider_docstatus.blocking import BlockingPoller, patiently
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
@@ -194,7 +194,8 @@ class TaskWait:
         """Return the seconds until the next poke; the last one falls on the deadline."""
         now = self._clock()
         due = Subscriber.next_poll(self._subscriber, now, self._pokes)
-        return max(due, min(self.hook.limiter.paused_until, self.spec.deadline)) - now
+        asked_until = max(self.hook.limiter.paused_until, self._poller.schedule.asked_until)
+        return max(due, min(asked_until, self.spec.deadline)) - now
 
     def time_out(self) -> None:
         """End every open id as timed out; as not asked where a pause after a 429 kept the last poll from being made."""
@@ -240,7 +241,8 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
     :raises DocStatusError: see :func:`.report.result_of`.
     """
     date, overdue = run_date(context), limit_of(task)[1]
-    for name, values in ids_of(task).items():
+    asked = bare_ids(task)
+    for name, values in asked.items():
         if isinstance(values, list):
             ids = [str(one) for one in checked_ids(name, values)]
             is_late = isinstance(event, Mapping) and _is_past_retention(event.get("service"), date)
@@ -249,7 +251,7 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
             needed = needed_of(task.wait_for, len(ids))
             return manifest_result(manifest, needed=needed, accept=task.accept, text=event.get("text"), overdue=overdue)
     ending = ending_from(event)
-    awaited = next((str(one) for one in ids_of(task).values() if one is not None), None)
+    awaited = next((str(one) for one in asked.values() if one is not None), None)
     if ending.id != awaited:
         raise UnexpectedReply(
             f"The trigger's event is about {one_line(ending.id)!r}, not about {awaited}.", service=ending.service

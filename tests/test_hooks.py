@@ -103,7 +103,7 @@ def test_settings_in_a_uri_are_text_and_mean_the_same(monkeypatch: pytest.Monkey
     monkeypatch.setenv("AIRFLOW_CONN_VENDOR", f"unsiloed://:{KEY}@http%3A%2F%2Funsiloed.example?{query}")
     endpoint = DocStatusHook("vendor").endpoint
     assert (endpoint.base_url, endpoint.request_timeout, endpoint.operation) == ("http://unsiloed.example", 5.0, "parse")
-    assert endpoint.service.words["archived"] is State.SUCCEEDED
+    assert endpoint.service.states["archived"] is State.SUCCEEDED
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -780,7 +780,7 @@ def test_unsiloeds_list_takes_every_documented_filter(vendors: StandInVendors, m
 CANNOT_LIST = {
     "aitronos": ("aitronos", {}, "documents no route that lists jobs; ask by id"),
     "neurolinker by a filter": ("neurolinker", {"status": "failed"}, "cannot list by status; it has no filters"),
-    "neurolinker from an offset": ("neurolinker", {"offset": 10}, "has no pages; leave offset out"),
+    "neurolinker from an offset": ("neurolinker", {"offset": 10}, "cannot begin at an item; leave offset out"),
     "a limit as text": (
         "unsiloed",
         {"limit": "5"},
@@ -1247,9 +1247,12 @@ def test_a_prefix_set_in_the_connection_is_used_first(make_hook: MakeHook, reque
 
 
 def test_a_reply_over_the_limit_names_the_setting(make_hook: MakeHook, requests_mock: Requests) -> None:
-    requests_mock.get(requests_mock_module.ANY, json={"job_id": "j", "status": "completed", "extracted_data": "x" * 2000})
+    reply = {"job_id": "j", "extracted_data": "x" * 2000, "status": "completed"}
+    requests_mock.get(requests_mock_module.ANY, json=reply)
     with pytest.raises(UnexpectedReply, match="more than 1000 bytes; raise 'max_reply_bytes' in the connection's extra"):
         make_hook("aitronos", extra={"max_reply_bytes": 1000}).get_status(job_id="j")
+    requests_mock.get(requests_mock_module.ANY, json=dict(sorted(reply.items(), reverse=True)))  # the word is in the beginning
+    assert make_hook("aitronos", extra={"max_reply_bytes": 1000}).get_status(job_id="j").state is State.SUCCEEDED
     assert make_hook("aitronos", extra={"max_reply_bytes": 3000}).get_status(job_id="j").state is State.SUCCEEDED
 
 

@@ -25,6 +25,7 @@ LAYERS = [
     {"protocol.targets", "protocol.refusals"},
     {"protocol.responses", "protocol.reading"},
     {"protocol.statuses"},
+    {"protocol.paging", "protocol.prefixes"},
     {"protocol.flows"},
     {"protocol.results", "protocol.listing"},
     {"services.*"},

@@ -386,10 +386,14 @@ def test_a_reply_that_is_too_large_is_not_asked_for_again(vendors: StandInVendor
     ids = [vendors.add_job("aitronos"), vendors.add_job("aitronos", content={"text": "x" * 5000})]
     asked = len(vendors.requests)
     with pytest.raises(ReplyTooLarge, match=f"for {ids[1]} with more than 3000 bytes") as raised:
-        run(operator_of(job_id=ids))
+        run(operator_of(job_id=ids[1]))
     assert "retry" not in str(raised.value)
     assert isinstance(raised.value, AirflowFailException)
-    assert len(vendors.requests) <= asked + len(ids)
+    assert len(vendors.requests) == asked + 2, "the status, of which the beginning is enough, and the data"
+    found = run(operator_of(job_id=ids))
+    assert list(found["items"]) == ids[:1]
+    assert "more than 3000 bytes" in found["errors"][ids[1]]
+    assert len(vendors.requests) == asked + 2 + 2 * len(ids)
 
 
 def test_by_default_a_mebibyte_fits(vendors: StandInVendors) -> None:

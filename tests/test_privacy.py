@@ -98,7 +98,7 @@ def with_data(body: dict[str, Any], paths: tuple[str, ...], value: Any) -> dict[
 def bodies(service: ServiceDescription, route_name: str) -> Iterator[tuple[State, dict[str, Any]]]:
     """Build a short and a long reply for each of the vendor's words."""
     route = service.routes[route_name]
-    for word, state in service.words.items():
+    for word, state in service.states.items():
         short: dict[str, Any] = {"status": word.upper(), route.ids[0]: ID}
         if route.children and route.child:
             short[route.children] = [{"status": word, route.child.ids[0]: f"c-{n}"} for n in range(2)]

@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_docstatus.exceptions import DocStatusError
-from airflow_provider_docstatus.protocol.flows import PathPrefix, poll_batch, poll_one, status_request, with_prefix
+from airflow_provider_docstatus.protocol.flows import poll_batch, poll_one, status_request
 from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.prefixes import PathPrefix, with_prefix
 from airflow_provider_docstatus.protocol.responses import retry_after
 from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.targets import Target, target_of
@@ -47,7 +48,7 @@ SIGNED = "https://storage.example/a.pdf?X-Amz-Signature=SECRET&expires=1"
 
 # -- what may come -----------------------------------------------------------------------------------------------
 
-WORDS = sorted({word for service in SERVICES.values() for word in service.words})
+WORDS = sorted({word for service in SERVICES.values() for word in service.states})
 TEXTS = st.one_of(
     st.text(max_size=20),
     st.sampled_from([ID, SIGNED, SIGNED.upper(), "2025-10-15T09:49:50.574754Z", "a/../b", "", "SECRET?", "\ud800", "\x00\n"]),
@@ -176,7 +177,7 @@ def check_told(status: DocumentStatus) -> None:
 
 def check_success(service: ServiceDescription, route: str, status: DocumentStatus, body: Any) -> None:
     """The oracle: written against the vendors' pages, not against the code that settles."""
-    assert service.words[status.word.lower()] is State.SUCCEEDED, "success only by a success word"
+    assert service.states[status.word.lower()] is State.SUCCEEDED, "success only by a success word"
     body = body[service.routes[route].inside] if "status" not in body else body
     numbers = {name: count(value) for name, value in body.items()}
     assert not (numbers.get("failed") and status.kind == "request")
@@ -199,7 +200,7 @@ def successes(service_name: str, route_name: str) -> st.SearchStrategy[dict[str,
     """Build replies that say success, and counters and flags that agree or do not."""
     service = SERVICES[service_name]
     route = service.routes[route_name]
-    words = [word for word, state in service.words.items() if state is State.SUCCEEDED]
+    words = [word for word, state in service.states.items() if state is State.SUCCEEDED]
     said = st.builds(lambda word, case: case(word), st.sampled_from(words), CASES)
     maybe: dict[str, Any] = dict.fromkeys(route.counters, st.sampled_from([0, 1, 2, 3, "1", None]))
     maybe |= {"success": st.booleans(), "result": st.fixed_dictionaries({}, optional={"success": st.booleans()})}
@@ -276,7 +277,9 @@ def results() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"results": st.lists(st.one_of(item, JSON), max_size=3)})
 
 
-@pytest.mark.parametrize("service", [one for one in SERVICES.values() if one.listing], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "service", [one for one in SERVICES.values() if any(route.listing for route in one.routes.values())], ids=lambda one: one.name
+)
 @some
 @given(data=st.data())
 def test_a_list_is_read_or_refused_and_ends(service, data):
@@ -291,14 +294,16 @@ def test_a_list_is_read_or_refused_and_ends(service, data):
     if isinstance(got, list):
         for status in got:
             check_told(status)
-            assert status.state is not State.SUCCEEDED or service.words[status.word.lower()] is State.SUCCEEDED
+            assert status.state is not State.SUCCEEDED or service.states[status.word.lower()] is State.SUCCEEDED
 
 
-@pytest.mark.parametrize("service", [one for one in SERVICES.values() if one.batch], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    ("service", "route"),
+    [pytest.param(one, name, id=one.name) for one in SERVICES.values() for name, route in one.routes.items() if route.batch],
+)
 @some
 @given(data=st.data())
-def test_several_at_once_are_read_or_refused(service, data):
-    route = service.batch.route
+def test_several_at_once_are_read_or_refused(service, route, data):
     items = data.draw(st.lists(st.one_of(bodies(service.name, route), JSON), max_size=3))
     body = data.draw(st.one_of(st.just({"jobs": items}), JSON))
     reply = data.draw(answers(st.just(raw(body))))
@@ -308,7 +313,7 @@ def test_several_at_once_are_read_or_refused(service, data):
         assert set(got) <= set(targets)
         for status in got.values():
             check_told(status)
-            assert status.state is not State.SUCCEEDED or service.words[status.word.lower()] is State.SUCCEEDED
+            assert status.state is not State.SUCCEEDED or service.states[status.word.lower()] is State.SUCCEEDED
 
 
 @each_service

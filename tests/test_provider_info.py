@@ -276,7 +276,7 @@ def test_a_connection_reads_the_same_as_json_uri_and_object(service: str, monkey
         assert endpoint == from_object, form
         assert endpoint.key == fields["password"]
         assert endpoint.request_timeout == 5.0
-        assert "archived" in endpoint.service.words
+        assert "archived" in endpoint.service.states
 
 
 @pytest.mark.parametrize("service", SERVICES)

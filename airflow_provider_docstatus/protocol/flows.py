@@ -8,11 +8,11 @@ its result at the end. :func:`run` drives a flow with a blocking sender, :func:`
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
@@ -20,29 +20,31 @@ from airflow_provider_docstatus.exceptions import (
     NoSuchRoute,
     QuotaExhausted,
     RateLimited,
+    ReplyTooLarge,
     ServiceUnavailable,
     UnexpectedReply,
 )
-from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription
 from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, Flow, Pause, Request, Response, T
-from airflow_provider_docstatus.protocol.reading import in_slices, is_object, read_outline
-from airflow_provider_docstatus.protocol.refusals import is_foreign
+from airflow_provider_docstatus.protocol.paging import list_in, list_statuses
+from airflow_provider_docstatus.protocol.reading import in_slices, read_outline
 from airflow_provider_docstatus.protocol.responses import (
     NO_BATCH_ROUTE_CODES,
-    is_unavailable,
     read_object,
-    redirect_target,
+    retry_after,
 )
 from airflow_provider_docstatus.protocol.statuses import (
     checked_object,
     items_by_id,
     read_child,
+    read_result_status,
     read_status,
     status_from,
+    with_children,
 )
 from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.protocol.values import first_of, get_path
-from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.status import DocumentStatus, State
 
 #: What a poll says about an id: its status, or the error in its place.
 Observation = DocumentStatus | DocStatusError
@@ -87,95 +89,6 @@ async def arun(
         return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
 
 
-# -- the path prefix -------------------------------------------------------------------------------------------
-
-
-@dataclass
-class PathPrefix:
-    """
-    The path prefix that a deployment uses. Flows that run at the same time share this object.
-
-    :param service: the service, whose other documented prefixes are tried.
-    :param base_url: scheme, host and path of the connection; a redirect's target is compared with it.
-    :param current: the prefix in use (str).
-    :param log: logs that another prefix was found (``logger.info``).
-    """
-
-    service: ServiceDescription
-    base_url: str
-    current: str
-    log: Callable[..., None] = lambda *_: None
-
-
-def with_prefix(flow: Flow[T], prefix: PathPrefix) -> Flow[T]:
-    """Send each request of a flow below the path prefix in use; switch to another one where this deployment needs it."""
-    try:
-        request = next(flow)
-        while True:
-            try:
-                response = (yield from _send_below(request, prefix)) if isinstance(request, Request) else (yield request)
-            except DocStatusError as error:
-                request = flow.throw(error)
-            else:
-                request = flow.send(response)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
-
-
-def _send_below(request: Request, prefix: PathPrefix) -> Flow[Response]:
-    """
-    Send a request below the prefix in use; send it below the other one if the response says that this prefix does not exist.
-
-    One such response may be an error of a gateway, so it proves nothing. The other prefix becomes the one in use only when a JSON
-    object comes from there. A refusal from there is returned only if the prefix in use is denied a second time; that one stays
-    in use.
-    """
-    used = prefix.current
-    response = yield from _sent(request.below(used), prefix)
-    if 200 <= response.code < 300 or (other := _other_prefix(response, used, prefix)) is None:
-        return response
-    if prefix.current != used:  # another flow has found the right one meanwhile
-        return (yield from _sent(request.below(prefix.current), prefix))
-    second = yield from _sent(request.below(other), prefix)
-    if is_unavailable(second.code):
-        return second
-    if 200 <= second.code < 300 and (yield from is_object(second)):
-        prefix.current = other
-        prefix.log("%s answers below %s here.", prefix.service.title, other)
-        return second
-    if second.code < 400 or is_foreign(second) or _other_prefix(second, other, prefix) is not None:
-        return response
-    again = yield from _sent(request.below(used), prefix)
-    return second if _other_prefix(again, used, prefix) is not None else again
-
-
-def _sent(request: Request, prefix: PathPrefix) -> Flow[Response]:
-    """Send a request; of an error response read the outline, which is all that is read of it."""
-    response = yield request
-    if not 200 <= response.code < 300:
-        yield from read_outline(prefix.service, response)
-    return response
-
-
-def _other_prefix(response: Response, used: str, prefix: PathPrefix) -> str | None:
-    """
-    Return the other documented prefix when the response says that this one does not exist here.
-
-    Three responses say so: a redirect to the same host below the other prefix, a 405, and a 404 with the web framework's own
-    body. A 404 alone says nothing, since an unknown id gets one as well.
-    """
-    others = [other for other in prefix.service.prefixes if other != used]
-    if not others:
-        return None
-    if 300 <= response.code < 400:
-        place, base = redirect_target(response), urlsplit(prefix.base_url)
-        if place.netloc not in ("", base.netloc) or place.scheme not in ("", base.scheme):
-            return None
-        path = place.path.removeprefix(base.path)
-        return next((other for other in others if path == other + response.request.path), None)
-    return others[0] if response.code == 405 or response.is_no_route else None
-
-
 # -- polling ---------------------------------------------------------------------------------------------------
 
 
@@ -187,11 +100,13 @@ class PollReply:
     :param observations: the status of each target, or the error in its place; an omitted target is not in it.
     :param parent: the parent of the polled ids, if it is known by now.
     :param failed: the error of the request for several, if there was one.
+    :param retry_after: seconds until the next poll, as a good reply asks for; None if it does not.
     """
 
     observations: dict[Target, Observation]
     parent: Target | None = None
     failed: DocStatusError | None = None
+    retry_after: float | None = None
 
 
 def poll(
@@ -201,6 +116,7 @@ def poll(
     parent: Target | None = None,
     wanted: Container[Target] = (),
     may_omit: bool = False,
+    judges: bool = True,
     cache: StatusCache | None = None,
 ) -> Flow[PollReply]:
     """
@@ -211,12 +127,15 @@ def poll(
     :param parent: the parent of several ids; None for the batch route.
     :param wanted: the ids to read from a parent's reply.
     :param may_omit: whether a passing fault of the request for several omits all of them, so that they are polled again later.
+    :param judges: see :func:`poll_one`.
     :raises DocStatusError: a fault of the service, the key or the account, which concerns all of the ids.
     """
     first = targets[0]
     if len(targets) == 1:
-        status = yield from poll_one(service, first, cache)
-        return PollReply({first: status}, parent_of(service, status, first.route))
+        reply = PollReply({})
+        status = yield from poll_one(service, first, cache, judges=judges, reply=reply)
+        reply.observations[first], reply.parent = status, parent_of(service, status, first.route)
+        return reply
     try:
         if parent is None:
             return PollReply(dict((yield from poll_batch(service, targets))))
@@ -272,28 +191,88 @@ def look_up(
         return PollReply({}, parent, failed=error)
 
 
-def poll_one(service: ServiceDescription, target: Target, cache: StatusCache | None = None) -> Flow[DocumentStatus]:
-    """Poll one id."""
+def poll_one(
+    service: ServiceDescription,
+    target: Target,
+    cache: StatusCache | None = None,
+    *,
+    judges: bool = True,
+    reply: PollReply | None = None,
+) -> Flow[DocumentStatus]:
+    """
+    Poll one id.
+
+    :param judges: whether the result is read too where only that says if the job has ended well (:attr:`.ResultRoute.decides`).
+    :param reply: gets what the reply says beside the status.
+    """
     response = yield status_request(service, target)
+    if reply is not None:
+        reply.retry_after = retry_after(service, response)
     before = cache.get(target) if cache else None
     if before is not None and response.code == 200 and hash(response.body) == before[0]:
         return before[1]
-    yield from read_outline(service, response)
+    yield from read_outline(service, response, may_be_cut=True)
     status = yield from read_status(service, target, response)
+    route = service.routes[target.route]
+    if route.members is not None and status.state.is_final:
+        status = yield from _with_members(service, target, status)
+    if judges and route.result is not None and route.result.decides and status.state in (State.SUCCEEDED, State.PARTIAL):
+        status = yield from judged_by_result(service, target, status)
     if cache is not None:
         cache[target] = (hash(response.body), status)
     return status
 
 
+def judged_by_result(service: ServiceDescription, target: Target, status: DocumentStatus) -> Flow[DocumentStatus]:
+    """Return the status as the result has it. A result that is too long to be read here stays unjudged; its data will tell."""
+    response = yield result_request(service, target)
+    result = service.routes[target.route].result
+    if result is not None and response.media_type in result.media:
+        return status
+    yield from read_outline(service, response, may_be_cut=True)
+    try:
+        return (yield from read_result_status(service, target, response, status))
+    except ReplyTooLarge:
+        return status
+
+
+def _with_members(service: ServiceDescription, target: Target, status: DocumentStatus) -> Flow[DocumentStatus]:
+    """Return a finished status with the jobs inside it, which a route of their own lists."""
+    route = service.routes[target.route]
+    assert route.members is not None  # the caller has looked  # noqa: S101
+    query = {name: target.id if value == "{id}" else value for name, value in route.members.query.items()}
+    children = yield from list_statuses(service, route.members, route, query)
+    return with_children(status, tuple(children.values()))
+
+
 def status_request(service: ServiceDescription, target: Target) -> Request:
     """Return the request that asks for one id's status."""
+    return _request(service, target, service.routes[target.route])
+
+
+def result_request(service: ServiceDescription, target: Target) -> Request:
+    """Return the request for one id's data."""
+    result = service.routes[target.route].result
+    assert result is not None  # the contract test: every route has contents or a result  # noqa: S101
+    return _request(service, target, result)
+
+
+def _request(service: ServiceDescription, target: Target, asked: Route | ResultRoute) -> Request:
     route = service.routes[target.route]
+    path = asked.path or route.path
+    names = route.placeholders
+    shown = path.replace("{id}", "{" + route.parameter + "}") if len(names) == 1 else path
+    for name, part in zip(names, target.id.split("/") if len(names) > 1 else [target.id], strict=False):
+        path = path.replace("{" + name + "}", quote(part, safe=""))
     return Request(
-        path=route.path.replace("{id}", quote(target.id, safe="")),
-        route=route.path.replace("{id}", "{" + route.parameter + "}"),
-        query=route.query,
-        key_optional=route.key_optional,
+        path=path,
+        route=shown,
+        query=asked.query,
+        key_optional=route.key_optional or service.key_optional,
+        expected_codes=[code for code in asked.codes if code >= 400],
         refuses_in_text=route.refuses_in_text,
+        host=route.host,
+        long_poll=route.long_poll if asked is route else None,
     )
 
 
@@ -303,27 +282,33 @@ def poll_batch(service: ServiceDescription, targets: Sequence[Target]) -> Flow[d
 
     :raises NoSuchRoute: the deployment has no such route.
     """
-    batch, route_name = service.batch, targets[0].route
+    route_name = targets[0].route
+    route = service.routes[route_name]
+    batch = route.batch
     assert batch is not None  # the schedule batches only such routes  # noqa: S101
+    ids = tuple(target.id for target in targets)
     request = Request(
         path=batch.path,
         route=batch.path,
-        query={batch.parameter: ",".join(target.id for target in targets), **batch.query},
-        key_optional=batch.key_optional,
+        query={batch.parameter: ids if batch.repeats else ",".join(ids), **batch.query},
+        key_optional=batch.key_optional or service.key_optional,
         missing_route_codes=NO_BATCH_ROUTE_CODES,
+        host=route.host,
     )
     response = yield request
     yield from read_outline(service, response)
     wanted, found = {target.id: target for target in targets}, {}
+    about = batch.item or route
+    read_as = service if batch.item is None else replace(service, routes={**service.routes, route_name: about})
     for item in in_slices(read_list(service, response, batch.items)):
         if isinstance(item, Pause):
             yield item
             continue
-        target = wanted.get(str(first_of(item, service.routes[route_name].ids)))
-        word = get_path(item, "status")
-        if target is not None and isinstance(word, str) and word.strip().lower() in service.words:
+        target = wanted.get(str(first_of(item, about.ids)))
+        word = first_of(item, about.status)
+        if target is not None and isinstance(word, str) and word.strip().lower() in service.states:
             with suppress(UnexpectedReply):  # an invalid item counts as omitted
-                found[target] = yield from status_from(service, target, item, response.request.label)
+                found[target] = yield from status_from(read_as, target, item, response.request.label)
     return found
 
 
@@ -351,7 +336,7 @@ def poll_parent(
             found[target] = before[1]
             continue
         child = read_child(service, item, route.child, id=child_id, details={about[1]: parent.id})
-        if child.word.lower() in service.words:
+        if child.word.lower() in service.states:
             found[target] = child
             if cache is not None:
                 cache[target] = (item, child)
@@ -361,12 +346,3 @@ def poll_parent(
 def read_list(service: ServiceDescription, response: Response, path: str) -> list[Any]:
     """Return the list at a dotted path of a good response. Raises UnexpectedReply if there is none."""
     return list_in(service, response, read_object(service, response), path)
-
-
-def list_in(service: ServiceDescription, response: Response, body: Mapping[str, Any], path: str) -> list[Any]:
-    """Return the list at a dotted path of a body. Raises UnexpectedReply if there is none."""
-    items = get_path(body, path)
-    if not isinstance(items, list):
-        label = response.request.label
-        raise UnexpectedReply(f"{service.title}: {label} answered without a list '{path}'.", service=service.name)
-    return items

@@ -34,17 +34,23 @@ class Request:
     :param missing_route_codes: codes which say that this deployment does not have the route, which is optional.
     :param refuses_in_text: whether the vendor also refuses in plain text on this route, not only with a JSON object.
     :param prefix: the path prefix (str), put in front when the request is sent.
+    :param host: another host of the service (URL) that the request goes to; empty for the connection's.
+    :param link: a signed link (URL), which is got without the key in place of the path; empty if it is none.
+    :param long_poll: the query parameter that lets the service hold the answer, and its longest seconds.
     """
 
     path: str
     route: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
     key_optional: bool = False
     expected_codes: Collection[int] = ()
     missing_route_codes: Collection[int] = ()
     refuses_in_text: bool = False
     prefix: str = ""
+    host: str = ""
+    link: str = ""
+    long_poll: tuple[str, float] | None = None
 
     @property
     def method(self) -> str:
@@ -70,6 +76,9 @@ class Request:
             missing_route_codes=self.missing_route_codes,
             refuses_in_text=self.refuses_in_text,
             prefix=prefix,
+            host=self.host,
+            link=self.link,
+            long_poll=self.long_poll,
         )
 
 
@@ -108,6 +117,11 @@ class Response:
     def is_html(self) -> bool:
         """Whether its content type says that it is a web page."""
         return "html" in self.headers.get("content-type", "").lower()
+
+    @property
+    def media_type(self) -> str:
+        """Its content type in lower case, without parameters; empty if it has none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def is_no_route(self) -> bool:

@@ -15,7 +15,7 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
+from airflow_provider_docstatus.protocol.description import BatchRoute, ListRoute, Route, ServiceDescription
 from airflow_provider_docstatus.protocol.messages import PAUSE, READ_AT_ONCE, BeyondReason, Flow, Response
 
 #: Bytes that are read between two pauses. Dense JSON of this length takes two milliseconds.
@@ -43,15 +43,18 @@ _LONG = object()
 _CLOSING = {"{": "}", "[": "]"}
 
 
-def read_outline(service: ServiceDescription, response: Response) -> Flow[None]:
-    """Read a response's body in pieces if it is long; ``response.json()`` then returns its outline."""
-    if len(response.body) <= READ_AT_ONCE or response.outline is not None:
+def read_outline(service: ServiceDescription, response: Response, *, may_be_cut: bool = False) -> Flow[None]:
+    """
+    Read a response's body in pieces if it is long; ``response.json()`` then returns its outline.
+
+    :param may_be_cut: whether the beginning of a body that is too large is enough: the status word mostly comes before the data.
+    """
+    is_cut = may_be_cut and response.is_too_large
+    if (len(response.body) <= READ_AT_ONCE and not is_cut) or response.outline is not None:
         return
-    routes = [route for one in service.routes.values() for route in (one, one.child) if route is not None]
-    lists = {name for route in routes if route.children for name in _last(route.children)}
-    lists |= {name for several in (service.batch, service.listing) if several for name in _last(several.items)}
+    names, lists = _names_and_lists(service)
     try:
-        response.outline = yield from outline_of(response.body, names={*_READ_IN_ALL, *_names(routes), *lists}, lists=lists)
+        response.outline = yield from outline_of(response.body, names=names, lists=lists, is_cut=is_cut)
     except ValueError as error:
         response.outline = (BeyondReason if isinstance(error, BeyondReason) else ValueError)(str(error))
 
@@ -66,16 +69,26 @@ def is_object(response: Response) -> Flow[bool]:
         return False
 
 
-def outline_of(body: bytes, *, names: Collection[str], lists: Collection[str] = ()) -> Flow[Any]:
+def outline_of(body: bytes, *, names: Collection[str], lists: Collection[str] = (), is_cut: bool = False) -> Flow[Any]:
     """
     Return the outline of a JSON body.
 
     :param names: the names to keep of objects that are longer than a piece.
     :param lists: the names of lists that are gone through again, item by item.
+    :param is_cut: whether the body is only the beginning of one; the outline is then of what is there.
     :raises ValueError: it is no JSON, or is nested beyond reason.
     """
+    if is_cut:
+        while body and body[-1] & 0xC0 == 0x80:  # not within a character
+            body = body[:-1]
+        body, lists = body[:-1], ()
     walk = _Walk(body, len(BOM_UTF8) if body.startswith(BOM_UTF8) else 0, names, lists)
-    value = yield from walk.value()
+    try:
+        value = yield from walk.value()
+    except ValueError as error:
+        if is_cut and walk.is_all and not isinstance(error, BeyondReason):
+            return walk.so_far()
+        raise
     if (yield from walk.next_character()):
         raise ValueError("there is more after the JSON")
     return value
@@ -166,10 +179,20 @@ class _Walk:
         self._decoded = start
         self._text = ""
         self._at = 0
+        self._open: list[_Around] = []
+
+    def so_far(self) -> Any:
+        """Return the outline of what was read before the body broke off."""
+        value: Any = None
+        for inner in reversed(self._open):
+            if value is not None:
+                inner.take(value)
+            value = inner.value
+        return value
 
     def value(self) -> Flow[Any]:
         """Read the value at the cursor; return it, or its outline."""
-        around: list[_Around] = []
+        around = self._open = []
         while True:
             value = yield from self._short_value()
             if value is _LONG:
@@ -206,7 +229,7 @@ class _Walk:
         while True:
             blanks = _BLANKS.match(self._text, self._at)
             self._at = blanks.end() if blanks else self._at
-            if self._at < len(self._text) or self._is_all:
+            if self._at < len(self._text) or self.is_all:
                 return self._text[self._at : self._at + 1]
             yield from self._fill()
 
@@ -286,7 +309,7 @@ class _Walk:
         """Read the value at the cursor if it ends within the text or within a whole piece; else return ``_LONG``."""
         yield from self.next_character()
         value = self._value_in_text()
-        if value is _LONG and not self._is_all and (self._at or len(self._text) < PIECE):
+        if value is _LONG and not self.is_all and (self._at or len(self._text) < PIECE):
             yield from self._fill()
             value = self._value_in_text()
         return value
@@ -299,7 +322,7 @@ class _Walk:
         except ValueError:
             return _LONG
         # A number ends where something else begins; "1e" may go on as "1e5".
-        if not self._is_all and end + 2 >= len(self._text) and self._text[self._at] not in '{["':
+        if not self.is_all and end + 2 >= len(self._text) and self._text[self._at] not in '{["':
             return _LONG
         self._at = end
         return value
@@ -317,12 +340,12 @@ class _Walk:
             if self._text[self._at : self._at + 1] == '"':
                 self.skip()
                 return beginning or ""
-            if self._is_all or (unread and not (unread < _LONGEST_ESCAPE and self._text[self._at] == "\\")):
+            if self.is_all or (unread and not (unread < _LONGEST_ESCAPE and self._text[self._at] == "\\")):
                 raise ValueError("broken")
             yield from self._fill()
 
     @property
-    def _is_all(self) -> bool:
+    def is_all(self) -> bool:
         """Whether the rest of the body is in the text."""
         return self._decoded == len(self._body)
 
@@ -330,7 +353,7 @@ class _Walk:
         """Drop the text before the cursor, and decode as much as makes a whole piece."""
         yield PAUSE
         self._text, self._at = self._text[self._at :], 0
-        while len(self._text) < PIECE and not self._is_all:
+        while len(self._text) < PIECE and not self.is_all:
             end = min(self._decoded + PIECE, len(self._body))
             while end < len(self._body) and end > self._decoded + PIECE - 4 and self._body[end] & 0xC0 == 0x80:
                 end -= 1  # not within a character
@@ -338,13 +361,39 @@ class _Walk:
             self._decoded = end
 
 
+def _names_and_lists(service: ServiceDescription) -> tuple[set[str], set[str]]:
+    """Return the names that a description reads, and those of lists that are gone through again."""
+    routes, lists = list(_all_routes(service.routes.values())), set[str]()
+    for route in routes:
+        lists |= {name for path in (route.children, *(one.items for one in _several(route))) if path for name in _last(path)}
+    places = [*service.envelope, *service.quota, *service.rate, service.retry_flag]
+    return {*_READ_IN_ALL, *lists, *_names(routes), *(name for path in places for name in _parts(path))}, lists
+
+
+def _several(route: Route) -> list[BatchRoute | ListRoute]:
+    return [one for one in (route.batch, route.listing, route.members) if one is not None]
+
+
+def _all_routes(routes: Iterable[Route]) -> Iterator[Route]:
+    for route in routes:
+        yield route
+        yield from _all_routes([one for one in (route.child, *(one.item for one in _several(route))) if one is not None])
+
+
 def _names(routes: Iterable[Route]) -> Iterator[str]:
     """Yield the names that descriptions of routes read."""
     for route in routes:
-        paths = [*route.ids, *route.errors, *route.links, *route.counters, route.children]
+        paths = [*route.ids, *route.status, *route.errors, *route.links, *route.counters, *route.partial]
+        paths += [route.children, route.flag, route.good, route.inside]
         paths += [path for several in (*route.times.values(), *route.details.values()) for path in several]
+        if route.result is not None:
+            paths += [*route.result.status, *route.result.errors, route.result.failure]
         for path in paths:
-            yield from path.split(".")
+            yield from _parts(path)
+
+
+def _parts(path: str) -> list[str]:
+    return path.replace(" ", ".").split(".")
 
 
 def _last(path: str) -> list[str]:

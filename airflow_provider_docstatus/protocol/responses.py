@@ -24,7 +24,7 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.messages import BeyondReason, Response
 from airflow_provider_docstatus.protocol.refusals import is_foreign
-from airflow_provider_docstatus.protocol.values import count, one_line, text_in
+from airflow_provider_docstatus.protocol.values import count, first_text, get_path, one_line, text_in
 
 #: A header that names a longer wait in seconds is absurd, and counts as none.
 LONGEST_HINT = 7 * 86_400.0
@@ -56,7 +56,7 @@ class RateLimitSignal:
 def rate_limit_signal(service: ServiceDescription, response: Response) -> RateLimitSignal:
     """Read the rate limit out of a response."""
     wait = retry_after(service, response)
-    if response.code == TOO_MANY or wait:
+    if response.code == TOO_MANY or (wait and response.code == _UNAVAILABLE):
         return RateLimitSignal(is_throttled=True, retry_after=wait)
     resumes_at = None
     is_good = 200 <= response.code < 300  # what an error says of the window may be a proxy's
@@ -71,10 +71,12 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
     """
     Return how many seconds the service tells its clients to wait, or None.
 
-    ``Retry-After`` counts on 429 and 503, a vendor's own headers on 429 only. ``Retry-After`` may be seconds or an HTTP date; a
-    vendor header whose number is a recent epoch time is read as one. An unreadable or absurdly large value says nothing.
+    ``Retry-After`` counts on 429 and 503, and on a good reply about a job that is running; a vendor's own headers on 429 only.
+    ``Retry-After`` may be seconds or an HTTP date; a vendor header whose number is a recent epoch time is read as one. An
+    unreadable or absurdly large value says nothing.
     """
-    names = {TOO_MANY: ("retry-after", *service.retry_headers), _UNAVAILABLE: ("retry-after",)}.get(response.code, ())
+    is_asked = 200 <= response.code < 300 or response.code in (TOO_MANY, _UNAVAILABLE)
+    names = ("retry-after", *(service.retry_headers if response.code == TOO_MANY else ())) if is_asked else ()
     for name in names:
         value = response.headers.get(name, "").strip()
         if not value:
@@ -98,16 +100,16 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
 def raise_if_unavailable(service: ServiceDescription, response: Response) -> None:
     """Raise ServiceUnavailable if the code means that the same request may succeed later."""
     request, code = response.request, response.code
-    if not is_unavailable(code):
+    if not is_unavailable(code) and not _may_be_repeated(service, response):
         return
     if (code in request.expected_codes or code in request.missing_route_codes) and not is_foreign(response):
         return
     about, error = "", ServiceUnavailable
     if code == TOO_MANY:
         body, error = response.json_or_text(), RateLimited
-        if service.is_quota(body):
+        if _is_quota(service, body):
             return
-        if service.may_be_quota(body):
+        if any(isinstance(text := get_path(body, path), str) and _plain(text) not in said for path, said in service.rate.items()):
             about = ". This may be a limit of the account that waiting does not lift: look at its usage"
     text = vendor_text(service, response)
     raise error(
@@ -115,6 +117,26 @@ def raise_if_unavailable(service: ServiceDescription, response: Response) -> Non
         retry_after=retry_after(service, response),
         service=service.name,
     )
+
+
+def _may_be_repeated(service: ServiceDescription, response: Response) -> bool:
+    """Whether a refusal says by the vendor's own flag that the same request may succeed later."""
+    if not service.retry_flag or not 400 <= response.code < 500 or is_foreign(response):
+        return False
+    return get_path(response.json_or_text(), service.retry_flag) is True
+
+
+def _is_quota(service: ServiceDescription, body: Any) -> bool:
+    """Whether the body of a refusal is documented to mean a used-up account."""
+    for path, said in service.quota.items():
+        text = get_path(body, path) if path else body
+        if isinstance(text, str) and _plain(text) in said:
+            return True
+    return False
+
+
+def _plain(text: str) -> str:
+    return text.strip().rstrip(".").lower()
 
 
 def is_unavailable(code: int) -> bool:
@@ -146,11 +168,8 @@ def read_object(service: ServiceDescription, response: Response, *, id: str | No
         )
     if response.code >= 400:
         raise _rejection(service, what, response, about)
-    if response.is_too_large:
-        raise ReplyTooLarge(
-            f"{what} with more than {response.limit} bytes; raise 'max_reply_bytes' in the connection's extra if that is right.",
-            **about,
-        )
+    if response.is_too_large and not isinstance(response.outline, Mapping):
+        raise too_large(service, response, id=id)
     try:
         body = response.json()
     except BeyondReason as error:
@@ -169,12 +188,31 @@ def read_object(service: ServiceDescription, response: Response, *, id: str | No
     return body
 
 
+def too_large(service: ServiceDescription, response: Response, *, id: str | None) -> ReplyTooLarge:  # noqa: A002
+    """Return the error for a reply that is longer than the connection allows."""
+    what = f"{service.title} answered {response.request.label}" + (f" for {id}" if id else "")
+    return ReplyTooLarge(
+        f"{what} with more than {response.limit} bytes; raise 'max_reply_bytes' in the connection's extra if that is right.",
+        service=service.name,
+        id=id,
+    )
+
+
 def vendor_text(service: ServiceDescription, response: Response) -> str | None:
     """Return the vendor's error text in a response, as one line."""
     if response.is_too_large or response.is_html:
         return None
-    body = response.json_or_text()
-    return service.error_text(body) or text_in(body)
+    return error_text(service, response.json_or_text())
+
+
+def error_text(service: ServiceDescription, body: Any) -> str | None:
+    """Return the vendor's error text in a body, as one line; what the envelope names beside the text follows in brackets."""
+    text = first_text(body, service.envelope[:1])
+    if text is None:
+        return text_in(body)
+    more = [(path.rpartition(".")[2], get_path(body, path)) for path in service.envelope[1:]]
+    shown = "; ".join(f"{name} {one_line(value)}" for name, value in more if value)
+    return one_line(f"{text} ({shown})" if shown else text)
 
 
 def redirect_target(response: Response) -> SplitResult:
@@ -203,10 +241,10 @@ def _rejection(
     said = (f"{what} with {code}" + (f": {text}" if text else "")).rstrip(".")
     if code == 401:
         return KeyRejected(f"{said}. Check the key (password) of the connection.", **about)
+    if code in service.quota_codes or code == TOO_MANY or (code == 403 and _is_quota(service, response.json_or_text())):
+        return QuotaExhausted(f"{said}. The account's quota or credit is used up; waiting does not help.", **about)
     if code == 403:
         return KeyRejected(f"{said}. Check the key of the connection, and that its account may read this id.", **about)
-    if code in (402, TOO_MANY):
-        return QuotaExhausted(f"{said}. The account's quota or credit is used up; waiting does not help.", **about)
     if code in (404, 410):
         return NotFound(
             f"{said}. Check the id, the kind of id"

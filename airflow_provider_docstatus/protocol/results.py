@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote
 
 from airflow_provider_docstatus.exceptions import (
     DataRefused,
@@ -22,13 +21,13 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.flows import list_in, poll_one
-from airflow_provider_docstatus.protocol.messages import Flow, Request
-from airflow_provider_docstatus.protocol.refusals import is_foreign
-from airflow_provider_docstatus.protocol.responses import read_object, vendor_text
-from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY, raise_unless_usable, status_from
+from airflow_provider_docstatus.protocol.flows import poll_one, result_request
+from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
+from airflow_provider_docstatus.protocol.paging import list_in
+from airflow_provider_docstatus.protocol.responses import error_text, raise_if_unavailable, read_object, too_large
+from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY, raise_unless_usable, read_result_status
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
-from airflow_provider_docstatus.protocol.values import get_path, one_line, text_in
+from airflow_provider_docstatus.protocol.values import first_of, get_path, one_line
 from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 
 #: A flow that asks for some ids by one request, and returns the data, or the error in its place, by id.
@@ -79,8 +78,8 @@ def plan_fetch(
     checked_content(service, content)
     if status is not None and LEFT_OUT in status.details:
         status = None  # it came through an event, which does not name all of its documents
-    if status is None and not (route.result and route.result.has_status):
-        status = yield from poll_one(service, target)
+    if status is None and not (route.result and route.result.has_status and not route.result.media):
+        status = yield from poll_one(service, target, judges=False)
     if status is not None and status.left_out:
         most = len(status.children)
         raise RequestRejected(
@@ -244,34 +243,78 @@ def no_data(service: ServiceDescription, status: DocumentStatus, reason: str, ki
 
 
 def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStatus | None) -> Flow[tuple[DocumentStatus, Any]]:
-    route = service.routes[target.route]
-    result = route.result
+    """Fetch the data of one id; a link in its place is followed, and asked for anew if it has expired."""
+    result = service.routes[target.route].result
     assert result is not None  # the contract test: every route has contents or a result  # noqa: S101
-    response = yield Request(
-        path=result.path.replace("{id}", quote(target.id, safe="")),
-        route=result.path,
-        query=result.query,
-        key_optional=route.key_optional,
-        expected_codes=result.codes,
-        refuses_in_text=route.refuses_in_text,
-    )
-    state = None if response.code < 400 or is_foreign(response) else result.codes.get(response.code)
-    if state is not None:
-        text, word = vendor_text(service, response) or f"HTTP {response.code}", str(response.code)
-        told = DocumentStatus(service=service.name, kind=route.kind, id=target.id, state=state, word=word, message=text)
-        raise_unless_usable(service, told)
-    body, label = read_object(service, response, id=target.id), response.request.label
-    if result.has_status:
-        status = yield from status_from(service, target, body, label)
+    for is_last in (False, True):
+        response = yield result_request(service, target)
+        if (data := _media(service, target, response)) is not None:
+            assert status is not None  # such a reply has no status, so it was asked for before  # noqa: S101
+            return status, data
+        body = read_object(service, response, id=target.id) if response.code not in result.codes else {}
+        status = yield from read_result_status(service, target, response, status)
         raise_unless_usable(service, status)
-    assert status is not None  # either known before or read just now  # noqa: S101
-    if not result.has_status and body.get("success") is False:  # a flag further inside may be a field of the extracted data
-        said = service.error_text(body) or text_in(body) or "the vendor gave no reason"
-        raise no_data(service, status, f"{label} says success=false: {said}", DataRefused)
-    data = _taken(body, result.take)
+        label = response.request.label
+        if not result.has_status and body.get("success") is False:  # further inside it may be a field of the extracted data
+            said = error_text(service, body) or "the vendor gave no reason"
+            raise no_data(service, status, f"{label} says success=false: {said}", DataRefused)
+        link = first_of(body, result.link)
+        if not isinstance(link, str):
+            return status, data_of(service, target, status, body, label)
+        try:
+            return status, (yield from _behind_link(service, target, status, link))
+        except RequestRejected as error:
+            if error.code is None or is_last:  # not sent, or refused although the link is new
+                raise
+    raise AssertionError("the second turn returns or raises")
+
+
+def data_of(service: ServiceDescription, target: Target, status: DocumentStatus, body: Mapping[str, Any], label: str) -> Any:
+    """Return the data in the body of a result. Raises NoData if there is none."""
+    result = service.routes[target.route].result
+    take = result.take if result is not None else ""
+    data = _taken(body, take)
     if data is None or data in ({}, [], ""):
-        raise no_data(service, status, f"{label} holds no {result.take or 'data'}")
-    return status, data
+        raise no_data(service, status, f"{label} holds no {take or 'data'}")
+    return data
+
+
+def _behind_link(service: ServiceDescription, target: Target, status: DocumentStatus, link: str) -> Flow[Any]:
+    """Fetch what a signed link leads to. Raises RequestRejected with a code if the link has expired."""
+    response = yield Request(path="", route="(a signed link)", link=link)
+    raise_if_unavailable(service, response)
+    if response.code >= 400:  # the storage refuses in a form of its own
+        raise RequestRejected(
+            f"The link to the data of {status.kind} {target.id} at {service.title} was refused with {response.code}, and a new "
+            "one as well.",
+            service=service.name,
+            id=target.id,
+            code=response.code,
+        )
+    if response.is_too_large:
+        raise too_large(service, response, id=target.id)
+    data = response.json_or_text() if response.media_type.startswith("text/") else _json_or_bytes(response)
+    if data in ({}, [], "", b""):
+        raise no_data(service, status, "the file that its link leads to is empty")
+    return data
+
+
+def _json_or_bytes(response: Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return response.body
+
+
+def _media(service: ServiceDescription, target: Target, response: Response) -> Any:
+    """Return the data of a reply that is no JSON: text, or bytes (a zip, a PDF); None if the route has no such replies."""
+    result = service.routes[target.route].result
+    kind = response.media_type
+    if result is None or kind not in result.media or not 200 <= response.code < 300:
+        return None
+    if response.is_too_large:
+        raise too_large(service, response, id=target.id)
+    return response.body.decode("utf-8", "replace") if kind.startswith("text/") else response.body
 
 
 def _plan_contents(service: ServiceDescription, status: DocumentStatus, content: str | None, options: Mapping[str, Any]) -> Fetch:

@@ -5,23 +5,31 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from airflow_provider_docstatus.exceptions import DocumentFailed, NotFinished, UnexpectedReply, UnknownWord
+from airflow_provider_docstatus.exceptions import (
+    DocumentFailed,
+    NotFinished,
+    UnexpectedReply,
+    UnknownWord,
+)
 from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
 from airflow_provider_docstatus.protocol.messages import Flow, Pause, Response
 from airflow_provider_docstatus.protocol.reading import in_slices
-from airflow_provider_docstatus.protocol.responses import read_object
+from airflow_provider_docstatus.protocol.refusals import is_foreign
+from airflow_provider_docstatus.protocol.responses import error_text, read_object, too_large, vendor_text
 from airflow_provider_docstatus.protocol.targets import LONGEST_ID, Target
 from airflow_provider_docstatus.protocol.values import (
     count,
     first_of,
+    first_text,
     get_path,
     https_link,
+    is_something,
     one_line,
     printable,
     small_fact,
-    text_in,
     utc_time,
 )
 from airflow_provider_docstatus.status import DocumentStatus, State
@@ -40,14 +48,93 @@ def read_status(service: ServiceDescription, target: Target, response: Response)
     :raises RequestRejected: key, quota, unknown id, refused request (the DAG's author).
     :raises UnexpectedReply: HTML (below 500), broken JSON, another id, an unknown word (this package, or a proxy).
     """
+    route = service.routes[target.route]
+    if (told := told_by_code(service, target, response, route.codes)) is not None:
+        return told
     body = read_object(service, response, id=target.id)
-    return (yield from status_from(service, target, body, response.request.label))
+    if response.is_too_large:  # all that decides must be in the beginning of the reply
+        deciding = [first_of(body, route.status), *(get_path(body, path) for path in (route.flag, *route.partial) if path)]
+        if None in deciding or route.child is not None:
+            raise too_large(service, response, id=target.id)
+    return (yield from status_from(service, target, body, response.request.label, code=response.code))
 
 
-def status_from(service: ServiceDescription, target: Target, body: Mapping[str, Any], label: str) -> Flow[DocumentStatus]:
-    """Read the JSON object of a status reply."""
+def read_result_status(
+    service: ServiceDescription, target: Target, response: Response, known: DocumentStatus | None
+) -> Flow[DocumentStatus]:
+    """
+    Read the status out of the reply that holds the data.
+
+    :param known: the status that the status route gave, whose facts are kept; None if it was not asked.
+    :raises DocStatusError: see :func:`read_status`; :class:`UnexpectedReply` also if there is no status anywhere.
+    """
+    route = service.routes[target.route]
+    result = route.result
+    assert result is not None  # the caller has asked for it  # noqa: S101
+    if (told := told_by_code(service, target, response, result.codes)) is not None:
+        return told
+    body = read_object(service, response, id=target.id)
+    if result.failure and is_something(get_path(body, result.failure)):
+        return _failed_result(service, target, body, known)
+    if not result.has_status:
+        if known is None:
+            raise UnexpectedReply(f"{service.title}: {response.request.label} gives no status.", service=service.name)
+        return known
+    if response.is_too_large and first_of(body, result.status or route.status) is None:
+        raise too_large(service, response, id=target.id)
+    about = replace(route, status=result.status or route.status, errors=result.errors or route.errors)
+    if result.status:  # another form of reply: none of the status reply's other fields
+        about = replace(about, ids=(), flag="", child=None, children="", counters=(), details={}, times={}, codes={})
+        about = replace(about, partial=(), links=())
+    read_as = service if about == route else replace(service, routes={**service.routes, target.route: about})
+    told = yield from status_from(read_as, target, body, response.request.label, code=response.code)
+    if known is None or not result.status:
+        return told
+    return replace(known, state=told.state, word=told.word, message=told.message)
+
+
+def _failed_result(
+    service: ServiceDescription, target: Target, body: Mapping[str, Any], known: DocumentStatus | None
+) -> DocumentStatus:
+    result = service.routes[target.route].result
+    assert result is not None  # the caller has read it  # noqa: S101
+    text = first_text(body, (*result.errors, result.failure))
+    about = known or DocumentStatus(
+        service=service.name, kind=service.routes[target.route].kind, id=target.id, state=State.FAILED, word="failed"
+    )
+    return replace(about, state=State.FAILED, message=text)
+
+
+def with_children(status: DocumentStatus, children: tuple[DocumentStatus, ...]) -> DocumentStatus:
+    """Return the status of a request or batch with the jobs inside it: if some of them are not good, it is partial or failed."""
+    states = [child.state for child in children]
+    bad = sum(state in ENDED_BADLY for state in states)
+    state = status.state
+    if state is State.SUCCEEDED and bad:
+        state = State.FAILED if bad == len(states) else State.PARTIAL
+    return replace(status, children=children, state=state)
+
+
+def told_by_code(
+    service: ServiceDescription, target: Target, response: Response, codes: Mapping[int, State]
+) -> DocumentStatus | None:
+    """Return the status that an HTTP code of 400 or more means on this route, None if the code is none of these."""
+    state = codes.get(response.code) if response.code >= 400 else None
+    if state is None or is_foreign(response):
+        return None
+    text = vendor_text(service, response) or f"HTTP {response.code}"
+    word, kind = str(response.code), service.routes[target.route].kind
+    return DocumentStatus(service=service.name, kind=kind, id=target.id, state=state, word=word, message=text)
+
+
+def status_from(
+    service: ServiceDescription, target: Target, body: Mapping[str, Any], label: str, *, code: int = 200
+) -> Flow[DocumentStatus]:
+    """Read the JSON object of a status reply; ``code`` is its HTTP code."""
     route = service.routes[target.route]
     body, word, state = checked_object(service, target, body, label)
+    if state is State.SUCCEEDED:
+        state = State(route.codes.get(code, state))
     details = {"operation": target.route} if service.has_operations else {}
     more: dict[str, Any] = {"id": target.id, "word": word, "details": details}
     if route.child is not None:
@@ -63,15 +150,15 @@ def checked_object(
     """Check that a status reply is about the target and has a known word; return the reply, the word and the state."""
     route = service.routes[target.route]
     about: dict[str, Any] = {"service": service.name, "id": target.id}
-    if route.inside and "status" not in body and isinstance(inside := body.get(route.inside), Mapping):
+    if route.inside and first_of(body, route.status) is None and isinstance(inside := body.get(route.inside), Mapping):
         body = inside
-    word = body.get("status")
-    state = service.words.get(word.strip().lower()) if isinstance(word, str) else None
+    word = first_of(body, route.status)
+    state = service.states.get(word.strip().lower()) if isinstance(word, str) else None
     # Vendors send success=false beside "failed" too: there the word decides. Beside a word of success the two contradict.
     is_told = isinstance(word, str) and state is not State.SUCCEEDED
     is_refused = not is_told or (state not in ENDED_BADLY and isinstance(body.get("error"), Mapping))
-    if body.get("success") is False and is_refused:
-        text = service.error_text(body) or text_in(body) or "no text"
+    if body.get("success") is False and is_refused and not (is_told and route.flag == "success"):
+        text = error_text(service, body) or "no text"
         raise UnexpectedReply(f"{service.title} answered {label} for {target.id} with success=false: {text}", **about)
     answered_id = first_of(body, route.ids)
     if answered_id is not None and str(answered_id).lower() != target.id.lower():
@@ -133,21 +220,24 @@ def read_child(
     details: Mapping[str, Any] = _NO_DETAILS,
 ) -> DocumentStatus:
     """Read one document of a request or of a list. An unknown word counts as running, never as finished."""
-    word, state = _word_and_state(service, item)
+    word, state = _word_and_state(service, item, route)
     read = _adjusted if state is State.SUCCEEDED else _facts  # an item has no counters to judge "partial" by
     return read(service, route, item, id=id, state=state, word=word, details=details)
 
 
-def _word_and_state(service: ServiceDescription, item: Mapping[str, Any]) -> tuple[str, State]:
-    word = item.get("status")
+def _word_and_state(service: ServiceDescription, item: Mapping[str, Any], route: Route) -> tuple[str, State]:
+    word = first_of(item, route.status)
     word = word if isinstance(word, str) else ""
-    return word, service.words.get(word.strip().lower(), State.RUNNING)
+    return word, service.states.get(word.strip().lower(), State.RUNNING)
 
 
 def _state_of_child(service: ServiceDescription, item: Mapping[str, Any], route: Route) -> State:
     """Return the state that :func:`read_child` reads, without its facts."""
-    _, state = _word_and_state(service, item)
+    _, state = _word_and_state(service, item, route)
     if state is not State.SUCCEEDED:
+        return state
+    state = _by_content(route, item, state)
+    if service.adjust is None:
         return state
     return service.adjust(state, DocumentStatus(service=service.name, kind=route.kind, id="", state=state, word=""), item)
 
@@ -173,12 +263,23 @@ def raise_unless_usable(service: ServiceDescription, status: DocumentStatus) -> 
 
 def _adjusted(service: ServiceDescription, route: Route, body: Mapping[str, Any], *, state: State, **more: Any) -> DocumentStatus:
     """Read a reply whose word means ``state``, and correct that state by the reply's counters and flags."""
-    if state is State.SUCCEEDED and route.flag and get_path(body, route.flag) is False:
-        state = State.FAILED
+    state = _by_content(route, body, state)
     status = _facts(service, route, body, state=state, **more)
+    if service.adjust is None:
+        return status
     adjusted = service.adjust(state, status, body)
     # Read again, since the vendor's error text is read only for a state that needs one.
     return status if adjusted is state else _facts(service, route, body, state=adjusted, **more)
+
+
+def _by_content(route: Route, body: Mapping[str, Any], state: State) -> State:
+    """Return the state as the flag and the lists or counters of bad parts beside the word have it."""
+    is_wrong = bool(route.flag) and get_path(body, route.flag) is False
+    if is_wrong and (state is State.SUCCEEDED or (route.flag == "success" and state is State.PARTIAL)):
+        return State.FAILED
+    if state is not State.SUCCEEDED or not any(is_something(get_path(body, path)) for path in route.partial):
+        return state
+    return State.FAILED if route.good and count(get_path(body, route.good)) == 0 else State.PARTIAL
 
 
 def _facts(
@@ -193,16 +294,16 @@ def _facts(
     children: tuple[DocumentStatus, ...] = (),
     left_out: Mapping[State, int] | None = None,
 ) -> DocumentStatus:
-    counted = {name: count(body.get(name)) for name in route.counters}
+    counted = {path.rpartition(".")[2]: count(get_path(body, path)) for path in route.counters}
     facts = {name: small_fact(first_of(body, paths)) for name, paths in route.details.items()}
-    text = first_of(body, (*route.errors, "error")) if state.is_final and state is not State.SUCCEEDED else None
+    text = first_text(body, (*route.errors, "error")) if state.is_final and state is not State.SUCCEEDED else None
     return DocumentStatus(
         service=service.name,
         kind=route.kind,
         id=id,
         state=state,
         word=printable(word.strip()[:60]),
-        message=(text_in({"error": text}) if text else None),
+        message=text,
         counters={name: number for name, number in counted.items() if number is not None},
         children=children,
         left_out=left_out or {},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_docstatus.exceptions import RequestRejected
 from airflow_provider_docstatus.protocol.description import ServiceDescription
@@ -51,7 +53,21 @@ def target_of(service: ServiceDescription, ids: Mapping[str, object], operation:
         raise RequestRejected(
             f"{service.title} has no {parameter}; use {' or '.join(known)} with this connection.", service=service.name
         )
-    return Target(route=_route_name(service, parameter, operation), id=checked_id(service, parameter, value))
+    if isinstance(value, str) and "://" in value:
+        return _target_of_url(service, parameter, value, operation)
+    name = route_name(service, parameter, operation, value)
+    parts = len(service.routes[name].placeholders)
+    if parts < 2 or not isinstance(value, str):
+        return Target(route=name, id=checked_id(service, parameter, value))
+    values = value.split("/")
+    if len(values) != parts:
+        shape = "/".join(service.routes[name].placeholders)
+        raise RequestRejected(
+            f"{service.title}: {parameter} must be {shape} here, or the status URL that the submission returned; it has "
+            f"{len(values)} of {parts} parts.",
+            service=service.name,
+        )
+    return Target(route=name, id="/".join(checked_id(service, parameter, one) for one in values))
 
 
 def operation_name(service: ServiceDescription, operation: object) -> str:
@@ -87,6 +103,36 @@ def checked_id(service: ServiceDescription, parameter: str, value: object) -> st
     raise RequestRejected(f"{service.title}: {parameter}={shown} {remedy}.", service=service.name)
 
 
+def _target_of_url(service: ServiceDescription, parameter: str, url: str, operation: str | None) -> Target:
+    """
+    Return the target that a vendor's status URL names. Only its ids are used: the request goes to the connection's host.
+
+    :raises RequestRejected: the URL is on a host that the description does not list, or is none of the service's status URLs.
+    """
+    try:
+        place = urlsplit(url)
+        host = (place.hostname or "").lower()
+    except ValueError:
+        place, host = urlsplit(""), ""
+    about = f"{service.title}: {parameter}= is a URL"
+    if not any(fnmatchcase(host, pattern) for pattern in service.status_hosts):
+        known = f"are on {', '.join(service.status_hosts)}" if service.status_hosts else "are not known; give the bare id"
+        raise RequestRejected(
+            f"{about} on {one_line(host)!r}, but the status URLs of this connection {known}.", service=service.name
+        )
+    wanted = operation_name(service, operation) if operation else None
+    for name, route in service.routes.items():
+        if route.parameter != parameter or wanted not in (None, name):
+            continue
+        pattern = re.escape(route.path)
+        for one in route.placeholders:
+            pattern = pattern.replace(re.escape("{" + one + "}"), "([^/]+)", 1)
+        if match := re.search(pattern + "/?$", place.path):
+            return Target(route=name, id="/".join(checked_id(service, parameter, unquote(part)) for part in match.groups()))
+    paths = ", ".join(route.path for name, route in service.routes.items() if wanted in (None, name))
+    raise RequestRejected(f"{about} that is no status URL of {service.title}; those end in {paths}.", service=service.name)
+
+
 def parent_of(service: ServiceDescription, status: DocumentStatus, route_name: str) -> Target | None:
     """Return the parent of a status, such as a document's request, or None. Its children can be polled through it."""
     parent = service.routes[route_name].parent
@@ -99,12 +145,21 @@ def parent_of(service: ServiceDescription, status: DocumentStatus, route_name: s
         return None
 
 
-def _route_name(service: ServiceDescription, parameter: str, operation: str | None) -> str:
+def route_name(service: ServiceDescription, parameter: str, operation: str | None, value: object = None) -> str:
+    """
+    Return the name of the route for an id.
+
+    :param value: the id, whose beginning may name the route.
+    :raises RequestRejected: the operation is unknown, or is needed and missing (the DAG's author).
+    """
     if not service.has_operations:
         if operation:
             raise RequestRejected(f"{service.title} has no operations; leave operation={operation!r} out.", service=service.name)
         return next(name for name, route in service.routes.items() if route.parameter == parameter)
     choices = ", ".join(service.routes)
+    if not operation and isinstance(value, str):
+        known = [name for name, route in service.routes.items() if value.startswith(route.id_prefixes)]
+        operation = known[0] if len(known) == 1 else None
     if not operation:
         raise RequestRejected(
             f"{service.title} keeps jobs on several routes: say operation= (one of {choices}), or set 'operation' in "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -33,7 +33,7 @@ def get_path(body: Any, path: str) -> Any:
     return body
 
 
-def first_of(body: Any, paths: tuple[str, ...]) -> Any:
+def first_of(body: Any, paths: Sequence[str]) -> Any:
     """Return the first value that is not None among several dotted paths."""
     for path in paths:
         if (value := get_path(body, path)) is not None:
@@ -62,6 +62,21 @@ def one_line(text: object) -> str | None:
     return text[: LONGEST_TEXT - 1] + "…" if len(text) > LONGEST_TEXT else text or None
 
 
+def first_text(body: Any, paths: Sequence[str]) -> str | None:
+    """Return the first text among several places; a place may be several dotted paths, whose texts are joined."""
+    for place in paths:
+        found = [text_in({"error": value}) for path in place.split() if (value := get_path(body, path))]
+        if texts := [text for text in found if text]:
+            return one_line(": ".join(dict.fromkeys(texts)))
+    return None
+
+
+def is_something(value: Any) -> bool:
+    """Whether a value says that there is something: a list, object or text that is not empty, true, or a number above 0."""
+    number = count(value)
+    return number > 0 if number is not None else value is True or (isinstance(value, (list, dict, str)) and bool(value))
+
+
 def printable(text: str) -> str:
     """Replace the characters that logs, encoders and databases refuse: control characters, halves of a surrogate pair."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
@@ -75,9 +90,26 @@ def text_in(body: Any, *, levels: int = _LEVELS_OF_TEXT) -> str | None:
             if isinstance(found, Mapping):
                 return (text_in(found, levels=levels - 1) if levels else None) or one_line(found)
             if found:
-                return _validation_text(found) if isinstance(found, list) else one_line(found)
+                text = _validation_text(found) if isinstance(found, list) else one_line(found)
+                return _with_inner_texts(text, get_path(body, path.rpartition(".")[0]) if "." in path else body)
         return None
     return one_line(body) if isinstance(body, str) else None
+
+
+def _with_inner_texts(text: str | None, error: Any) -> str | None:
+    """Add the innermost ``innererror`` and the ``details`` of an error object; the outer text says little."""
+    inner, texts = get_path(error, "innererror"), [text] if text else []
+    for _ in range(_LEVELS_OF_TEXT):
+        if not isinstance(inner, Mapping):
+            break
+        texts[1:] = [found] if (found := one_line(inner.get("message") or "")) else texts[1:]
+        inner = inner.get("innererror")
+    details = get_path(error, "details")
+    for one in details[:_LEVELS_OF_TEXT] if isinstance(details, list) else ():
+        message, place = get_path(one, "message"), get_path(one, "target")
+        if isinstance(message, str):
+            texts += [f"{place}: {message}" if isinstance(place, str) else message]
+    return one_line(" ".join(dict.fromkeys(texts)))
 
 
 def _validation_text(problems: list[Any]) -> str | None:
@@ -88,6 +120,8 @@ def _validation_text(problems: list[Any]) -> str | None:
             place = problem.get("loc")
             where = ".".join(str(part) for part in place) if isinstance(place, list) else ""
             lines.append(f"{where}: {problem['msg']}" if where else str(problem["msg"]))
+        elif isinstance(problem, Mapping) and isinstance(problem.get("message"), str):
+            lines.append(problem["message"])
         else:
             lines.append(str({k: v for k, v in problem.items() if k != "input"} if isinstance(problem, Mapping) else problem))
     return one_line("; ".join(lines))

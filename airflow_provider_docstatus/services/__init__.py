@@ -7,6 +7,7 @@ from airflow_provider_docstatus.protocol.description import (
     ResultRoute,
     Route,
     ServiceDescription,
+    Submission,
 )
 from airflow_provider_docstatus.services.aitronos import AITRONOS
 from airflow_provider_docstatus.services.neurolinker import NEUROLINKER
@@ -26,4 +27,5 @@ __all__ = [
     "ResultRoute",
     "Route",
     "ServiceDescription",
+    "Submission",
 ]

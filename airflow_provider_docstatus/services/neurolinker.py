@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_docstatus.protocol.description import Content, ListRoute, Route, ServiceDescription
+from airflow_provider_docstatus.protocol.description import Content, ListRoute, Route, ServiceDescription, Submission
 from airflow_provider_docstatus.protocol.values import text_in
 from airflow_provider_docstatus.status import DocumentStatus, State
 
@@ -66,6 +66,19 @@ _REQUEST = Route(
     children="documents",
     child=_DOCUMENT_OF_A_REQUEST,
     details={"total_size_bytes": ("total_size_bytes",)},
+    listing=ListRoute(
+        path="/tasks",
+        items="tasks.requests",
+        item=Route(
+            kind="request",
+            parameter="request_id",
+            path="/request-status/{id}",
+            ids=("request_id",),
+            times={"started_at": ("start_time",)},
+            details={"total_documents": ("total_documents",)},
+        ),
+    ),
+    submit=Submission(path="/extract", id="request_uid"),
 )
 
 
@@ -120,31 +133,17 @@ NEUROLINKER = ServiceDescription(
     prefixes=("/v1", "/api/v1"),
     routes={"request": _REQUEST, "document": _DOCUMENT},
     words={
-        "processing": State.RUNNING,
-        "pending": State.RUNNING,  # the SDK takes it for finished (polling.py), against the vendor's own pages
-        "submitted": State.RUNNING,  # vendor's mocks
-        "queued": State.RUNNING,
-        "completed": State.SUCCEEDED,
-        "failed": State.FAILED,
-        "partial": State.PARTIAL,
+        # The SDK takes "pending" for finished (polling.py), against the vendor's own pages; "submitted" is in the vendor's mocks.
+        State.RUNNING: ("processing", "pending", "submitted", "queued"),
+        State.SUCCEEDED: ("completed",),
+        State.FAILED: ("failed",),
+        State.PARTIAL: ("partial",),
     },
     adjust=_believe_the_counters,
     poll_interval=10.0,  # the SDK's cap; it starts at 2 s
     least_poll_interval=2.0,
     grace=60.0,  # both SDKs swallow a 404 after submitting: "some deployments"
     retention="stored free for 30 days after upload",  # then kept and billed (docs/billing.html): no reason for a 404
-    listing=ListRoute(
-        path="/tasks",
-        items="tasks.requests",
-        item=Route(
-            kind="request",
-            parameter="request_id",
-            path="/request-status/{id}",
-            ids=("request_id",),
-            times={"started_at": ("start_time",)},
-            details={"total_documents": ("total_documents",)},
-        ),
-    ),
     contents={
         "json": Content(path="/documents/json"),
         "markdown": Content(path="/documents/markdown"),
@@ -156,5 +155,6 @@ NEUROLINKER = ServiceDescription(
         "scalars": Content(path="/documents/scalars"),
     },
     read_item=_content_of_an_item,
+    tier="sdk",
     evidence="vendor's pages, OpenAPI file, SDK 0.2.2 and the SDKs' live tests (prefix `/v1`)",
 )

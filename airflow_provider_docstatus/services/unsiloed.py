@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus.protocol.description import BatchRoute, ListRoute, ResultRoute, Route, ServiceDescription
-from airflow_provider_docstatus.protocol.values import get_path, one_line
 from airflow_provider_docstatus.status import DocumentStatus, State
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ _FILE = {"file_name": ("file_name", "pdf_name"), "total_pages": ("page_count",)}
 _RESULT_ERRORS = ("error", "result.message", "result.error", "result.detail")
 _PROGRESS = {"progress": ("progress.percentage", "progress")}
 # The page calls the id "id", the specification of the same path "job_id". Jobs of a batch and of a list look alike.
-_JOB = Route(
-    kind="job",
+_ITEM = Route(
     path="/jobs/{id}",
     docs=f"{_DOCS}/jobs/status",
     key_optional=True,
@@ -32,8 +31,23 @@ _JOB = Route(
     errors=("error", "error_details.message", "error_message", "message"),  # a batch and a list name it error_details
     times=_TIMES,
     details={**_FILE, **_PROGRESS, "type": ("type", "operation"), "file_hash": ("pdf_hash",)},
+)
+_JOB = replace(
+    _ITEM,
     # 400 and 500 carry the job's state here: not finished yet, and failed.
     result=ResultRoute(path="/jobs/{id}/result", has_status=False, codes={400: State.RUNNING, 500: State.FAILED}),
+    # It never says "review", so jobs of extract must not be polled by it.
+    batch=BatchRoute(
+        path="/jobs/status", parameter="job_ids", items="jobs", query={"include_progress": "true"}, key_optional=True
+    ),
+    listing=ListRoute(
+        path="/jobs",
+        items="jobs",
+        item=_ITEM,
+        filters=("status", "operation", "created_after", "created_before", "tags"),
+        page_size=100,
+        key_optional=True,
+    ),
 )
 
 
@@ -58,20 +72,6 @@ def _believe_the_counters(state: State, status: DocumentStatus, _body: Mapping[s
     return State.CANCELLED if all_cancelled else State.FAILED
 
 
-def _is_used_up(body: Any) -> bool:
-    # The two kinds of 429 of parse differ by this text alone (parser/parse-document); the other routes send a status.
-    if get_path(body, "detail.status") == "QUOTA_EXCEEDED":
-        return True
-    text = get_path(body, "detail") or get_path(body, "error") or body
-    return isinstance(text, str) and text.strip().rstrip(".").lower() == "usage limit exceeded"
-
-
-def _error_text(body: Any) -> str | None:
-    """Read the generic API's ``{error, details{error_type, message, job_id}, suggestions[]}``."""
-    more = get_path(body, "details.message")
-    return one_line(f"{body['error']}: {more}") if more and isinstance(body.get("error"), str) else None
-
-
 UNSILOED = ServiceDescription(
     name="unsiloed",
     title="Unsiloed",
@@ -85,15 +85,13 @@ UNSILOED = ServiceDescription(
     },
     routes={
         "extract": Route(
-            kind="job",
             path="/extract/{id}",
             docs=f"{_DOCS}/jobs/results",
             times=_TIMES,
             details={**_FILE, "total_pages": ("page_count", "metadata.page_count")},
-            result=ResultRoute(path="/extract/{id}", take="result"),
+            result=ResultRoute(take="result"),
         ),
         "parse": Route(
-            kind="job",
             path="/parse/{id}",
             docs=f"{_DOCS}/parser/get-parse-job-status",
             refuses_in_text=True,  # 400, 402, 404, 429 and 500 as text/plain, in the samples as a JSON string
@@ -109,7 +107,6 @@ UNSILOED = ServiceDescription(
             result=ResultRoute(path="/parse/{id}", query={"include_chunks": "true"}, take="chunks total_chunks page_count"),
         ),
         "classify": Route(
-            kind="job",
             path="/classify/{id}",
             docs=f"{_DOCS}/classification/get-classification-status",
             errors=_RESULT_ERRORS,
@@ -121,17 +118,16 @@ UNSILOED = ServiceDescription(
                 "total_pages": ("page_count", "result.total_pages"),
                 "confidence": ("result.confidence",),
             },
-            result=ResultRoute(path="/classify/{id}", take="result"),
+            result=ResultRoute(take="result"),
         ),
         "split": Route(
-            kind="job",
             path="/splitter/{id}",
             docs=f"{_DOCS}/splitting/get-split-status",
             errors=_RESULT_ERRORS,
             flag="result.success",
             times=_TIMES,
             details={**_FILE, **_PROGRESS, "total_pages": ("page_count", "result.total_pages")},
-            result=ResultRoute(path="/splitter/{id}", take="result"),
+            result=ResultRoute(take="result"),
         ),
         "job": _JOB,
         "batch": Route(
@@ -143,7 +139,7 @@ UNSILOED = ServiceDescription(
             times=_TIMES,
             counters=("total_jobs", "completed_jobs", "failed_jobs", "cancelled_jobs"),
             children="jobs",
-            child=_JOB,
+            child=_ITEM,
             details={"progress": ("overall_progress",)},
             result=ResultRoute(path="/jobs/{id}/result", has_status=False),
         ),
@@ -158,51 +154,24 @@ UNSILOED = ServiceDescription(
         "splitting": "split",
     },
     words={
-        "starting": State.RUNNING,
-        "awaitingupload": State.RUNNING,
-        "queued": State.RUNNING,
-        "pending": State.RUNNING,
-        "processing": State.RUNNING,
-        "running": State.RUNNING,
-        "in_progress": State.RUNNING,
-        "succeeded": State.SUCCEEDED,
-        "success": State.SUCCEEDED,
-        "completed": State.SUCCEEDED,
-        "done": State.SUCCEEDED,
-        "review": State.REVIEW,  # finished with data, flagged for a human
-        "completed_with_failures": State.PARTIAL,
-        "partial": State.PARTIAL,
-        "failed": State.FAILED,
-        "error": State.FAILED,
-        "cancelled": State.CANCELLED,
-        "canceled": State.CANCELLED,
-        "expired": State.EXPIRED,
+        State.RUNNING: ("starting", "awaitingupload", "queued", "pending", "processing", "running", "in_progress"),
+        State.SUCCEEDED: ("succeeded", "success", "completed", "done"),
+        State.REVIEW: ("review",),  # finished with data, flagged for a human
+        State.PARTIAL: ("completed_with_failures", "partial"),
+        State.FAILED: ("failed", "error"),
+        State.CANCELLED: ("cancelled", "canceled"),
+        State.EXPIRED: ("expired",),
     },
     adjust=_believe_the_counters,
-    error_text=_error_text,
-    is_quota=_is_used_up,
+    envelope=("error details.message",),  # the generic API's {error, details{error_type, message, job_id}, suggestions[]}
+    # The two kinds of 429 of parse differ by this text alone (parser/parse-document); the other routes send a status.
+    quota={"detail.status": ("quota_exceeded",), **dict.fromkeys(("detail", "error", ""), ("usage limit exceeded",))},
     calls_per_minute=60,  # per organisation, documented for POST /parse; no page says that polls do not count
     poll_interval=10.0,  # jobs/status page: every 5 to 10 s, never under 2
     least_poll_interval=2.0,
     grace=15.0,
     retention="jobs and results are kept for 7 days",
     retention_seconds=7 * 86_400.0,  # jobs/results page; expires_in of a parse job may shorten it
-    # Only for the generic route: it never says "review", so jobs of extract must not be polled by it.
-    batch=BatchRoute(
-        route="job",
-        path="/jobs/status",
-        parameter="job_ids",
-        items="jobs",
-        query={"include_progress": "true"},
-        key_optional=True,
-    ),
-    listing=ListRoute(
-        path="/jobs",
-        items="jobs",
-        item=_JOB,
-        filters=("status", "operation", "created_after", "created_before", "tags"),
-        page_size=100,
-        key_optional=True,
-    ),
+    tier="sdk",
     evidence="vendor's pages and SDK 0.1.7 (extract, parse, classify, split); withdrawn pages (job, batch, several jobs, list)",
 )

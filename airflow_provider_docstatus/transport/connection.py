@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol.flows import run
 from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, PAUSE, READ_AT_ONCE, Flow, Request, Response
-from airflow_provider_docstatus.protocol.targets import target_of
+from airflow_provider_docstatus.protocol.targets import route_name
 from airflow_provider_docstatus.services import SERVICES, ServiceDescription
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.transport.framing import BadFraming
@@ -106,7 +106,7 @@ class Endpoint:
             problem.refuse(f"auth is not one of {', '.join(service.auth)} (the key belongs in the password)")
         if operation := settings.get("operation"):
             try:
-                target_of(service, {service.parameters[0]: "x"}, str(operation))
+                route_name(service, service.parameters[0], str(operation))
             except RequestRejected as error:
                 problem.refuse(f"extra's operation does not fit: {str(error).rstrip('.')}")
         key = (conn.password or "").strip() or None
@@ -373,11 +373,12 @@ def _with_words(service: ServiceDescription, words: Any, problem: _Problem) -> S
     try:
         words = json.loads(words) if isinstance(words, str) else words
         more = {str(word).strip().lower(): State(state) for word, state in words.items()}
+        meanings = {**service.states, **more}
     except (ValueError, AttributeError):
         problem.refuse(f"status_words must map vendor words to one of {', '.join(State)}, as JSON")
     if "" in more:
         problem.refuse("status_words has an empty word; a reply without a word is never an answer")
     try:
-        return replace(service, words={**service.words, **more})
+        return replace(service, words={one: tuple(w for w, s in meanings.items() if s is one) for one in set(meanings.values())})
     except ValueError as error:
         problem.refuse(f"status_words takes too much away: {error}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
+from airflow_provider_docstatus.protocol.description import BatchRoute
 from airflow_provider_docstatus.protocol.flows import Observation
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.waiting.wait import PollAgain
@@ -28,6 +29,8 @@ class Subscriber(Protocol):
     held_until: float
     #: When the last poll falls due (epoch seconds).
     deadline: float
+    #: Whether the result is to be read where only that says if the job has ended well.
+    judges: bool
 
     def observe(self, target: Target, observation: Observation, now: float) -> PollAgain | bool:
         """Process a poll's observation of an id; return whether the id needs no more polls, or when to poll it again."""
@@ -66,10 +69,9 @@ class Poll(Generic[S]):
         """What ids must have in common to go into one request: the parent, else the route."""
         return self.parent or self.target.route
 
-    @property
-    def length(self) -> int:
-        """The characters that the id takes in a query, with its comma."""
-        return len(quote(self.target.id, safe="")) + 3
+    def length_in(self, batch: BatchRoute) -> int:
+        """Return the characters that the id takes in a query, with its comma or the repeated parameter."""
+        return len(quote(self.target.id, safe="")) + (len(batch.parameter) + 2 if batch.repeats else 3)
 
     @property
     def is_single(self) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic
 
 from airflow_provider_docstatus.exceptions import NoSuchRoute, ServiceUnavailable, UnexpectedReply
-from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.description import BatchRoute, ServiceDescription
 from airflow_provider_docstatus.protocol.flows import Observation, PollReply, StatusCache, look_up, poll
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.targets import Target
@@ -27,6 +27,8 @@ MAX_LONE_PARENTS = 3
 PARENT_LOOKUP_TIMEOUT = 3.0
 #: An id is held while a request under way may report on it too. All held ids together are checked this often per second.
 HELD_A_SECOND = 4000
+#: The longest pause that a good reply can ask for (seconds).
+LONGEST_ASKED_PAUSE = 600.0
 #: Seconds after which a missing batch route is tried again.
 BATCH_ROUTE_RECHECK = 600.0
 #: Subscribers that are notified of a reply between two pauses; each may write two lines of log.
@@ -68,6 +70,8 @@ class Schedule(Generic[S]):
         self.earliest_deadline = math.inf
         #: Called whenever something is planned earlier than before.
         self.on_plan: Callable[[], None] = lambda: None
+        #: Until when the last good reply asked not to be polled again (epoch seconds).
+        self.asked_until = 0.0
         #: The statuses that were read last, so that an unchanged reply is not read again.
         self.cache: StatusCache = {}
 
@@ -151,8 +155,16 @@ class Schedule(Generic[S]):
             parent=batch.parent,
             wanted=self._polls,
             may_omit=self._stays and not batch.polls[0].has_failed,
+            judges=self._judges(batch),
             cache=self.cache,
         )
+
+    def _judges(self, batch: Batch[S]) -> bool:
+        """Whether one of the waits needs the result read, where only that says if the job has ended well."""
+        route = self.service.routes.get(batch.route)
+        if route is None or route.result is None or not route.result.decides:
+            return False
+        return any(subscriber.judges for one in batch.polls for subscriber in one.subscribers)
 
     def answered(self, batch: Batch[S], reply: PollReply, now: float) -> None:
         """Notify the subscribers of a poll's observations, and plan the batch's ids again, also the omitted ones."""
@@ -173,7 +185,9 @@ class Schedule(Generic[S]):
             self._note_parent(batch, reply.parent, told)
         for subscriber in {subscriber for one in told for subscriber in one.subscribers}:
             subscriber.calls += 1
-        notified = (one for each in told for one in self._notify(each, reply.observations[each.target], now))
+        asked = now + min(reply.retry_after or 0.0, LONGEST_ASKED_PAUSE)
+        self.asked_until = max(self.asked_until, asked)
+        notified = (one for each in told for one in self._notify(each, reply.observations[each.target], now, asked))
         while len(list(itertools.islice(notified, NOTIFIED_AT_ONCE))) == NOTIFIED_AT_ONCE:
             yield
         for one in batch.polls:
@@ -247,8 +261,8 @@ class Schedule(Generic[S]):
             heapq.heappop(heap)
         return heap[0][0] if heap else math.inf
 
-    def _notify(self, one: Poll[S], observation: Observation, now: float) -> Iterator[None]:
-        """Notify the subscribers of an id, one at each step, and plan its next poll."""
+    def _notify(self, one: Poll[S], observation: Observation, now: float, asked_until: float) -> Iterator[None]:
+        """Notify the subscribers of an id, one at each step, and plan its next poll, not before the service asks for it."""
         one.number += 1
         number = one.number
         one.omissions, one.has_failed = 0, False
@@ -269,7 +283,8 @@ class Schedule(Generic[S]):
             if one.number != number:  # a later poll has notified all of them meanwhile
                 return
         if one.subscribers:
-            self._plan(one, min(due, again, one.next_due(now)))
+            first_deadline = min(subscriber.deadline for subscriber in one.subscribers)
+            self._plan(one, min(due, again, max(one.next_due(now), min(asked_until, max(now, first_deadline)))))
 
     def _is_held(self, one: Poll[S], now: float) -> bool:
         """Whether a request under way may report on this id as well."""
@@ -334,23 +349,29 @@ class Schedule(Generic[S]):
         return self._lookup
 
     def _can_batch(self, one: Poll[S], now: float) -> bool:
-        if one.parent is not None:
-            return True
-        batch = self.service.batch
-        return batch is not None and batch.route == one.target.route and now >= self._batching_from
+        return one.parent is not None or (self._batch_route(one) is not None and now >= self._batching_from)
+
+    def _batch_route(self, one: Poll[S]) -> BatchRoute | None:
+        route = self.service.routes.get(one.target.route)
+        return route.batch if route is not None else None
 
     def _batch_size(self, one: Poll[S], now: float) -> int:
         """Return how many ids of this length fit one request."""
-        batch = self.service.batch
-        return max(1, batch.longest_query // one.length) if batch is not None and self._can_batch(one, now) else 1
+        batch = self._batch_route(one)
+        if batch is None or not self._can_batch(one, now):
+            return 1
+        return max(1, min(batch.longest_query // one.length_in(batch), batch.most_ids))
 
     def _fitting(self, one: Poll[S], others: list[Poll[S]]) -> list[Poll[S]]:
         """Return the others that fit into the same request by the length of its URL, those that are due first."""
-        batch = self.service.batch
-        left = (batch.longest_query if batch is not None else 0) - one.length
+        batch = self._batch_route(one)
+        if batch is None:
+            return []
+        left = batch.longest_query - one.length_in(batch)
         fitting = []
-        for other in heapq.nsmallest(left // SHORTEST_LENGTH, others, key=lambda other: other.due):
-            left -= other.length
+        most = min(left // SHORTEST_LENGTH, batch.most_ids - 1)
+        for other in heapq.nsmallest(most, others, key=lambda other: other.due):
+            left -= other.length_in(batch)
             if left < 0:
                 break
             fitting.append(other)

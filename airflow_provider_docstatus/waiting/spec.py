@@ -46,6 +46,8 @@ class WaitSpec:
     :param grace: seconds in which an unknown id may still appear.
     :param shortest: seconds that pass at least before the event is sent: a scheduler may lose a task that comes back
         sooner (apache/airflow issues 66374, 71580, 72716).
+    :param judges: whether the wait reads the result where only that says if the job has ended well (bool). A task that fetches
+        the data afterwards does not, since some vendors delete what was read once. If true, the arguments leave it out as well.
     :param stall: ``after``, the seconds without a change after which the wait ends, and ``seen``, for each id the progress
         fingerprint that the worker saw and since when. None if the wait never stalls; the arguments then leave the field out. So
         a triggerer that does not know the field takes waits without it, and refuses waits with it instead of ignoring it.
@@ -71,6 +73,7 @@ class WaitSpec:
     deadline: float = 0.0
     grace: float = 0.0
     shortest: float = 5.0
+    judges: bool = True
     stall: dict[str, Any] | None = None
 
     def to_kwargs(self) -> dict[str, Any]:
@@ -78,6 +81,8 @@ class WaitSpec:
         kwargs = {name: getattr(self, name) for name in _FIELDS}
         if self.stall is None:
             del kwargs["stall"]
+        if self.judges:
+            del kwargs["judges"]
         return kwargs
 
     @classmethod

@@ -41,7 +41,19 @@ class Subscriber:
     :param jitter: gives random numbers from 0 to 1.
     """
 
-    __slots__ = ("_jitter", "_said", "_spoke_at", "calls", "deadline", "deadline_grace", "group", "held_until", "interval", "log")
+    __slots__ = (
+        "_jitter",
+        "_said",
+        "_spoke_at",
+        "calls",
+        "deadline",
+        "deadline_grace",
+        "group",
+        "held_until",
+        "interval",
+        "judges",
+        "log",
+    )
 
     def __init__(
         self,
@@ -58,6 +70,8 @@ class Subscriber:
         #: When the last poll falls due (epoch seconds).
         self.deadline = group.spec.deadline
         self.deadline_grace = deadline_grace
+        #: Whether the result is to be read where only that says if the job has ended well.
+        self.judges = group.spec.judges
         #: How many polls had an observation for this wait.
         self.calls = 0
         #: Until when no other id is polled, since a refusal that concerns the account is being confirmed (epoch seconds).

@@ -229,8 +229,9 @@ class Wait:
         if self.refusal != outcome:
             self.refusal, self.refused_at, self.refusals = outcome, now, 0
         self.refusals += 1
-        may_return = isinstance(error, NotFound) and not is_gone and self.is_known
-        least, after = (LEAST_404S, LOST_AFTER) if may_return else (2, CONFIRM_AFTER)
+        lost_after = self.service.lost_after
+        may_return = isinstance(error, NotFound) and not is_gone and (self.is_known or lost_after is not None)
+        least, after = (LEAST_404S, lost_after or LOST_AFTER) if may_return else (2, CONFIRM_AFTER)
         if self.refusals >= least and now >= self.refused_at + after:
             return self._end(outcome, str(error), concerns_account=_concerns_account(error))
         if may_return and now >= self.spec.deadline:

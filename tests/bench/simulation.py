@@ -57,7 +57,7 @@ SERVICE = ServiceDescription(
         "document": Route(kind="document", path="/documents/{id}", parent=("request", "request_id")),
         "request": Route(kind="request", path="/requests/{id}", children="documents"),
     },
-    words={"processing": State.RUNNING, "completed": State.SUCCEEDED, "failed": State.FAILED},
+    words={State.RUNNING: ("processing",), State.SUCCEEDED: ("completed",), State.FAILED: ("failed",)},
 )
 #: All that a wait here hears of a document: whether it is finished.
 RUNNING = DocumentStatus(service=SERVICE.name, kind="document", id="any", state=State.RUNNING, word="processing")

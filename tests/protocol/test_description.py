@@ -26,17 +26,24 @@ from tests.conversations import converse, refusal, response
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"ok": State.SUCCEEDED, "working": State.RUNNING}, "failed"),
-        ({"ok": State.SUCCEEDED, "bad": State.FAILED}, "running"),
-        ({"working": State.RUNNING}, "failed, succeeded"),
-        ({"OK": State.SUCCEEDED, "working": State.RUNNING, "bad": State.FAILED}, "lower case"),
-        ({" ok": State.SUCCEEDED, "working": State.RUNNING, "bad": State.FAILED}, "lower case"),
+        ({State.RUNNING: ("working",), State.SUCCEEDED: ("ok",)}, "no vendor word means failed"),
+        ({State.RUNNING: ("working",), State.FAILED: ("bad",)}, "no vendor word means succeeded"),
+        ({State.SUCCEEDED: ("OK",), State.FAILED: ("bad",)}, "lower case"),
+        ({State.SUCCEEDED: (" ok",), State.FAILED: ("bad",)}, "lower case"),
+        ({State.SUCCEEDED: ("ok",), State.FAILED: ("bad", "ok")}, "ok stand in two states"),
     ],
-    ids=["no failure word", "no running word", "hardly any", "upper case", "blank"],
+    ids=["no failure word", "no success word", "upper case", "blank", "two states"],
 )
 def test_a_description_that_could_not_tell_how_a_job_ends_is_an_import_error(words, said):
     with pytest.raises(ValueError, match=said):
         replace(AITRONOS, words=words)
+
+
+def test_the_failure_word_may_be_missing_where_a_flag_decides_or_the_description_says_that_there_is_none():
+    words = {State.SUCCEEDED: ("complete",)}
+    flagged = {"job": replace(AITRONOS.routes["job"], flag="success")}
+    assert replace(AITRONOS, words=words, routes=flagged).states == {"complete": State.SUCCEEDED}
+    assert replace(AITRONOS, words=words, has_no_failure_word=True).states == {"complete": State.SUCCEEDED}
 
 
 def test_a_vendor_with_nothing_special_needs_eight_fields():
@@ -46,8 +53,8 @@ def test_a_vendor_with_nothing_special_needs_eight_fields():
         host="https://plain.example",
         docs="https://plain.example/docs",
         auth={"bearer": ("Authorization", "Bearer {key}")},
-        routes={"job": Route(kind="job", path="/jobs/{id}", result=ResultRoute(path="/jobs/{id}", take="output.fields"))},
-        words={"busy": State.RUNNING, "ok": State.SUCCEEDED, "bad": State.FAILED},
+        routes={"job": Route(path="/jobs/{id}", result=ResultRoute(take="output.fields"))},
+        words={State.RUNNING: ("busy",), State.SUCCEEDED: ("ok",), State.FAILED: ("bad",)},
     )
     target = target_of(plain, {"job_id": "a+b"})
     reply = {"job_id": "a+b", "status": "OK", "output": {"fields": [1]}}
@@ -55,7 +62,7 @@ def test_a_vendor_with_nothing_special_needs_eight_fields():
         fetch_result(plain, target, status=None, content=None, options={}), response(reply)
     )
     assert (status.state, items, errors) == (State.SUCCEEDED, {"a+b": [1]}, {})
-    assert (request.method, request.path, request.label) == ("GET", "/jobs/a%2Bb", "GET /jobs/{id}")
+    assert (request.method, request.path, request.label) == ("GET", "/jobs/a%2Bb", "GET /jobs/{job_id}")
     assert "no such id" in refusal(poll_one(plain, target), response({"error": "no such id"}, 422))
     assert "Slow down" in refusal(poll_one(plain, target), response({"error": "Slow down"}, 429), kind=RateLimited)
 
@@ -63,7 +70,7 @@ def test_a_vendor_with_nothing_special_needs_eight_fields():
 def test_descriptions_of_optional_routes_are_data_too():
     assert ListRoute(path="/x", items="x", item=AITRONOS.routes["job"]).page_size is None
     assert Content(path="/x").options == {}
-    assert BatchRoute(route="x", path="/x", parameter="ids", items="x").longest_query > 0
+    assert BatchRoute(path="/x", parameter="ids", items="x").longest_query > 0
 
 
 @pytest.mark.parametrize(

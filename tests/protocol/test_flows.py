@@ -23,7 +23,6 @@ from airflow_provider_docstatus.exceptions import (
 )
 from airflow_provider_docstatus.protocol.flows import (
     Flow,
-    PathPrefix,
     PollReply,
     StatusCache,
     arun,
@@ -34,10 +33,10 @@ from airflow_provider_docstatus.protocol.flows import (
     poll_parent,
     run,
     status_request,
-    with_prefix,
 )
 from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.prefixes import PathPrefix, with_prefix
 from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED
@@ -470,7 +469,7 @@ def test_a_web_page_in_place_of_the_batch_route_is_a_proxys_and_says_nothing_of_
     ("service", "route"), [(UNSILOED, "job"), (AITRONOS, None), (NEUROLINKER, None)], ids=["jobs", "Aitronos", "Neurolinker"]
 )
 def test_only_jobs_of_a_service_with_a_batch_route_are_polled_together(service, route):
-    assert (service.batch.route if service.batch else None) == route
+    assert [name for name, one in service.routes.items() if one.batch] == ([route] if route else [])
 
 
 @pytest.mark.parametrize("body", [{}, {"jobs": None}, {"jobs": {"a": 1}}], ids=str)
@@ -915,7 +914,7 @@ def test_a_list_without_paging_is_one_request(converse):
         (AITRONOS, {}, "Aitronos documents no route that lists jobs; ask by id"),
         (UNSILOED, {"filters": {"colour": "red", "status": "failed"}}, "cannot list by colour; it knows status, operation"),
         (NEUROLINKER, {"filters": {"status": "failed"}}, "cannot list by status; it has no filters"),
-        (NEUROLINKER, {"offset": 5}, "no pages; leave offset out"),
+        (NEUROLINKER, {"offset": 5}, "cannot begin at an item; leave offset out"),
     ],
     ids=["no list", "unknown filter", "no filters", "no paging"],
 )

@@ -15,17 +15,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_docstatus.exceptions import DocStatusError, NotFound, RequestRejected, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol import messages, reading, statuses
-from airflow_provider_docstatus.protocol.flows import (
-    PathPrefix,
-    arun,
-    poll_batch,
-    poll_one,
-    poll_parent,
-    run,
-    with_prefix,
-)
+from airflow_provider_docstatus.protocol.flows import arun, poll_batch, poll_one, poll_parent, run
 from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import PAUSE, Flow, Pause, Request, Response
+from airflow_provider_docstatus.protocol.prefixes import PathPrefix, with_prefix
 from airflow_provider_docstatus.protocol.reading import FIRST_ITEMS, ITEMS_AT_ONCE, LongList, in_slices, outline_of
 from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.targets import Target

@@ -114,7 +114,8 @@ def test_an_id_that_is_a_number_in_the_reply_is_the_same_id():
 def test_an_unknown_word_teaches_the_setting_that_knows_it():
     message = refusal(poll_one(AITRONOS, AITRONOS_JOB), response({"status": "Archived"}), kind=UnknownWord)
     setting = json.loads("{" + message.split("extra: ")[1].split(" (or ")[0] + "}")
-    taught = replace(AITRONOS, words={**AITRONOS.words, **{w: State(s) for w, s in setting["status_words"].items()}})
+    more = {State(state): (*AITRONOS.words[State(state)], word) for word, state in setting["status_words"].items()}
+    taught = replace(AITRONOS, words={**AITRONOS.words, **more})
     status, _ = converse(poll_one(taught, AITRONOS_JOB), response({"status": "Archived"}))
     assert status.state is State.RUNNING
     assert "succeeded, partial, review, failed, cancelled, expired" in message
@@ -165,12 +166,12 @@ def test_success_false_contradicts_a_word_of_success_and_nothing_else(service):
 @pytest.mark.parametrize("error", [{"code": "X", "message": "torn page"}, "torn page"], ids=["object", "text"])
 def test_an_error_beside_a_word_of_failure_is_the_reason_of_the_failure(service, error):
     """The job was refused, not the request: it is final, whatever success says."""
-    bad = [word for word, state in service.words.items() if state in (State.FAILED, State.CANCELLED, State.EXPIRED)]
+    bad = [word for word, state in service.states.items() if state in (State.FAILED, State.CANCELLED, State.EXPIRED)]
     target = Target(route=next(iter(service.routes)), id="j-1")
     for word in bad:
         body = {"success": False, "status": word.upper(), "error": error}
         status, _ = converse(poll_one(service, target), response(body))
-        assert status.state is service.words[word]
+        assert status.state is service.states[word]
         assert "torn page" in (status.message or "")
 
 

@@ -25,14 +25,14 @@ def poll(*responses: Any) -> Any:
     [
         (
             {"code": "C", "message": "m", "system_message": "s", "type": "t", "details": {"a": 1}, "trace_id": "x"},
-            'C: m (s; type t; details {"a": 1}; trace_id x)',
+            'C: m (system_message s; type t; details {"a": 1}; trace_id x)',
         ),
         ({"message": "m"}, "m"),
         ({"code": "C", "message": "m"}, "C: m"),
         ({"message": "m", "type": "t"}, "m (type t)"),
-        ({"code": 7, "message": ["m"]}, '7: ["m"]'),
+        ({"code": 7, "message": ["m"]}, "7: m"),
         ({"message": "see https://x.example/a?sig=1"}, "see https://x.example/a"),
-        ({"code": "C"}, '{"code": "C"}'),
+        ({"code": "C"}, "C"),
         ("plain", "plain"),
     ],
     ids=["all", "message", "code", "type", "odd shapes", "link", "no message", "text"],

@@ -22,7 +22,7 @@ import pytest
 
 from airflow_provider_docstatus import exceptions
 from airflow_provider_docstatus.exceptions import DocStatusError, NotFinished, RequestRejected, ServiceUnavailable
-from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
+from airflow_provider_docstatus.protocol.description import ListRoute, Route, ServiceDescription
 from airflow_provider_docstatus.protocol.flows import poll_batch, poll_one
 from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.results import fetch_result
@@ -50,7 +50,13 @@ each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICE
 def all_routes(service: ServiceDescription) -> dict[str, Route]:
     routes = dict(service.routes)
     routes |= {f"{name}.child": route.child for name, route in service.routes.items() if route.child}
-    return routes | ({"list": service.listing.item} if service.listing else {})
+    return routes | {
+        f"{name}.list": route.listing.item for name, route in service.routes.items() if route.listing and route.listing.item
+    }
+
+
+def lists_of(service: ServiceDescription) -> list[ListRoute]:
+    return [route.listing for route in service.routes.values() if route.listing]
 
 
 def placeholders(path: str) -> list[str]:
@@ -96,8 +102,8 @@ def test_every_way_to_send_the_key_has_a_header_and_a_place_for_it(service):
 
 @each_service
 def test_its_words_are_lower_case_and_tell_how_a_job_ends(service):
-    assert {State.RUNNING, State.SUCCEEDED, State.FAILED} <= set(service.words.values())
-    for word, state in service.words.items():
+    assert State.SUCCEEDED in service.states.values()
+    for word, state in service.states.items():
         assert word
         assert word == word.strip().lower()
         assert isinstance(state, State)
@@ -108,7 +114,7 @@ def test_its_prefixes_and_paths_can_be_joined(service):
     assert all(re.fullmatch(r"(/[a-z0-9]+)*", prefix) for prefix in service.prefixes)
     assert len(set(service.prefixes)) == len(service.prefixes)
     paths = [content.path for content in service.contents.values()]
-    paths += [optional.path for optional in (service.batch, service.listing) if optional]
+    paths += [one.path for route in service.routes.values() for one in (route.batch, route.listing) if one]
     for path in paths:
         assert re.fullmatch(r"(/[a-z-]+)+", path)
 
@@ -130,7 +136,7 @@ def test_every_route_leads_to_data(service):
             assert route.result is None
         else:
             assert route.result is not None
-            assert placeholders(route.result.path) == ["id"]
+            assert placeholders(route.result.path) in ([], ["id"])
             assert set(route.result.codes.values()) <= set(State)
     assert bool(service.contents) == (service.read_item is not None)
 
@@ -187,9 +193,9 @@ def test_its_timing_is_positive_and_never_below_what_the_vendor_asks_for(service
 
 @each_service
 def test_its_listing_pages_or_does_not(service):
-    if service.listing:
-        assert service.listing.page_size is None or service.listing.page_size > 0
-        assert {"limit", "offset"}.isdisjoint(service.listing.filters)
+    for listing in lists_of(service):
+        assert listing.page_size is None or listing.page_size > 0
+        assert {listing.size, listing.at}.isdisjoint(listing.filters)
 
 
 # -- the recorded replies ----------------------------------------------------------------------------------------
@@ -237,7 +243,7 @@ def test_every_reply_names_its_source(service):
 @each_service
 def test_every_word_has_a_recorded_reply(service):
     seen = {reply["expect"]["word"].lower() for reply in RECORDED[service.name] if "word" in reply["expect"]}
-    assert set(service.words) <= seen
+    assert set(service.states) <= seen
 
 
 @each_service
@@ -245,7 +251,8 @@ def test_every_route_has_a_recorded_reply(service):
     seen = {reply["route"] for reply in RECORDED[service.name] if reply["ask"] == "status"}
     assert seen == set(service.routes)
     asked = {reply["ask"] for reply in RECORDED[service.name]}
-    assert asked >= {"submit", "result"} | ({"list"} if service.listing else set()) | ({"statuses"} if service.batch else set())
+    has_batch = any(route.batch for route in service.routes.values())
+    assert asked >= {"submit", "result"} | ({"list"} if lists_of(service) else set()) | ({"statuses"} if has_batch else set())
 
 
 @each_service
@@ -266,7 +273,7 @@ def test_every_error_has_a_recorded_reply(service):
         (429, "RateLimited"),
         ("5xx", "ServiceUnavailable"),
     }
-    if service.is_quota is not ServiceDescription.is_quota:
+    if service.quota:
         needed.add((429, "QuotaExhausted"))
     assert needed <= seen
 

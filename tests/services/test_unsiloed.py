@@ -189,8 +189,8 @@ def test_the_two_kinds_of_429_are_told_apart(reply, kind):
         ({"error": "Job not found", "details": {"message": "Job 'x' does not exist"}}, "Job not found: Job 'x' does not exist"),
         ({"error": "Job not found", "details": None}, "Job not found"),
         ({"error": "Job not found", "details": "gone"}, "Job not found"),
-        ({"details": {"message": "gone"}, "message": "m"}, "m"),
-        ({"error": {"message": "m"}, "details": {"message": "gone"}}, "m"),
+        ({"details": {"message": "gone"}, "message": "m"}, "gone"),
+        ({"error": {"message": "m"}, "details": {"message": "gone"}}, "m: gone"),
     ],
     ids=str,
 )

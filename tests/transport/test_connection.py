@@ -83,7 +83,7 @@ READ = {
     "operation": ("parse", lambda found: found.operation == "parse"),
     "auth": ("x_api_key", lambda found: found.key_header() == {"X-API-Key": KEY}),
     "prefix": ("v9/", lambda found: found.prefix == "/v9"),
-    "status_words": ({"Archived ": "succeeded"}, lambda found: found.service.words["archived"] is State.SUCCEEDED),
+    "status_words": ({"Archived ": "succeeded"}, lambda found: found.service.states["archived"] is State.SUCCEEDED),
     "calls_per_minute": ("120", lambda found: found.calls_per_minute == 120.0),
     "calls_per_day": ("1e9", lambda found: found.calls_per_day == 1e9),
     "share": (0.5, lambda found: found.share == 0.5),
@@ -138,7 +138,10 @@ def test_a_setting_left_empty_is_its_default(name):
         ({"status_words": {"archived": "done"}}, "status_words must map"),
         ({"status_words": {"archived": ["failed"]}}, "status_words must map"),
         ({"status_words": {" ": "succeeded"}}, "status_words has an empty word"),
-        ({"status_words": {"failed": "running"}}, "status_words takes too much away: neurolinker: no vendor word means failed"),
+        (
+            {"status_words": {"failed": "running"}},
+            "too much away: neurolinker: words: no vendor word means failed",
+        ),
         ([], "extra must be a JSON object, it is a list"),
         ("text", "extra must be a JSON object, it is a str"),
     ],
@@ -155,12 +158,12 @@ def test_an_operation_the_service_does_not_have_is_refused_when_the_connection_i
 @pytest.mark.parametrize("words", [{"Archived": "failed"}, '{"Archived": "failed"}'], ids=["dict", "text"])
 def test_taught_words_are_the_connections_own(words):
     taught = endpoint({"status_words": words}).service
-    assert taught.words == {**NEUROLINKER.words, "archived": State.FAILED}
-    assert "archived" not in NEUROLINKER.words
+    assert taught.states == {**NEUROLINKER.states, "archived": State.FAILED}
+    assert "archived" not in NEUROLINKER.states
 
 
 def test_a_word_can_be_taught_anew():
-    assert endpoint({"status_words": {"queued": "failed"}}).service.words["queued"] is State.FAILED
+    assert endpoint({"status_words": {"queued": "failed"}}).service.states["queued"] is State.FAILED
 
 
 def test_more_than_the_whole_limit_is_the_whole():

@@ -76,11 +76,12 @@ SERVICE = ServiceDescription(
             children="documents",
             child=Route(kind="document", path="", ids=("document_id",)),
         ),
-        "job": Route(kind="job", path="/jobs/{id}"),
+        "job": Route(
+            path="/jobs/{id}", batch=BatchRoute(path="/jobs", parameter="ids", items="jobs", longest_query=LONGEST_QUERY)
+        ),
         "plain": Route(kind="job", path="/plain/{id}"),
     },
-    words={"processing": State.RUNNING, "completed": State.SUCCEEDED, "failed": State.FAILED},
-    batch=BatchRoute(route="job", path="/jobs", parameter="ids", items="jobs", longest_query=LONGEST_QUERY),
+    words={State.RUNNING: ("processing",), State.SUCCEEDED: ("completed",), State.FAILED: ("failed",)},
 )
 
 
@@ -1287,7 +1288,7 @@ def test_a_round_without_the_batch_route_is_a_request_for_each_id(schedule):
 
 
 def test_a_service_without_batch_route_polls_each_id_alone():
-    schedule = Schedule(replace(SERVICE, batch=None))
+    schedule = Schedule(replace(SERVICE, routes={**SERVICE.routes, "job": SERVICE.routes["plain"]}))
     subscribe(schedule, job(1), job(2))
     assert schedule.requests_per_round(NOW) == 2
     assert ids(due(schedule, NOW)) == [["j-1"], ["j-2"]]

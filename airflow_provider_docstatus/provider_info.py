@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus import __version__
 from airflow_provider_docstatus.services import SERVICES
-from airflow_provider_docstatus.transport.settings import SETTINGS
+from airflow_provider_docstatus.transport.settings import EXAMPLE_HOST, SETTINGS
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus.services import ServiceDescription
@@ -65,13 +65,19 @@ def get_provider_info() -> dict[str, Any]:
 
 def form_settings(service: ServiceDescription) -> list[str]:
     """Return the extra keys that the service's form shows: no key without a choice at this service, and no JSON object."""
-    has_choice = {"operation": service.has_operations, "auth": len(service.auth) > 1, "prefix": len(service.prefixes) > 1}
+    has_choice = {
+        "operation": service.has_operations,
+        "region": bool(service.regions),
+        "auth": len(service.auth) > 1,
+        "prefix": len(service.prefixes) > 1,
+        "long_poll": any(route.long_poll for route in service.routes.values()),
+    }
     return [name for name, setting in SETTINGS.items() if has_choice.get(name, setting.type != "object")]
 
 
 def setting_choices(name: str, service: ServiceDescription) -> list[str]:
     """Return the values a setting may have; an empty list if any value is allowed."""
-    return {"operation": list(service.routes), "auth": list(service.auth)}.get(name, [])
+    return {"operation": list(service.routes), "region": list(service.regions), "auth": list(service.auth)}.get(name, [])
 
 
 def field_behaviour(service: ServiceDescription) -> dict[str, Any]:
@@ -79,7 +85,7 @@ def field_behaviour(service: ServiceDescription) -> dict[str, Any]:
     return {
         "hidden-fields": ["schema", "login", "port"],
         "relabeling": {"password": "API key", "host": "Host"},
-        "placeholders": {"host": service.host, "password": f"{service.title} API key"},
+        "placeholders": {"host": service.host or EXAMPLE_HOST, "password": f"{service.title} API key"},
     }
 
 

@@ -70,7 +70,7 @@ def started(seconds_ago: float) -> FakeTaskInstance:
 
 def hurry(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Let every service be asked every few milliseconds and without limit, as the vendors would not like."""
-    no_limit = {"calls_per_minute": None, "calls_per_day": None}
+    no_limit = {"calls_per_second": None, "calls_per_minute": None, "calls_per_day": None}
     quick = {"poll_interval": 0.005, "least_poll_interval": 0.0025, **no_limit, **changes}
     for name, service in list(SERVICES.items()):
         monkeypatch.setitem(SERVICES, name, replace(service, **quick))

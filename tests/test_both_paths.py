@@ -793,7 +793,7 @@ BAD_CONNECTIONS = {
     "a host with an empty label": ({"host": "https://api..example.com"}, "host must look like"),
     "ftp": ({"host": "ftp://127.0.0.1"}, "host must look like"),
     "a host that ends in the path prefix": ({"host": "https://api.example.com/v1"}, "host ends in /v1, which is the path prefix"),
-    "an unknown extra key": ({"extra": {"timeout": 3}}, "unknown keys: timeout; the keys are operation, auth"),
+    "an unknown extra key": ({"extra": {"timeout": 3}}, "unknown keys: timeout; the keys are operation, region, auth"),
     "an unknown way to authenticate": ({"extra": {"auth": "basic"}}, "auth is not one of api_key, bearer"),
     "an operation it does not have": ({"extra": {"operation": "parse"}}, "has no operations; leave operation='parse' out"),
     "a time-out of zero": ({"extra": {"request_timeout": 0}}, "request_timeout=0 must be a number above 0"),

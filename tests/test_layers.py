@@ -36,6 +36,7 @@ LAYERS = [
     {"waiting.report", "waiting.subscriber", "waiting.schedule"},
     {"airflow_errors"},
     {"transport.settings", "transport.framing", "transport.redaction"},
+    {"transport.fields"},
     {"transport.connection"},
     {"transport.sync", "transport.aio"},
     {"transport.lookup"},

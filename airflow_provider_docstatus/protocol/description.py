@@ -232,7 +232,7 @@ class ServiceDescription:
     :param words: the vendor's status words in lower case, by what they mean.
     :param class_name: the name of the hook class without ``Hook``; empty for the name in CamelCase.
     :param host: the default host (URL); empty if each deployment has its own.
-    :param regions: other hosts (URLs) by the name of their region.
+    :param regions: hosts (URLs) by the name of their region; the default host's among them, if it has a name.
     :param prefixes: the documented path prefixes; the first is used until a response shows that the deployment uses another.
     :param headers: fixed headers of every request.
     :param connection_headers: the names of the headers that a connection may set.
@@ -327,6 +327,9 @@ class ServiceDescription:
                 f"{self.name}: words: no vendor word means {State.FAILED}; name one, name each route's flag, or set "
                 "has_no_failure_word"
             )
+        for name, route in self.routes.items():
+            if route.regions.keys() != (self.regions.keys() if route.host else set()):  # else data would leave its region
+                raise ValueError(f"{self.name}: routes.{name}.regions: a route with a host of its own has the service's regions")
 
     @cached_property
     def states(self) -> Mapping[str, State]:

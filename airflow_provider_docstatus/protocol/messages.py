@@ -27,7 +27,7 @@ class Request:
 
     :param path: the path below the service's path prefix, ids percent-encoded (str).
     :param route: the path as messages show it (str), with ``{request_id}`` in place of the id.
-    :param query: query parameters.
+    :param query: query parameters; a tuple repeats the key.
     :param json: a JSON body; the request is then a POST that only reads, so it may be repeated.
     :param key_optional: whether the vendor says the route needs no key.
     :param expected_codes: codes of 400 and more that are a valid response on this route, not an error.
@@ -97,6 +97,7 @@ class Response:
     :param body: the decoded body, at most ``limit + 1`` bytes; the sender stops reading there.
     :param limit: the size limit in bytes (int).
     :param received_at: when it came (epoch seconds, float).
+    :param has_key: whether the request went with a key (bool).
     """
 
     request: Request
@@ -105,6 +106,7 @@ class Response:
     body: bytes
     limit: int
     received_at: float
+    has_key: bool = True
     #: What a flow needs of a long body, or the error of one that is no JSON, once it has read the body in pieces; see reading.py.
     outline: Any = field(default=None, init=False, repr=False, compare=False)
 

@@ -92,7 +92,7 @@ def _other_prefix(response: Response, used: str, prefix: PathPrefix) -> str | No
     if not others:
         return None
     if 300 <= response.code < 400:
-        place, base = redirect_target(response), urlsplit(prefix.base_url)
+        place, base = redirect_target(response), urlsplit(response.request.host or prefix.base_url)
         if place.netloc not in ("", base.netloc) or place.scheme not in ("", base.scheme):
             return None
         path = place.path.removeprefix(base.path)

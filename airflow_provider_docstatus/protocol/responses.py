@@ -72,7 +72,8 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
     Return how many seconds the service tells its clients to wait, or None.
 
     ``Retry-After`` counts on 429 and 503, and on a good reply about a job that is running; a vendor's own headers on 429 only.
-    ``Retry-After`` may be seconds or an HTTP date; a vendor header whose number is a recent epoch time is read as one. An
+    ``Retry-After`` may be seconds or an HTTP date; a vendor header whose number is a recent epoch time is read as one, and one
+    whose name ends in ``-ms`` as milliseconds. An
     unreadable or absurdly large value says nothing.
     """
     is_asked = 200 <= response.code < 300 or response.code in (TOO_MANY, _UNAVAILABLE)
@@ -82,7 +83,7 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
         if not value:
             continue
         try:
-            seconds = float(value)
+            seconds = float(value) / (1000 if name.endswith("-ms") else 1)
         except ValueError:
             try:
                 when = parsedate_to_datetime(value)
@@ -239,6 +240,8 @@ def _rejection(
     about["code"] = code
     text = vendor_text(service, response)
     said = (f"{what} with {code}" + (f": {text}" if text else "")).rstrip(".")
+    if code == 401 and not response.has_key:
+        return KeyRejected(f"{said}; this deployment wants a key: put it into the password of the connection.", **about)
     if code == 401:
         return KeyRejected(f"{said}. Check the key (password) of the connection.", **about)
     if code in service.quota_codes or code == TOO_MANY or (code == 403 and _is_quota(service, response.json_or_text())):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -39,6 +39,7 @@ class Client:
     The HTTP client of one endpoint: sessions, TLS, proxy and rate limiter.
 
     :param endpoint: the connection.
+    :param proxies: the proxy (URL) to each of its hosts, by base URL; None for a direct way.
     :param read_at: when the connection was read (epoch seconds).
     :param clock: gives epoch seconds.
     """
@@ -46,7 +47,7 @@ class Client:
     endpoint: Endpoint
     session: aiohttp.ClientSession
     tls: ssl.SSLContext | bool
-    proxy: str | None
+    proxies: Mapping[str, str | None]
     timeout: aiohttp.ClientTimeout
     limiter: RateLimiter
     read_at: float
@@ -62,16 +63,16 @@ class Client:
             before.read_at = now
             return before
         tls: ssl.SSLContext | bool = True
-        if endpoint.base_url.startswith("https:"):  # reading the CA file takes up to a tenth of a second
+        if any(host.startswith("https:") for host in endpoint.hosts):  # reading the CA file takes up to a tenth of a second
             loop = asyncio.get_running_loop()
             tls = await loop.run_in_executor(None, endpoint.tls_context, DEFAULT_CA_BUNDLE_PATH)
         # requests' own reading of HTTPS_PROXY and NO_PROXY, so that both clients go the same way
-        proxy = endpoint.proxy_through(select_proxy(endpoint.base_url, get_environ_proxies(endpoint.base_url)))
+        proxies = {host: endpoint.proxy_through(select_proxy(host, get_environ_proxies(host))) for host in endpoint.hosts}
         return cls(
             endpoint=endpoint,
             session=_session() if before is None else before.session,
             tls=tls,
-            proxy=proxy,
+            proxies=proxies,
             timeout=aiohttp.ClientTimeout(total=endpoint.request_timeout),
             limiter=_limiter_of(endpoint, now),
             read_at=now,
@@ -113,7 +114,7 @@ class Client:
                 headers=headers,
                 json=request.json,
                 allow_redirects=False,
-                proxy=self.proxy,
+                proxy=self.proxies[request.host or endpoint.base_url],
                 ssl=self.tls,
                 timeout=self.timeout,
             ) as reply:
@@ -237,6 +238,7 @@ def _session(*, force_close: bool = False) -> aiohttp.ClientSession:
 def _limiter_of(endpoint: Endpoint, now: float) -> RateLimiter:
     """Return the limiter of an endpoint's account. If connections with one key differ, the limit that was read last holds."""
     limits: dict[str, Any] = {
+        "per_second": endpoint.calls_per_second,
         "per_minute": endpoint.calls_per_minute,
         "per_day": endpoint.calls_per_day,
         "share": endpoint.share,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import json
 import os
 import re
@@ -13,7 +12,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavailable, UnexpectedReply
@@ -21,14 +20,30 @@ from airflow_provider_docstatus.protocol.flows import run
 from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, PAUSE, READ_AT_ONCE, Flow, Request, Response
 from airflow_provider_docstatus.protocol.targets import route_name
 from airflow_provider_docstatus.services import SERVICES, ServiceDescription
-from airflow_provider_docstatus.status import State
+from airflow_provider_docstatus.transport.fields import (
+    PORTS,
+    ConnectionFields,
+    Problem,
+    base_url_of,
+    doubled_prefix,
+    flag,
+    headers_of,
+    names_host,
+    number,
+    origin_of,
+    proxy_url,
+    region_of,
+    with_hosts,
+    with_words,
+)
 from airflow_provider_docstatus.transport.framing import BadFraming
 from airflow_provider_docstatus.transport.redaction import redacted
 from airflow_provider_docstatus.transport.settings import SETTINGS
 
 #: The variables that name CA certificates: those of requests, then OpenSSL's.
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-_PORTS = {"http": 80, "https": 443}
+#: Seconds of ``request_timeout`` that a service has left to answer when it has held its answer for as long as it may.
+_TIME_TO_ANSWER = 5.0
 #: Why no response came, by the class of the cause. The two HTTP libraries wrap the same causes in different classes.
 _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (
@@ -42,17 +57,6 @@ _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
 )
 
 
-class ConnectionFields(Protocol):
-    """The fields of an Airflow connection that are read here."""
-
-    conn_id: str
-    conn_type: str | None
-    host: str | None
-    schema: str | None
-    port: int | None
-    password: str | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """
@@ -62,6 +66,7 @@ class Endpoint:
     :param base_url: scheme, host and path without a trailing slash.
     :param prefix: the path prefix that is used first.
     :param key: the API key; None if the connection has none.
+    :param own_headers: the headers that the service's description or the connection adds to each request.
     """
 
     conn_id: str
@@ -71,12 +76,15 @@ class Endpoint:
     key: str | None = field(repr=False)
     auth: tuple[str, str] = field(repr=False)
     operation: str | None = None
+    own_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
     ca_bundle: str | None = None
+    calls_per_second: float | None = None
     calls_per_minute: float | None = None
     calls_per_day: float | None = None
     share: float = SETTINGS["share"].default
     request_timeout: float = SETTINGS["request_timeout"].default
+    long_poll: float = SETTINGS["long_poll"].default
     max_reply_bytes: int = SETTINGS["max_reply_bytes"].default
 
     @classmethod
@@ -94,7 +102,7 @@ class Endpoint:
                 f"Connection '{conn.conn_id}' has type {conn.conn_type!r}; this package reads {', '.join(SERVICES)}. Make one "
                 f"with: airflow connections add {conn.conn_id}_docstatus --conn-type neurolinker --conn-password <API key>"
             )
-        problem = _Problem(conn.conn_id, service)
+        problem = Problem(conn.conn_id, service)
         if not isinstance(extra, Mapping):
             problem.refuse(f"extra must be a JSON object, it is a {type(extra).__name__}")
         settings = {name: value for name, value in extra.items() if value is not None and value != ""}
@@ -118,43 +126,72 @@ class Endpoint:
         if not re.fullmatch(r"/[\w./-]*", prefix):
             problem.refuse(f"prefix={prefix!r} must be a path such as {service.prefixes[0] or '/v1'}")
         prefix = "" if prefix == "/" else prefix
-        base_url = _base_url(conn, service, allow_http=_flag("allow_http", settings, problem), problem=problem)
-        if (doubled := _doubled(urlsplit(base_url).path, prefix, service)) is not None:
+        region, allow_http = region_of(service, settings, problem), flag("allow_http", settings, problem)
+        base_url = base_url_of(conn, service, region, allow_http=allow_http, problem=problem)
+        if (doubled := doubled_prefix(urlsplit(base_url).path, prefix, service)) is not None:
             problem.refuse(f"host ends in {doubled}, which is the path prefix and is added to it; leave it out of the host")
+        service = with_hosts(service, region, is_explicit=names_host(conn))
+        service = replace(service, status_hosts=(*service.status_hosts, (urlsplit(base_url).hostname or "").rstrip(".")))
         return cls(
             conn_id=conn.conn_id,
-            service=_with_words(service, settings.get("status_words", {}), problem),
+            service=with_words(service, settings.get("status_words", {}), problem),
             base_url=base_url,
             prefix=prefix,
             key=key,
             auth=service.auth[auth],
             operation=str(operation) if operation else None,
-            proxy=_proxy(str(settings["proxy"]), problem) if "proxy" in settings else None,
+            own_headers=headers_of(service, settings.get("headers", {}), problem),
+            proxy=proxy_url(str(settings["proxy"]), problem) if "proxy" in settings else None,
             ca_bundle=str(settings["ca_bundle"]) if "ca_bundle" in settings else None,
             **{
-                name: _number(name, settings, problem) if name in settings else getattr(service, name)
-                for name in ("calls_per_minute", "calls_per_day")
+                name: number(name, settings, problem) if name in settings else getattr(service, name)
+                for name in ("calls_per_second", "calls_per_minute", "calls_per_day")
             },
-            share=min(1.0, _number("share", settings, problem)),
-            request_timeout=_number("request_timeout", settings, problem),
-            max_reply_bytes=max(1, int(_number("max_reply_bytes", settings, problem))),
+            share=min(1.0, number("share", settings, problem)),
+            request_timeout=number("request_timeout", settings, problem),
+            long_poll=number("long_poll", settings, problem, may_be_zero=True),
+            max_reply_bytes=max(1, int(number("max_reply_bytes", settings, problem))),
         )
 
     def url(self, request: Request) -> str:
-        """Return the full, percent-encoded URL of a request."""
-        query = urlencode(request.query, safe=",:", quote_via=quote)
-        return f"{self.base_url}{request.prefix}{request.path}" + (f"?{query}" if query else "")
+        """
+        Return the full, percent-encoded URL of a request.
+
+        :raises RequestRejected: it is for a host that is not the connection's (this package).
+        """
+        if request.host and request.host not in self.hosts:
+            text = f"{request.label} is for a host that is none of connection '{self.conn_id}', so it is not sent."
+            raise RequestRejected(text, service=self.service.name)
+        query = urlencode({**request.query, **self._long_poll_of(request)}, doseq=True, safe=",:", quote_via=quote)
+        return f"{request.host or self.base_url}{request.prefix}{request.path}" + (f"?{query}" if query else "")
+
+    @property
+    def hosts(self) -> list[str]:
+        """The base URLs that the key is sent to: the connection's, and those of routes with a host of their own."""
+        return list(dict.fromkeys([self.base_url, *(route.host for route in self.service.routes.values() if route.host)]))
+
+    def is_ours(self, url: str) -> bool:
+        """Whether a URL is at one of the hosts that the key is sent to."""
+        return origin_of(url) in map(origin_of, self.hosts)
+
+    def _long_poll_of(self, request: Request) -> dict[str, str]:
+        """Return the query parameter that lets the service hold its answer: in whole seconds, which every service reads."""
+        if request.long_poll is None:
+            return {}
+        name, longest = request.long_poll
+        seconds = int(min(self.long_poll, longest, self.request_timeout - _TIME_TO_ANSWER))
+        return {name: str(seconds)} if seconds >= 1 else {}
 
     def headers(self, request: Request) -> dict[str, str]:
         """
-        Return the headers of a request, the key among them.
+        Return the headers of a request, the connection's own and the key among them.
 
         :raises RequestRejected: the connection has no key and the route needs one.
         """
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **self.own_headers}
         if self.key is not None:
             headers.update(self.key_header())
-        elif not request.key_optional:
+        elif not (request.key_optional or self.service.key_optional):
             raise self._no_key()
         return headers
 
@@ -173,7 +210,7 @@ class Endpoint:
         if self.service.name != service:
             text = f"is now of type {self.service.name}; this wait began when it was {service}. Clear the task."
             raise RequestRejected(f"Connection '{self.conn_id}' {text}", service=service)
-        if has_key and self.key is None:
+        if has_key and self.key is None and not self.service.key_optional:
             raise self._no_key()
 
     def key_header(self) -> dict[str, str]:
@@ -211,7 +248,7 @@ class Endpoint:
         source = (
             "ca_bundle in the connection's extra" if self.ca_bundle else "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE"
         )
-        _Problem(self.conn_id, self.service).refuse(f"the CA certificates {path!r} {why}; see {source}")
+        Problem(self.conn_id, self.service).refuse(f"the CA certificates {path!r} {why}; see {source}")
 
     def proxy_through(self, from_environment: str | None) -> str | None:
         """
@@ -221,18 +258,18 @@ class Endpoint:
         """
         if self.proxy is not None or from_environment is None:
             return self.proxy
-        return _proxy(from_environment, _Problem(self.conn_id, self.service))
+        return proxy_url(from_environment, Problem(self.conn_id, self.service))
 
     @property
     def account(self) -> tuple[str, str]:
         """What a rate limit belongs to: the host, however it is spelled, and the key's fingerprint."""
         scheme, name, port = origin_of(self.base_url)
-        place = f"{name.rstrip('.')}{'' if port == _PORTS[scheme] else f':{port}'}{urlsplit(self.base_url).path}"
+        place = f"{name.rstrip('.')}{'' if port == PORTS[scheme] else f':{port}'}{urlsplit(self.base_url).path}"
         return place, hashlib.sha256((self.key or "").encode()).hexdigest()
 
     def no_response(self, request: Request, error: BaseException) -> ServiceUnavailable | UnexpectedReply:
         """Return the error for a request without a response, without the text of ``error``: it may hold a proxy's password."""
-        title, host = self.service.title, urlsplit(self.base_url).netloc
+        title, host = self.service.title, urlsplit(request.host or self.base_url).netloc
         for cause in _causes(error):
             if isinstance(cause, BadFraming):
                 what = f"{title} answered {request.label} with what is no valid HTTP reply: {cause}"
@@ -261,6 +298,7 @@ class Endpoint:
             body=body,
             limit=self.max_reply_bytes,
             received_at=received_at,
+            has_key=self.key is not None,
         )
 
 
@@ -278,107 +316,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield cause
         causes = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
         found += [one for one in causes if isinstance(one, BaseException) and all(one is not other for other in found)]
-
-
-@dataclass(frozen=True)
-class _Problem:
-    conn_id: str
-    service: ServiceDescription
-
-    def refuse(self, what: str) -> NoReturn:
-        raise RequestRejected(f"Connection '{self.conn_id}' ({self.service.title}): {what}.", service=self.service.name)
-
-
-def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host name and port of a URL; the scheme's usual port if it names none."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
-
-
-def _doubled(path: str, prefix: str, service: ServiceDescription) -> str | None:
-    """Return the part of a host's path that the path prefix would repeat; None if there is none."""
-    parts = prefix.split("/")
-    beginnings = ["/".join(parts[:number]) for number in range(len(parts), 1, -1)]
-    others = service.prefixes if prefix in service.prefixes else ()  # one of them may be found to be the right one
-    return next((part for part in (*beginnings, *others) if part and path.endswith(part)), None)
-
-
-def _base_url(conn: ConnectionFields, service: ServiceDescription, *, allow_http: bool, problem: _Problem) -> str:
-    host = (conn.host or "").strip() or service.host
-    if "://" not in host:
-        scheme = conn.schema if conn.schema in ("http", "https") else "https"
-        host = f"{scheme}://[{host}]" if host.count(":") > 1 and not host.startswith("[") else f"{scheme}://{host}"
-    try:
-        parts = urlsplit(host)
-        port = parts.port or conn.port
-    except ValueError:
-        problem.refuse("host is not a URL")
-    has_more = parts.username or parts.password or parts.query or parts.fragment
-    if parts.scheme not in ("http", "https") or not _is_host_name(parts.hostname or "") or has_more:
-        problem.refuse(f"host must look like {service.host} (no user, query or fragment); the key belongs in the password")
-    if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname or "")):
-        problem.refuse(
-            f"http to {parts.hostname} would send the key unencrypted; use https, or set allow_http in the extra if you must"
-        )
-    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{name}" + (f":{port}" if port else "") + parts.path.rstrip("/")
-
-
-def _is_host_name(hostname: str) -> bool:
-    """Tell whether both HTTP libraries accept a host name. They differ over blanks, empty labels and other scripts."""
-    return ":" in hostname or re.fullmatch(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", hostname) is not None
-
-
-def _proxy(text: str, problem: _Problem) -> str:
-    """Return a proxy's URL with a scheme. requests takes one without a scheme as well, aiohttp does not."""
-    url = text if "://" in text else f"http://{text}"
-    try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url:  # the text may hold a password
-        problem.refuse("the proxy must be an http or https URL, such as http://proxy.example.com:3128")
-    return url
-
-
-def _is_loopback(hostname: str) -> bool:
-    try:
-        return ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return hostname == "localhost"
-
-
-def _flag(name: str, settings: Mapping[str, Any], problem: _Problem) -> bool:
-    value = settings.get(name, SETTINGS[name].default)
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
-        problem.refuse(f"{name}={value!r} must be true or false")
-    return bool(value)
-
-
-def _number(name: str, settings: Mapping[str, Any], problem: _Problem) -> float:
-    value = settings.get(name, SETTINGS[name].default)
-    try:
-        number = float(value) if not isinstance(value, bool) else 0.0
-    except (TypeError, ValueError):
-        number = 0.0
-    if not 0 < number < float("inf"):
-        problem.refuse(f"{name}={value!r} must be a number above 0")
-    return number
-
-
-def _with_words(service: ServiceDescription, words: Any, problem: _Problem) -> ServiceDescription:
-    try:
-        words = json.loads(words) if isinstance(words, str) else words
-        more = {str(word).strip().lower(): State(state) for word, state in words.items()}
-        meanings = {**service.states, **more}
-    except (ValueError, AttributeError):
-        problem.refuse(f"status_words must map vendor words to one of {', '.join(State)}, as JSON")
-    if "" in more:
-        problem.refuse("status_words has an empty word; a reply without a word is never an answer")
-    try:
-        return replace(service, words={one: tuple(w for w, s in meanings.items() if s is one) for one in set(meanings.values())})
-    except ValueError as error:
-        problem.refuse(f"status_words takes too much away: {error}")

@@ -107,7 +107,7 @@ class ClientLookup:
             if endpoint.service.name != self.service or not self._is_over(now):
                 raise
         client = await Client.open(endpoint, before, self._clock)
-        self.client, self._next_read = client, now + (STALE if endpoint.key else MISSING_HOLDS)
+        self.client, self._next_read = client, now + (STALE if endpoint.key or endpoint.service.key_optional else MISSING_HOLDS)
         self._failure = self._missing_since = self._changed_since = self._kept_since = None
         return client
 

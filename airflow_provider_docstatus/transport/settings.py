@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: What a host looks like, where the service has no default host to show.
+EXAMPLE_HOST = "https://extract.example.com"
 #: Seconds for which a failed look-up is not repeated; every caller gets its error, or what was read before.
 FAILURE_HOLDS = 5.0
 #: Seconds for which a connection that cannot be read or used may still become right, since a secrets backend that is down and an
@@ -35,12 +37,21 @@ SETTINGS: Mapping[str, Setting] = {
         label="Operation",
         help="Unsiloed: the route used when a task names none (extract, parse, classify, split, job, batch).",
     ),
+    "region": Setting(label="Region", help="The service's region that the account is in, where the connection names no host."),
     "auth": Setting(label="Authentication", help="How the key is sent, where the vendor has several ways."),
     "prefix": Setting(
         label="Path prefix", help="Path prefix of the API if it is not the service's usual one, e.g. /api/v1 for Neurolinker."
     ),
+    "headers": Setting(
+        label="Headers", help="More headers of every request, of those that the service lets a connection set.", type="object"
+    ),
     "status_words": Setting(
         label="Status words", help='More status words and what they mean, e.g. {"archived": "succeeded"}.', type="object"
+    ),
+    "calls_per_second": Setting(
+        label="Calls a second",
+        help="The key's limit in any second, if it is not the documented one.",
+        type="number",
     ),
     "calls_per_minute": Setting(
         label="Calls a minute",
@@ -59,6 +70,13 @@ SETTINGS: Mapping[str, Setting] = {
         type="number",
     ),
     "request_timeout": Setting(label="Request time-out", help="Seconds one HTTP request may take.", default=30.0, type="number"),
+    "long_poll": Setting(
+        label="Long poll",
+        help="Seconds for which the service may hold its answer until something changes, where it can; 0 for none. At most what "
+        "the vendor allows, and 5 s less than request_timeout.",
+        default=0.0,
+        type="number",
+    ),
     "max_reply_bytes": Setting(
         label="Largest reply", help="Replies with more bytes are refused.", default=16 * 1024 * 1024, type="integer"
     ),

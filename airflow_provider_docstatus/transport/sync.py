@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from airflow_provider_docstatus.protocol.messages import Request, Response
-from airflow_provider_docstatus.transport.connection import Endpoint, origin_of
+from airflow_provider_docstatus.transport.connection import Endpoint
 from airflow_provider_docstatus.transport.framing import ACCEPT_ENCODING, BadFraming, Body, Framing, by_name
 
 _PIECE = 64 * 1024
@@ -25,7 +25,9 @@ _PIECE = 64 * 1024
 
 class HostSession(requests.Session):
     """
-    A session bound to one host. A URL without a host is a path at that host, and the key is sent to no other host.
+    A session bound to one host. A URL without a host is a path at that host.
+
+    The key is sent to that host, and to the vendor's own other hosts where a route has one; to no other.
 
     :param endpoint: the connection.
     :param clock: gives epoch seconds.
@@ -38,7 +40,7 @@ class HostSession(requests.Session):
         for scheme in ("https://", "http://"):
             self.mount(scheme, _Adapter())
         self.auth = self._add_key  # also keeps a .netrc from replacing the key
-        self._trusted_ca = endpoint.trusted_ca if endpoint.base_url.startswith("https:") else None
+        self._trusted_ca = endpoint.trusted_ca if any(host.startswith("https:") for host in endpoint.hosts) else None
         if self._trusted_ca:
             endpoint.tls_context(self._trusted_ca)  # a bad file is named here; requests would only fail to connect
 
@@ -96,19 +98,24 @@ class HostSession(requests.Session):
             yield from super().resolve_redirects(*arguments, **options)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Remove the key from a request that is redirected to another host. On our host, keep .netrc from replacing the key."""
+        """
+        Remove the key and the connection's headers from a request that is redirected to another host.
+
+        On our host, keep .netrc from replacing the key.
+        """
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # has no stub
-        for name in self._endpoint.key_header():
-            prepared_request.headers.pop(name, None)
+        if not self._endpoint.is_ours(prepared_request.url or ""):
+            for name in (*self._endpoint.key_header(), *self._endpoint.own_headers):
+                prepared_request.headers.pop(name, None)
         self._add_key(prepared_request)
 
     def _add_key(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._is_ours(prepared.url or ""):
+        """Add the key and the connection's headers to a request to our host; a header that the caller has set stays."""
+        if self._endpoint.is_ours(prepared.url or ""):
+            for name, value in self._endpoint.own_headers.items():
+                prepared.headers.setdefault(name, value)
             prepared.headers.update(self._endpoint.key_header())
         return prepared
-
-    def _is_ours(self, url: str) -> bool:
-        return origin_of(url) == origin_of(self._endpoint.base_url)
 
 
 class _Checked(io.RawIOBase):

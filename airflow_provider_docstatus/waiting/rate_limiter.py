@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from airflow_provider_docstatus.protocol.responses import RateLimitSignal
 from airflow_provider_docstatus.protocol.values import clock_time
 
-#: The part of a limit that may be used at once. The rest comes evenly, so that no rolling minute has more than the limit.
+#: The part of a limit that may be used at once. The rest comes evenly, so that no rolling window has more than the limit.
 BURST = 0.1
-MINUTE, DAY = 60.0, 86_400.0
+SECOND, MINUTE, DAY = 1.0, 60.0, 86_400.0
 DAY_BURST = 0.5
 #: A 429 halves the rate, but never to less than this part of the limit.
 LEAST_RATE = 1 / 32
@@ -32,25 +32,29 @@ class _Bucket:
     """
     Tokens that come at a rate (per second) and are kept up to a burst; each request takes one.
 
-    :param is_paced: whether a 429 slows it down. The bucket of a day is not slowed: a 429 is about the last minute.
+    :param window: the seconds that its limit is about.
     """
 
     rate: float
     burst: float
     tokens: float
     at: float
-    is_paced: bool
+    window: float
 
     @classmethod
     def of(cls, limit: float, window: float, burst: float, now: float) -> _Bucket:
         """Return a bucket that lets no rolling window have more than the limit: ``burst + rate x window <= limit``."""
-        is_paced = window <= MINUTE
         if limit < 1 / BURST:  # no room for a burst: evenly spaced requests alone keep the limit
-            return cls(rate=(math.floor(limit) or limit) / window, burst=1.0, tokens=1.0, at=now, is_paced=is_paced)
-        return cls(rate=(limit - burst) / window, burst=burst, tokens=burst, at=now, is_paced=is_paced)
+            return cls(rate=(math.floor(limit) or limit) / window, burst=1.0, tokens=1.0, at=now, window=window)
+        return cls(rate=(limit - burst) / window, burst=burst, tokens=burst, at=now, window=window)
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether a 429 slows it down. The bucket of a day is not slowed: a 429 is about the last minute."""
+        return self.window <= MINUTE
 
     def in_a_minute(self, pace: float) -> float:
-        """Return how many requests the next minute allows. The burst of a minute's bucket comes once, so it does not count."""
+        """Return how many requests the next minute allows. The burst of a shorter window comes once, so it does not count."""
         return self.rate * MINUTE * pace + (0.0 if self.is_paced else self.tokens)
 
     def fill(self, now: float, pace: float) -> None:
@@ -66,14 +70,16 @@ class RateLimiter:
     """
     The rate limit of one key at one host, as far as this process may use it.
 
+    :param per_second: the vendor's limit in any second; None if it has none.
     :param per_minute: the vendor's limit in any 60 s; None if it has none.
     :param per_day: the vendor's limit in any 24 h, None if it has none; best effort, since other processes count too.
-    :param share: the part of both that is used here (0 to 1); the rest is for workers and other clients.
+    :param share: the part of each that is used here (0 to 1); the rest is for workers and other clients.
     :param now: epoch seconds (float).
     """
 
     per_minute: float | None
     per_day: float | None = None
+    per_second: float | None = None
     share: float = 1.0
     now: float = 0.0
     paused_until: float = 0.0
@@ -90,15 +96,17 @@ class RateLimiter:
         """Start with full buckets."""
         self._buckets = self._full(self.now)
 
-    def change(self, *, per_minute: float | None, per_day: float | None, share: float, now: float) -> None:
+    def change(
+        self, *, per_minute: float | None, per_day: float | None, per_second: float | None = None, share: float, now: float
+    ) -> None:
         """Change the limits. Requests that were sent already still count, for as long as the window is, and a pause goes on."""
         self._fill(now)
-        spent = {bucket.is_paced: bucket.burst - bucket.tokens for bucket in self._buckets}
-        self.per_minute, self.per_day, self.share = per_minute, per_day, share
+        spent = {bucket.window: bucket.burst - bucket.tokens for bucket in self._buckets}
+        self.per_minute, self.per_day, self.per_second, self.share = per_minute, per_day, per_second, share
         self._buckets = self._full(now)
         for bucket in self._buckets:
-            limit = bucket.burst + bucket.rate * (MINUTE if bucket.is_paced else DAY)
-            bucket.tokens -= min(spent.get(bucket.is_paced, 0.0), limit)
+            limit = bucket.burst + bucket.rate * bucket.window
+            bucket.tokens -= min(spent.get(bucket.window, 0.0), limit)
 
     @property
     def is_limited(self) -> bool:
@@ -106,9 +114,10 @@ class RateLimiter:
         return bool(self._buckets)
 
     def _full(self, now: float) -> list[_Bucket]:
+        limits = ((self.per_second, SECOND, BURST), (self.per_minute, MINUTE, BURST), (self.per_day, DAY, DAY_BURST))
         return [
             _Bucket.of(limit * self.share, window, limit * self.share * burst, now)
-            for limit, window, burst in ((self.per_minute, MINUTE, BURST), (self.per_day, DAY, DAY_BURST))
+            for limit, window, burst in limits
             if limit is not None
         ]
 
@@ -183,6 +192,8 @@ class RateLimiter:
         """Return the rate in use and what holds requests up, in a few words for the log."""
         pace = self.per_minute_now(now)
         text = "no limit" if pace is None else f"{pace:.0f} calls a minute"
+        if self.per_second is not None:
+            text += f", at most {self.per_second * self.share:g} in a second"
         if self.paused_until > now:
             return f"{text}, paused until {clock_time(self.paused_until)}"
         if any(bucket.tokens < 1 and not bucket.is_paced for bucket in self._buckets):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import pytest
 
@@ -10,6 +11,18 @@ from airflow_provider_docstatus.protocol.messages import Request, Response
 from tests.conversations import NOW, response
 
 REQUEST = Request(path="/jobs/a%2Bb", route="/jobs/{job_id}", query={"a": "b"}, key_optional=True, expected_codes={400})
+#: A value for each field that a request may have besides path, route and prefix.
+EVERYTHING = {
+    "query": {"a": ("b", "c")},
+    "json": {"a": 1},
+    "key_optional": True,
+    "expected_codes": {400},
+    "missing_route_codes": {404},
+    "refuses_in_text": True,
+    "host": "https://other.example.com",
+    "link": "https://storage.example.com/x?sig=1",
+    "long_poll": ("wait", 30.0),
+}
 
 
 # -- requests ----------------------------------------------------------------------------------------------------
@@ -30,6 +43,12 @@ def test_the_same_request_can_be_sent_below_another_prefix():
     moved = REQUEST.below("/v1").below("/api/v1")
     assert (moved.prefix, moved.path, moved.label) == ("/api/v1", "/jobs/a%2Bb", "GET /api/v1/jobs/{job_id}")
     assert moved.below("") == REQUEST
+
+
+def test_nothing_of_a_request_is_lost_below_another_prefix():
+    assert {field.name for field in fields(Request)} == {*EVERYTHING, "path", "route", "prefix"}
+    moved = Request(path="/x", route="/x", **EVERYTHING).below("/v1")
+    assert moved == Request(path="/x", route="/x", prefix="/v1", **EVERYTHING)
 
 
 # -- responses ---------------------------------------------------------------------------------------------------

@@ -80,6 +80,30 @@ def test_the_wait_is_read_from_seconds_dates_and_epochs(headers, seconds):
     assert retry_after(WITH_RESET, response({}, 429, headers=headers)) == seconds
 
 
+WITH_MILLISECONDS = replace(AITRONOS, retry_headers=("retry-after-ms", "x-reset"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "0"}, 0.0),
+        ({"retry-after-ms": "-5"}, 0.0),
+        ({"retry-after": "3", "retry-after-ms": "1500"}, 3.0),
+        ({"retry-after-ms": "1500", "x-reset": "30"}, 1.5),
+        ({"retry-after-ms": "soon", "x-reset": "30"}, 30.0),
+        ({"retry-after-ms": "nan", "x-reset": "30"}, 30.0),
+        ({"retry-after-ms": str(LONGEST_HINT * 1000 + 1000)}, None),
+        ({"retry-after-ms": str(int(NOW * 1000) + 2500)}, 2.5),  # an epoch time, as in the other headers
+    ],
+    ids=str,
+)
+def test_a_header_that_ends_in_ms_is_read_as_milliseconds_on_a_429(headers, seconds):
+    assert retry_after(WITH_MILLISECONDS, response({}, 429, headers=headers)) == seconds
+    on_503 = None if "retry-after" not in headers else float(headers["retry-after"])
+    assert retry_after(WITH_MILLISECONDS, response({}, 503, headers=headers)) == on_503
+
+
 @pytest.mark.parametrize("body", ["[" * 2000 + "]" * 2000, '{"a": ' + "9" * 5000 + "}"], ids=["levels", "digits"])
 def test_json_that_python_cannot_read_is_the_documents_fault_and_no_proxys(body):
     said = refusal(lambda: read_object(AITRONOS, got(text=body), id="j-1"), kind=ReplyTooLarge)

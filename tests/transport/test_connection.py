@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import certifi
 import pytest
@@ -60,13 +61,14 @@ def refusal(extra: Any = None, **fields: Any) -> str:
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 def test_a_connection_with_a_key_and_nothing_else_is_enough(service):
     plain = endpoint(conn_type=service.name)
-    assert plain.service == service
+    assert plain.service == replace(service, status_hosts=(urlsplit(service.host).hostname,))
     assert plain.base_url == service.host
     assert plain.prefix == service.prefixes[0]
     assert plain.auth == next(iter(service.auth.values()))
     assert (plain.operation, plain.proxy, plain.ca_bundle) == (None, None, None)
-    assert (plain.calls_per_minute, plain.calls_per_day) == (service.calls_per_minute, service.calls_per_day)
-    for name in ("request_timeout", "max_reply_bytes", "share"):
+    for name in ("calls_per_second", "calls_per_minute", "calls_per_day"):
+        assert getattr(plain, name) == getattr(service, name)
+    for name in ("request_timeout", "long_poll", "max_reply_bytes", "share"):
         assert getattr(plain, name) == SETTINGS[name].default
 
 
@@ -81,13 +83,17 @@ def test_a_connection_of_another_type_is_refused_with_the_command_that_makes_one
 
 READ = {
     "operation": ("parse", lambda found: found.operation == "parse"),
+    "region": ("eu", lambda found: found.base_url == "https://eu.example.com"),
     "auth": ("x_api_key", lambda found: found.key_header() == {"X-API-Key": KEY}),
     "prefix": ("v9/", lambda found: found.prefix == "/v9"),
+    "headers": ('{"X-Tenant-Id": "t-1"}', lambda found: found.own_headers == {"X-Tenant-Id": "t-1"}),
     "status_words": ({"Archived ": "succeeded"}, lambda found: found.service.states["archived"] is State.SUCCEEDED),
+    "calls_per_second": ("1.5", lambda found: found.calls_per_second == 1.5),
     "calls_per_minute": ("120", lambda found: found.calls_per_minute == 120.0),
     "calls_per_day": ("1e9", lambda found: found.calls_per_day == 1e9),
     "share": (0.5, lambda found: found.share == 0.5),
     "request_timeout": (5, lambda found: found.request_timeout == 5.0),
+    "long_poll": ("20", lambda found: found.long_poll == 20.0),
     "max_reply_bytes": (1000.0, lambda found: found.max_reply_bytes == 1000),
     "proxy": ("http://proxy:3128", lambda found: found.proxy == "http://proxy:3128"),
     "ca_bundle": (__file__, lambda found: found.trusted_ca == __file__),
@@ -100,7 +106,9 @@ def test_every_setting_is_read_by_a_test():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_is_read(name):
+def test_a_setting_is_read(name, monkeypatch):
+    more = {"regions": {"eu": "https://eu.example.com"}, "connection_headers": ("X-Tenant-Id",)}
+    monkeypatch.setitem(SERVICES, "unsiloed", replace(UNSILOED, **more))
     value, is_read = READ[name]
     host = "http://example.com" if name == "allow_http" else None
     assert is_read(endpoint({name: value}, conn_type="unsiloed", host=host))
@@ -115,7 +123,7 @@ def test_a_setting_left_empty_is_its_default(name):
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        ({"hots": "x", "pol": 1}, "extra has unknown keys: hots, pol; the keys are operation, auth, prefix"),
+        ({"hots": "x", "pol": 1}, "extra has unknown keys: hots, pol; the keys are operation, region, auth"),
         ({"auth": "basic"}, "auth is not one of bearer"),
         ({"operation": "extract"}, "extra's operation does not fit: Neurolinker has no operations"),
         ({"request_timeout": 0}, "request_timeout=0 must be a number above 0"),
@@ -124,7 +132,11 @@ def test_a_setting_left_empty_is_its_default(name):
         ({"request_timeout": [5]}, "must be a number above 0"),
         ({"request_timeout": "nan"}, "must be a number above 0"),
         ({"request_timeout": "inf"}, "must be a number above 0"),
+        ({"long_poll": -1}, "long_poll=-1 must be a number above 0, or 0"),
+        ({"long_poll": True}, "long_poll=True must be a number above 0, or 0"),
+        ({"long_poll": "nan"}, "long_poll='nan' must be a number above 0, or 0"),
         ({"max_reply_bytes": -1}, "max_reply_bytes=-1 must be a number above 0"),
+        ({"calls_per_second": 0}, "calls_per_second=0 must be a number above 0"),
         ({"calls_per_minute": 0}, "calls_per_minute=0 must be a number above 0"),
         ({"calls_per_day": -1}, "calls_per_day=-1 must be a number above 0"),
         ({"calls_per_day": "unlimited"}, "calls_per_day='unlimited' must be a number above 0"),
@@ -483,12 +495,13 @@ def test_the_limiter_keeps_the_limits_that_were_read_last(monkeypatch):
 
     def limits(extra: Any) -> tuple[Any, ...]:
         limiter = aio._limiter_of(endpoint(extra, conn_type="aitronos"), NOW)
-        return limiter.per_minute, limiter.per_day, limiter.share
+        return limiter.per_second, limiter.per_minute, limiter.per_day, limiter.share
 
-    assert limits({}) == (100, 10_000, 0.8)
-    assert limits({"calls_per_day": 50_000}) == (100, 50_000.0, 0.8)
-    assert limits({"calls_per_day": 50, "share": 0.5}) == (100, 50.0, 0.5)
-    assert limits({"calls_per_minute": 500}) == (500.0, 10_000, 0.8)
+    assert limits({}) == (None, 100, 10_000, 0.8)
+    assert limits({"calls_per_day": 50_000}) == (None, 100, 50_000.0, 0.8)
+    assert limits({"calls_per_day": 50, "share": 0.5}) == (None, 100, 50.0, 0.5)
+    assert limits({"calls_per_second": 3}) == (3.0, 100, 10_000, 0.8)
+    assert limits({"calls_per_minute": 500}) == (None, 500.0, 10_000, 0.8)
     assert len(aio._limiters) == 1
 
 
@@ -502,12 +515,37 @@ def test_the_limiter_keeps_the_limits_that_were_read_last(monkeypatch):
         ({"job_ids": "a,b", "include_progress": "true"}, "?job_ids=a,b&include_progress=true"),
         ({"created_after": "2024-01-15T10:30:00+02:00"}, "?created_after=2024-01-15T10:30:00%2B02:00"),
         ({"tags": "a b&c=é#"}, "?tags=a%20b%26c%3D%C3%A9%23"),
+        ({"job_ids": ("a", "b,c"), "expand": ("markdown",)}, "?job_ids=a&job_ids=b,c&expand=markdown"),
+        ({"job_ids": (), "page": "2"}, "?page=2"),
     ],
-    ids=["none", "ids", "time", "odd characters"],
+    ids=["none", "ids", "time", "odd characters", "repeated keys", "a key without values"],
 )
 def test_a_query_is_encoded(query, sent):
     url = endpoint(host="https://h.example/base").url(Request(path="/x", route="", query=query, prefix="/v1"))
     assert url == f"https://h.example/base/v1/x{sent}"
+
+
+@pytest.mark.parametrize(
+    ("extra", "longest", "sent"),
+    [
+        ({}, 60.0, "?a=b"),
+        ({"long_poll": 0}, 60.0, "?a=b"),
+        ({"long_poll": 20}, 60.0, "?a=b&wait=20"),
+        ({"long_poll": "2.9"}, 60.0, "?a=b&wait=2"),
+        ({"long_poll": 20}, 10.5, "?a=b&wait=10"),
+        ({"long_poll": 60}, 60.0, "?a=b&wait=25"),
+        ({"long_poll": 60, "request_timeout": 90}, 60.0, "?a=b&wait=60"),
+        ({"long_poll": 60, "request_timeout": 5.5}, 60.0, "?a=b"),
+        ({"long_poll": 60, "request_timeout": 2}, 60.0, "?a=b"),
+        ({"long_poll": 0.9}, 60.0, "?a=b"),
+    ],
+    ids=str,
+)
+def test_a_service_may_hold_its_answer_for_as_long_as_the_connection_and_the_vendor_allow(extra, longest, sent):
+    request = Request(path="/x", route="", query={"a": "b"}, long_poll=("wait", longest))
+    assert endpoint(extra, host="https://h.example").url(request.below("/v1")) == f"https://h.example/v1/x{sent}"
+    other = Request(path="/x", route="", query={"a": "b"})
+    assert endpoint(extra, host="https://h.example").url(other) == "https://h.example/x?a=b"
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1", "/api/v1"])

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_docstatus._compat import AirflowNotFoundException
 from airflow_provider_docstatus.exceptions import ConnectionUnavailable, RequestRejected
 from airflow_provider_docstatus.protocol.messages import Request
+from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.transport import lookup
 from airflow_provider_docstatus.transport.aio import Client
@@ -270,3 +271,20 @@ async def test_a_wait_outlives_a_connection_that_is_wrong_for_a_moment(
         await until(lambda: len(vendors.requests) > asked + 1)
         vendors.finish(job_id)
         assert ending_from(await wait).outcome == "succeeded"
+
+
+@pytest.mark.parametrize(("is_optional", "is_read_again"), [(True, False), (False, True)], ids=["key optional", "key needed"])
+def test_a_missing_key_is_looked_for_each_minute_unless_none_is_needed(is_optional, is_read_again, monkeypatch):
+    service = replace(SERVICES["aitronos"], key_optional=is_optional)
+    monkeypatch.setitem(SERVICES, "aitronos", service)
+
+    async def two_reads(bench: Bench) -> int:
+        await bench.get()
+        bench.now += MISSING_HOLDS + 1
+        await bench.get()
+        await bench.lookup.close()
+        return bench.secrets.reads
+
+    secrets = Secrets(fields={"password": None})
+    monkeypatch.setattr(lookup, "get_connection_in_trigger", secrets.read)
+    assert asyncio.run(two_reads(Bench(secrets))) == 1 + is_read_again

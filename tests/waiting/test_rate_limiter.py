@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,60 @@ def test_no_rolling_minute_holds_more_than_the_share_of_the_limit(per_minute, sh
     arrivals = [sum(gaps[:n]) for n in range(len(gaps))]
     sent = _send_all(RateLimiter(per_minute=per_minute, share=share), arrivals)
     assert _most_in(60.0, sent) <= max(1, per_minute * share)
+
+
+#: A time that is later by a rounding error of the sums counts as the same.
+ALMOST_A_SECOND = 1 - 1e-6
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    per_second=st.one_of(st.integers(1, 50), st.floats(0.2, 50)),
+    per_minute=st.one_of(st.none(), st.integers(1, 300)),
+    share=st.floats(0.1, 1.0),
+    gaps=st.lists(st.floats(0, 0.5), min_size=1, max_size=150),
+)
+def test_no_rolling_second_holds_more_than_the_share_of_the_limit(per_second, per_minute, share, gaps):
+    arrivals = [sum(gaps[:n]) for n in range(len(gaps))]
+    sent = _send_all(RateLimiter(per_second=per_second, per_minute=per_minute, share=share), arrivals)
+    assert _most_in(ALMOST_A_SECOND, sent) <= max(1, per_second * share)
+    if per_minute is not None:
+        assert _most_in(60.0, sent) <= max(1, per_minute * share)
+
+
+def test_fifteen_a_second_are_nearly_used_up_and_never_passed():
+    sent = _send_all(RateLimiter(per_second=15, per_minute=None), [0.0] * 300)
+    assert _most_in(ALMOST_A_SECOND, sent) <= 15
+    assert sent[-1] < 300 / 15 * 1.15
+
+
+def test_one_a_second_is_one_each_second():
+    sent = _send_all(RateLimiter(per_second=1, per_minute=None), [0.0] * 10)
+    assert [later - time for time, later in pairwise(sent)] == pytest.approx([1.0] * 9)
+
+
+def test_the_minute_holds_beside_the_second():
+    sent = _send_all(RateLimiter(per_second=5, per_minute=60), [0.0] * 200)
+    assert _most_in(ALMOST_A_SECOND, sent) <= 5
+    assert _most_in(60.0, sent) <= 60
+    assert sent[-1] < 200 / 60 * 60 * 1.15
+
+
+def test_a_429_slows_the_second_down_as_well():
+    limiter = RateLimiter(per_second=10, per_minute=None)
+    limiter.throttled(0.0, 10.0)
+    assert limiter.opens_at(0.0) == 10.0
+    assert len([time for time in _send_all(limiter, [10.0] * 20) if time < 11.0]) <= 6
+
+
+def test_the_seconds_limit_can_be_changed_without_forgetting_what_was_sent():
+    limiter = RateLimiter(per_second=10, per_minute=60, now=0.0)
+    _send_all(limiter, [0.0] * 6)
+    before = limiter.opens_at(0.5)
+    limiter.change(per_second=1, per_minute=60, per_day=None, share=1.0, now=0.5)
+    assert limiter.opens_at(0.5) >= before
+    limiter.change(per_second=None, per_minute=None, per_day=None, share=1.0, now=0.5)
+    assert limiter.opens_at(0.5) == 0.5
 
 
 def test_four_hundred_waits_on_sixty_a_minute_are_sixty_requests_in_any_minute():
@@ -255,3 +310,11 @@ def test_the_limiter_says_what_holds_requests_up():
     limiter = RateLimiter(per_minute=None, per_day=2, now=0.0)
     limiter.spend(0.0)
     assert limiter.describe(0.0).endswith(", since this process has used its share of 2 calls a day")
+
+
+def test_the_limiter_says_what_a_second_may_have():
+    assert RateLimiter(per_minute=60, per_second=15, share=0.8).describe(0.0).endswith(" calls a minute, at most 12 in a second")
+    assert RateLimiter(per_minute=None, per_second=1, share=0.8).describe(0.0) == "48 calls a minute, at most 0.8 in a second"
+    limiter = RateLimiter(per_minute=None, per_second=2)
+    limiter.throttled(0.0, 90.0)
+    assert limiter.describe(0.0).endswith("at most 2 in a second, paused until 00:01:30 UTC")

@@ -104,7 +104,7 @@ def a_batch(*endings: str, **options: Any) -> Callable[[StandInVendors], str]:
 
 
 def failed_and_unsuccessful(vendors: StandInVendors) -> str:
-    vendors.aitronos_failed_success = False
+    vendors.prefer = {"a failed job that says success=false"}
     return vendors.add_job("aitronos", seconds=0, ends="failed")
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 Service = str
 
@@ -123,6 +123,8 @@ class Desk:
     practice disagree, the default is what the vendor's current SDK does and the field is the other reading.
 
     :param job_seconds: how long submitted work takes.
+    :param prefer: names of recorded replies that are played before others which mean the same, by vendors that are played
+        from their file: another shape of the data, say, or a link to them.
     :param hidden_seconds: for how long a submitted id is answered with 404 first (seen by Neurolinker's SDK).
     :param keys: the accepted key of each vendor.
     :param jwt: the login token Aitronos accepts as ``Authorization: Bearer``.
@@ -134,11 +136,6 @@ class Desk:
         counted.
     :param neurolinker_error_field: the field a failed document's error text is in; no page names one. Empty:
         no such field.
-    :param aitronos_confidence: the shape of ``confidence``: 0.95, 95.5, or the four numbers of the SDK's
-        type.
-    :param aitronos_failed_success: the top-level ``success`` of a failed job: true on the status page, false
-        in the SDK.
-    :param aitronos_batch: what a batch submit returns: the page's ``job_ids`` or the SDK's ``jobs``.
     :param unsiloed_many: whether the withdrawn routes for many jobs exist; a number is the code they answer
         instead.
     :param unsiloed_keyless_jobs: let the generic ``/jobs`` family answer without a key.
@@ -147,6 +144,7 @@ class Desk:
     """
 
     job_seconds: float = 2.0
+    prefer: Collection[str] = ()
     hidden_seconds: float = 0.0
     keys: dict[str, str] = field(
         default_factory=lambda: {
@@ -161,9 +159,6 @@ class Desk:
     neurolinker_strict_ids: bool = False
     neurolinker_counts_pending: bool = True
     neurolinker_error_field: str = "error"
-    aitronos_confidence: Literal["float", "percent", "object"] = "float"
-    aitronos_failed_success: bool = True
-    aitronos_batch: Literal["job_ids", "jobs"] = "job_ids"
     unsiloed_many: Literal[True, 404, 405, 501] = True
     unsiloed_keyless_jobs: bool = False
     unsiloed_parse_errors: Literal["text", "json"] = "text"

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "replies"
+#: Method and path.
+Place = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +87,13 @@ class Recording:
 
     :param service: the service's name.
     :param key: how the key is sent: ``header`` (None: no key), ``value``, ``optional``.
+    :param preferred: names of replies that are played before others of the same meaning.
     """
 
     service: str
     key: Mapping[str, Any]
     replies: tuple[Reply, ...]
+    preferred: Collection[str] = ()
 
     @classmethod
     def read(cls, recorded: Mapping[str, Any] | str | Path) -> Recording:
@@ -106,19 +110,36 @@ class Recording:
         replies = tuple(Reply(**{name: value for name, value in reply.items() if name in known}) for reply in held["replies"])
         return cls(str(held["service"]), dict(held.get("key") or {}), replies)
 
+    def preferring(self, names: Collection[str]) -> Recording:
+        """Return the same recording with the replies of these names first."""
+        return replace(self, replies=tuple(sorted(self.replies, key=lambda reply: reply.name not in names)), preferred=names)
+
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of job: the routes that have a status."""
         return tuple(dict.fromkeys(reply.route for reply in self.replies if reply.state))
 
     @cached_property
-    def places(self) -> dict[tuple[str, str], list[Reply]]:
+    def places(self) -> dict[Place, list[Reply]]:
         """The replies by method and path; paths without ids come first."""
-        found: dict[tuple[str, str], list[Reply]] = {}
+        found: dict[Place, list[Reply]] = {}
         for reply in sorted(self.replies, key=lambda reply: reply.path.count("{")):
             if reply.path and reply.ask not in {"link", "no_route"}:
                 found.setdefault((reply.method, reply.path), []).append(reply)
         return found
+
+    def kind_at(self, method: str, path: str) -> str:
+        """Return the kind of job that a request is about; an empty text if it is about none."""
+        found = (held[0].route for place, held in self.places.items() if place[0] == method and pattern(place[1]).fullmatch(path))
+        return next(found, "")
+
+    def data(self, kind: str) -> list[Any]:
+        """Return all data that is recorded for a kind."""
+        return [reply.data for reply in self.replies if reply.route == kind and reply.data is not None]
+
+    def named(self, name: str) -> Reply | None:
+        """Return the reply of that name."""
+        return next((reply for reply in self.replies if reply.name == name), None)
 
     @cached_property
     def links(self) -> list[Reply]:
@@ -154,17 +175,10 @@ class Recording:
         found = self._preferred(kind, among, lambda reply: bool(reply.state) and ending_of(str(reply.state)) == ends)
         return next(iter(sorted(found, key=lambda reply: reply.is_guess)), None)
 
-    def error(self, *errors: str, kind: str = "", asks: tuple[str, ...] = ("status",), code: int | None = None) -> Reply | None:
-        """Return a recorded error: of these classes in this order, if possible of this kind, of these asks, with this code."""
-        for error in errors:
-            found = [reply for reply in self.replies if reply.error == error and reply.code >= 400]
-            for fits in ((kind, asks), (kind, None), (None, asks), (None, None)):
-                for reply in found:
-                    right_kind = fits[0] is None or reply.route == fits[0]
-                    right_ask = fits[1] is None or reply.ask in fits[1]
-                    if right_kind and right_ask and code in {None, reply.code}:
-                        return reply
-        return None
+    def error(self, error: str, kind: str = "", *, ask: str = "status", code: int | None = None) -> Reply | None:
+        """Return a refusal of this class: if possible with this code, of this kind, to this ask; else the first."""
+        found = [reply for reply in self.replies if reply.error == error and reply.code >= 400]
+        return max(found, key=lambda reply: (reply.code == code, reply.route == kind, reply.ask == ask), default=None)
 
     def _preferred(self, kind: str, among: Iterable[Reply], fits: Any) -> list[Reply]:
         """Return the replies of a kind that fit: of those given, else of all."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PREFIX = re.compile(r"(?:[A-Za-z]+\d?[_-])+")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?")
+_TIME_FIELD = re.compile(r".*at", re.IGNORECASE)
+_EPOCH = (1e9, 4e9)
+_NUMBER_OF_ITEMS = re.compile(r".*(total|count).*", re.IGNORECASE)
 _NEXT_PAGE = re.compile(r"next|has_?more", re.IGNORECASE)
 
 
@@ -82,8 +87,53 @@ def list_with(value: Any, ids: tuple[str, ...]) -> list[Any] | None:
     return None
 
 
-def end_paging(value: Any) -> None:
-    """Take out of the value, in place, what leads to a next page."""
+def refill(value: Any, items: list[Any], new: list[Any]) -> None:
+    """Put other items into a list held in the value, in place; let it count them, and lead to no next page."""
+    recorded = len(items)
+    items[:] = new
     for holder, key, one in list(levels(value)):
-        if isinstance(key, str) and _NEXT_PAGE.match(key) and not isinstance(one, (dict, list)):
+        if not isinstance(key, str) or isinstance(one, (dict, list)):
+            continue
+        if _NEXT_PAGE.match(key):
             holder[key] = False if isinstance(one, bool) else None
+        elif one == recorded and _NUMBER_OF_ITEMS.fullmatch(key):
+            holder[key] = len(new)
+
+
+def moved(value: Any, start: float, fixed: Any = None) -> Any:
+    """
+    Return a copy of the value with all its times moved alike, so that the earliest is ``start`` (epoch seconds).
+
+    Times are ISO texts, and numbers of seconds in fields that end in ``at``. ``fixed`` is a part that is left as it is.
+    """
+    known = [time for time in (_epoch(key, one) for _, key, one in levels([value])) if time is not None]
+    return _moved(value, start - min(known), fixed) if known else value
+
+
+def _epoch(key: Any, one: Any) -> float | None:
+    """Return the time that a field holds as epoch seconds, None if it holds none."""
+    if isinstance(one, str) and (found := _TIME.fullmatch(one)):
+        return datetime.fromisoformat(_without_zone(found) + (found[3] or "Z").replace("Z", "+00:00")).timestamp()
+    is_time = isinstance(key, str) and _TIME_FIELD.fullmatch(key) and isinstance(one, (int, float))
+    return float(one) if is_time and _EPOCH[0] < one < _EPOCH[1] else None
+
+
+def _without_zone(time: re.Match[str]) -> str:
+    return f"{time[1]}.{(time[2] or '')[:6]:0<6}"
+
+
+def _moved(value: Any, by: float, fixed: Any, key: Any = None) -> Any:
+    if fixed is not None and value == fixed:
+        return value
+    if isinstance(value, Mapping):
+        return {name: _moved(held, by, fixed, name) for name, held in value.items()}
+    if isinstance(value, list):
+        return [_moved(held, by, fixed) for held in value]
+    if _epoch(key, value) is None:
+        return value
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return type(value)(value + by)
+    text = (datetime.fromisoformat(_without_zone(found)) + timedelta(seconds=by)).isoformat(timespec="microseconds")
+    digits = 20 + len(found[2]) if found[2] else 19
+    return text[:digits].ljust(digits, "0") + (found[3] or "")

@@ -17,7 +17,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from airflow_provider_docstatus.testing import aitronos, neurolinker, unsiloed
+from airflow_provider_docstatus.testing import neurolinker, unsiloed
+from airflow_provider_docstatus.testing.aitronos import Aitronos
 from airflow_provider_docstatus.testing.jobs import Desk, Job, Service
 from airflow_provider_docstatus.testing.recorded import Recorded
 from airflow_provider_docstatus.testing.recordings import Recording, built_in, pattern
@@ -33,7 +34,7 @@ __all__ = ["Fault", "Job", "Limit", "RequestRecord", "StandInVendors"]
 
 STORED = re.compile("/storage/([^/]+)/([^/]+)")
 
-HAND_WRITTEN: tuple[Vendor, ...] = (neurolinker, aitronos, unsiloed)
+SPECIAL: tuple[Vendor, ...] = (neurolinker, Aitronos(), unsiloed)
 LARGEST_UPLOAD = 100 * 1024 * 1024
 START_SECONDS = 10.0
 OF_THE_REQUEST: tuple[str, ...] = ("job_id", "word", "reply", "hidden_seconds")
@@ -97,7 +98,7 @@ class StandInVendors(Desk):
     def __post_init__(self) -> None:
         """Begin with no jobs, no faults and no limits."""
         super().__post_init__()
-        self.vendors: dict[str, Vendor] = {vendor.NAME: vendor for vendor in HAND_WRITTEN}
+        self.vendors: dict[str, Vendor] = {vendor.NAME: vendor for vendor in SPECIAL}
         for recording in built_in():
             self.vendors.setdefault(recording.service, Recorded(recording))
         for given in self.replies:
@@ -183,8 +184,8 @@ class StandInVendors(Desk):
         kind = kind or next(iter(vendor.WORDS))
         self._check(service, kind, ends)
         details = {"seconds": self.job_seconds if seconds is None else seconds, **fields}
-        if job_id is not None or service == "aitronos":
-            details["job_id"] = job_id or aitronos.new_id()
+        if job_id is not None:
+            details["job_id"] = job_id
         if isinstance(vendor, Recorded):
             details.setdefault("job_id", vendor.new_id(kind))
             return self.keep(vendor.prepare(_job(service, kind, ends, details))).job_id

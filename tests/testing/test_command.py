@@ -30,7 +30,7 @@ def test_it_serves_until_interrupted() -> None:
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        greeting, *exports = [process.stdout.readline() for _ in range(4)]
+        greeting, *exports = [process.stdout.readline() for _ in range(1 + len(StandInVendors().vendors))]
         name, value = shlex.split(exports[0])[1].split("=", 1)
         connection = json.loads(value)
         headers = {"Authorization": f"Bearer {connection['password']}"}

@@ -130,6 +130,21 @@ class TestStatus:
         assert get(vendors, f"/v1/extract/{job_id}/text").status_code == 422
         assert get(vendors, f"/v1/extract/{job_id}").status_code == 200
 
+    def test_a_reply_can_be_preferred_to_others_of_its_meaning(self, vendors):
+        job_id = vendors.add_job("papermill", "parse", seconds=0)
+        vendors.prefer = {"a parse in another shape"}
+        assert "output_url" not in get(vendors, f"/v1/parse/jobs/{job_id}").json()
+        vendors.prefer = ()
+        assert "output_url" in get(vendors, f"/v1/parse/jobs/{job_id}").json()
+
+    def test_times_move_so_that_the_first_is_the_jobs(self, vendors):
+        fields = {"recorded": "a parse in another shape", "seconds": 0, "created_at": 1_700_000_000.0}
+        body = get(vendors, f"/v1/parse/jobs/{vendors.add_job('papermill', 'parse', **fields)}").json()
+        assert body["received_at"] == 1_700_000_000
+        assert body["created_at"] == "2023-11-15T00:13:30.250+02:00"
+        assert body["completed_at"] == "2023-11-14T22:14:30Z"
+        assert (body["at"], body["day"]) == (True, "2020-01-01")
+
 
 class TestResult:
     def test_a_link_leads_to_the_recorded_data_without_a_key(self, vendors):
@@ -175,6 +190,18 @@ class TestMany:
         assert {item["job_id"]: item["status"] for item in body["jobs"]} == {done: "Done", failed: "Failed", running: "Working"}
         assert (body["next_page"], body["has_more"]) == (None, False)
         assert [item["job_id"] for item in get(vendors, "/v1/parse/jobs", status="failed").json()["jobs"]] == [failed]
+
+    def test_the_jobs_of_a_batch_can_be_listed(self, vendors):
+        one, other = (vendors.add_job("papermill", "parse", seconds=0, parent=parent) for parent in ("parse-batch", ""))
+        vendors.add_job("papermill", "parse", job_id="parse-batch")
+        assert [item["job_id"] for item in get(vendors, "/v1/parse/jobs", batch="parse-batch").json()["jobs"]] == [one]
+        assert other in vendors.jobs
+
+    def test_a_submit_of_many_files_gives_many_ids(self, vendors):
+        files = [("files", (name, b"%PDF")) for name in ("a.pdf", "fail.pdf", "c.pdf")]
+        body = post(vendors, "/v1/parse/batch", files=files).json()
+        assert body["total_jobs"] == 3
+        assert [vendors.jobs[job["job_id"]].ends for job in body["jobs"]] == ["completed", "failed", "completed"]
 
     @pytest.mark.parametrize("join", [False, True], ids=["repeated", "with commas"])
     def test_several_ids_are_answered_by_one_request(self, vendors, join):

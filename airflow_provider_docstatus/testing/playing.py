@@ -55,8 +55,9 @@ def status_reply(recording: Recording, job: Job, now: float, here: Sequence[Repl
     if not job.is_over(now):
         running = recording.running(job.kind, statuses)
         return running[_step(job, now, len(running))] if running else None
-    if job.recorded:
-        return recording.named(job.recorded)
+    named = recording.named(job.recorded) if job.recorded else None
+    if named and (named.ask == "status" or named.path in {reply.path for reply in statuses}):
+        return named  # else it is what the data's own path answers
     ended = recording.ended(job.kind, job.state(now), statuses)
     found = [reply for reply in here if reply.data is not None and not reply.error and job.state(now) == "completed"]
     found += [ended] if ended else []
@@ -216,7 +217,7 @@ def _link_name(recording: Recording, link: Reply) -> str:
 async def file_names(request: web.Request) -> list[str]:
     """Return what the submitted files are called: the names of parts, or the ends of links or names anywhere in the body."""
     held: list[str] = []
-    if request.content_type.startswith("multipart/"):
+    if request.content_type.startswith("multipart/") or request.content_type == "application/x-www-form-urlencoded":
         parts = list((await request.post()).values())
         names = [part.filename for part in parts if isinstance(part, web.FileField)]
         if names:

@@ -10,6 +10,7 @@ from airflow_provider_docstatus._compat import AirflowSkipException, conf
 from airflow_provider_docstatus.exceptions import ExecutionTimedOut, RequestRejected, WaitTimedOut
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target
+from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.waiting.group import checked_ids, needed_of
@@ -160,6 +161,7 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
         task.log.warning("%s; poke_interval=%g is raised to that.", asks, poke_interval)
         poke_interval = least
     ids = list(dict.fromkeys(target.id for target in targets))
+    registered = find(service.name)
     return WaitSpec.of_task(
         task,
         version=WaitSpec().version,
@@ -181,6 +183,7 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
         grace=service.grace if task.grace is None else task.grace,
         shortest=conf.getfloat("docstatus", "shortest_deferral", fallback=5.0),
         stall=None if task.stalled_after is None else {"after": task.stalled_after, "seen": {}},
+        distribution=registered.distribution if registered else None,
     )
 
 

@@ -29,6 +29,7 @@ from airflow_provider_docstatus.protocol.results import extracted_of, fetch_resu
 from airflow_provider_docstatus.protocol.statuses import read_status
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, route_name, target_of
 from airflow_provider_docstatus.provider_info import field_behaviour
+from airflow_provider_docstatus.registry import find_hook, how_to_connect
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED, ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus
 from airflow_provider_docstatus.transport.connection import Endpoint
@@ -49,7 +50,7 @@ class DocStatusHook(BaseHook):
     425, 429, 5xx), after ``Retry-After`` if the service sends one. A refusal is raised at once. What is sent through
     :meth:`get_conn` is never repeated.
 
-    :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
+    :param conn_id: the connection (str); its type is the service's name, such as ``neurolinker``.
     :param retries: how often a request to an unavailable service is repeated (int, default 3).
     :param clock: gives epoch seconds.
     :param sleep: waits for so many seconds.
@@ -101,7 +102,7 @@ class DocStatusHook(BaseHook):
         try:
             conn = self.get_connection(self.conn_id)
         except AirflowNotFoundException as error:
-            raise RequestRejected(missing_connection(self.conn_id)) from error
+            raise RequestRejected(f"Connection '{self.conn_id}' is not defined. {how_to_connect(self.conn_id)}") from error
         return Endpoint.from_connection(conn, conn.extra_dejson)
 
     def reload(self) -> None:
@@ -358,44 +359,34 @@ class DocStatusHook(BaseHook):
         return form_widgets(cls._described) if cls._described else {}
 
 
-class NeurolinkerHook(DocStatusHook):
-    """:class:`DocStatusHook` with the form of Neurolinker connections (https://neurolinker.ainexxo.com/docs/api/)."""
-
-    conn_type = NEUROLINKER.name
-    hook_name = NEUROLINKER.title
-    default_conn_name = "neurolinker_default"
-    _described = NEUROLINKER
-
-
-class AitronosHook(DocStatusHook):
-    """:class:`DocStatusHook` with the form of Aitronos connections (https://docs.aitronos.com/docs/api-reference/)."""
-
-    conn_type = AITRONOS.name
-    hook_name = AITRONOS.title
-    default_conn_name = "aitronos_default"
-    _described = AITRONOS
+def _hook_class(service: ServiceDescription) -> type[DocStatusHook]:
+    """Return :class:`DocStatusHook` with the form of a service's connections."""
+    own = {
+        "__module__": __name__,
+        "__doc__": f":class:`DocStatusHook` with the form of {service.title} connections ({service.docs}).",
+        "conn_type": service.name,
+        "hook_name": service.title,
+        "default_conn_name": f"{service.name}_default",
+        "_described": service,
+    }
+    return type(service.hook_class_name, (DocStatusHook,), own)
 
 
-class UnsiloedHook(DocStatusHook):
-    """:class:`DocStatusHook` with the form of Unsiloed connections (https://docs.unsiloed.ai/api-reference/)."""
+NeurolinkerHook, AitronosHook, UnsiloedHook = (_hook_class(one) for one in (NEUROLINKER, AITRONOS, UNSILOED))
 
-    conn_type = UNSILOED.name
-    hook_name = UNSILOED.title
-    default_conn_name = "unsiloed_default"
-    _described = UNSILOED
+
+def __getattr__(name: str) -> type[DocStatusHook]:
+    """Return the hook class of any other service, which is made when it is first asked for; Airflow 2.11 to 3.1 import it."""
+    found = find_hook(name) if name.endswith("Hook") else None
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    made: type[DocStatusHook] = globals().setdefault(name, _hook_class(found.service))
+    return made
 
 
 def _single(request: Request) -> Flow[Response]:
     """Return a flow of one request."""
     return (yield request)
-
-
-def missing_connection(conn_id: str) -> str:
-    """Return the text for a connection that is not defined."""
-    return (
-        f"Connection '{conn_id}' is not defined. Make it in the UI (Admin, Connections; type Neurolinker, Aitronos or Unsiloed; "
-        f"the API key is the password), or: airflow connections add {conn_id} --conn-type neurolinker --conn-password <API key>"
-    )
 
 
 def _is_worth_a_wait(error: BaseException) -> bool:

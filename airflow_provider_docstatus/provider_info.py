@@ -6,14 +6,18 @@ It is built from the services' descriptions, without importing Airflow and witho
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_docstatus import __version__
-from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus import DISTRIBUTION, __version__
+from airflow_provider_docstatus.registry import all_services
 from airflow_provider_docstatus.transport.settings import EXAMPLE_HOST, SETTINGS
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus.services import ServiceDescription
+
+log = logging.getLogger(__name__)
 
 _PACKAGE = "airflow_provider_docstatus"
 _INTEGRATION = "Document extraction status"
@@ -21,25 +25,15 @@ _INTEGRATION = "Document extraction status"
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata (https://airflow.apache.org/docs/apache-airflow-providers/)."""
+    described = _described_services()
+    titles = ", ".join(integration["integration-name"] for integration, _ in described)
     return {
-        "package-name": "airflow-provider-docstatus",
+        "package-name": DISTRIBUTION,
         "name": _INTEGRATION,
-        "description": "Wait for document extraction (Neurolinker, Aitronos, Unsiloed) without holding a worker slot.",
+        "description": f"Wait for document extraction ({titles}) without holding a worker slot.",
         "versions": [__version__],
-        "integrations": [
-            {"integration-name": service.title, "external-doc-url": service.docs, "tags": ["service"]}
-            for service in SERVICES.values()
-        ],
-        "connection-types": [
-            {
-                "connection-type": service.name,
-                "hook-class-name": f"{_PACKAGE}.hooks.{service.title}Hook",
-                "hook-name": service.title,
-                "ui-field-behaviour": field_behaviour(service),
-                "conn-fields": {name: _conn_field(name, service) for name in form_settings(service)},
-            }
-            for service in SERVICES.values()
-        ],
+        "integrations": [integration for integration, _ in described],
+        "connection-types": [connection_type for _, connection_type in described],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.hooks"]}],
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors"]}],
         "operators": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.operators"]}],
@@ -60,6 +54,35 @@ def get_provider_info() -> dict[str, Any]:
             }
         },
         "extra-links": [f"{_PACKAGE}.links.DocumentPageLink"],
+    }
+
+
+def _described_services() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return each service's integration and connection type; leave out what another package described in no usable way."""
+    described = []
+    for one in all_services():
+        try:
+            integration, connection_type = _integration(one.service), _connection_type(one.service)
+            json.dumps([integration, connection_type])
+        except Exception as error:  # noqa: BLE001 -- whatever it holds, Airflow must start
+            text = "Service %s of %s has no connection form: its description cannot be read (%s). Upgrade or uninstall %s."
+            log.warning(text, one.service.name, one.distribution, type(error).__name__, one.distribution)
+        else:
+            described.append((integration, connection_type))
+    return described
+
+
+def _integration(service: ServiceDescription) -> dict[str, Any]:
+    return {"integration-name": service.title, "external-doc-url": service.docs, "tags": ["service"]}
+
+
+def _connection_type(service: ServiceDescription) -> dict[str, Any]:
+    return {
+        "connection-type": service.name,
+        "hook-class-name": f"{_PACKAGE}.hooks.{service.hook_class_name}",
+        "hook-name": service.title,
+        "ui-field-behaviour": field_behaviour(service),
+        "conn-fields": {name: _conn_field(name, service) for name in form_settings(service)},
     }
 
 

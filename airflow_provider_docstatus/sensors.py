@@ -34,7 +34,7 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
     a list it is a manifest of how each id ended. Both are the same in poke, reschedule and deferrable mode, and are also pushed
     under the key ``docstatus``, even if the task fails. An empty list skips the task.
 
-    :param conn_id: the connection (str); its type is ``neurolinker``, ``aitronos`` or ``unsiloed``.
+    :param conn_id: the connection (str); its type is the service's name, such as ``neurolinker``.
     :param request_id: a Neurolinker request (str), or a list of up to 1,000. Give exactly one of the three ids. A
         generator, ``map`` or dict view is read when the DAG file is.
     :param document_id: a Neurolinker document (str), or a list.

@@ -30,7 +30,7 @@ from airflow_provider_docstatus.poller import DEADLINE_GRACE
 from airflow_provider_docstatus.protocol.flows import status_request
 from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.protocol.values import one_line
-from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
 from airflow_provider_docstatus.waiting.group import Group, checked_ids, needed_of
@@ -274,8 +274,8 @@ def _pushed_status(context: Context) -> DocumentStatus | None:
 
 
 def _is_past_retention(service: object, since: float | None) -> bool:
-    known = SERVICES.get(str(service))
-    return known is not None and is_past_retention(known, since, time.time())
+    known = find(str(service))
+    return known is not None and is_past_retention(known.service, since, time.time())
 
 
 def _expired_if_past_retention(ending: Ending, date: float | None) -> Ending:

@@ -7,9 +7,12 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from airflow_provider_docstatus import DISTRIBUTION
 from airflow_provider_docstatus._compat import BaseTrigger, TriggerEvent
 from airflow_provider_docstatus.poller import Subscription, poller_for
-from airflow_provider_docstatus.services import SERVICES
+from airflow_provider_docstatus.protocol.values import one_line
+from airflow_provider_docstatus.registry import find
+from airflow_provider_docstatus.services import SERVICES, ServiceDescription
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
 from airflow_provider_docstatus.waiting.report import ending_event, event_of
@@ -44,18 +47,21 @@ class DocStatusTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then send one small event (:func:`.waiting.report.event_of`)."""
         began = time.monotonic()
-        if self._is_readable():
-            subscription = self._subscription()
+        service = await self._service()
+        if service is not None and self._is_readable(service):
+            subscription = Subscription(Group(spec=self.spec, service=service), self.log, poller_for(self.spec.conn_id, service))
             await subscription.poller.wait(subscription)
             event = self._report(subscription)
         else:
-            event = self._unreadable()
+            event = self._unreadable(has_service=service is not None)
         await asyncio.sleep(max(0.0, self.spec.shortest - (time.monotonic() - began)))
         yield TriggerEvent(event)
 
-    def _subscription(self) -> Subscription:
-        service = SERVICES[self.spec.service]
-        return Subscription(Group(spec=self.spec, service=service), self.log, poller_for(self.spec.conn_id, service))
+    async def _service(self) -> ServiceDescription | None:
+        name = str(self.spec.service)
+        # A thread of its own may load the modules of other packages, which takes as long as they like.
+        found = find(name) if name in SERVICES else await asyncio.to_thread(find, name)
+        return found.service if found else None
 
     def _report(self, subscription: Subscription) -> dict[str, Any]:
         group, now = subscription.group, subscription.poller.clock()
@@ -63,18 +69,29 @@ class DocStatusTrigger(BaseTrigger):
             self.log.info("%s after %.0f s", group.summary(), now - self.spec.started_at)
         return event_of(group, calls=subscription.calls, now=now)
 
-    def _is_readable(self) -> bool:
-        version, service = self.spec.version, SERVICES.get(str(self.spec.service))
-        is_known = service is not None and str(self.spec.route) in service.routes
+    def _is_readable(self, service: ServiceDescription) -> bool:
+        version, is_known = self.spec.version, str(self.spec.route) in service.routes
         return type(version) is int and version <= SPEC_VERSION and not self._newer and is_known
 
-    def _unreadable(self) -> dict[str, Any]:
+    def _unreadable(self, *, has_service: bool) -> dict[str, Any]:
+        distribution = self.spec.distribution
+        text = (
+            "This wait was written by a newer airflow-provider-docstatus than the triggerer has, or for a service "
+            "or route it does not know: upgrade the triggerer."
+        )
+        if distribution not in (DISTRIBUTION, None):
+            package = one_line(str(distribution))
+            text = (
+                f"{text[:-1]} and {package} on it."
+                if has_service
+                else f"The triggerer does not know the service of this wait: install {package} on the triggerer. If it is "
+                "installed, the triggerer's log says why its service is left out."
+            )
         return ending_event(
             Ending(
                 outcome=OUTCOMES["unexpected"].word,
                 service=str(self.spec.service),
                 id=str(self.spec.id),
-                text="This wait was written by a newer airflow-provider-docstatus than the triggerer has, or for a service "
-                "or route it does not know: upgrade the triggerer.",
+                text=text,
             )
         )

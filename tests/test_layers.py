@@ -30,6 +30,7 @@ LAYERS = [
     {"protocol.results", "protocol.listing"},
     {"services.*"},
     {"services"},
+    {"registry"},
     {"waiting.spec", "waiting.outcomes", "waiting.intervals", "waiting.rate_limiter"},
     {"waiting.wait"},
     {"waiting.group", "waiting.polls"},
@@ -200,7 +201,7 @@ def test_what_airflow_loads_at_its_start_is_quick_to_load():
     reached = reached_from("provider_info")
     assert not libraries_of(reached) & HEAVY
     assert "_compat" not in reached
-    assert {other.split(".")[0] for other in within("provider_info")} - {""} == {"services", "transport"}
+    assert {other.split(".")[0] for other in within("provider_info")} - {""} == {"registry", "services", "transport"}
     assert {other for other in reached if other.split(".")[0] == "transport"} == {"transport", "transport.settings"}
 
 

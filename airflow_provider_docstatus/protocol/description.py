@@ -337,6 +337,11 @@ class ServiceDescription:
         return {word: State(state) for state, words in self.words.items() for word in words}
 
     @property
+    def hook_class_name(self) -> str:
+        """The name of its hook class: that of ``class_name``, else of ``name`` (``my_service``: ``MyServiceHook``)."""
+        return f"{self.class_name or ''.join(part.capitalize() for part in self.name.split('_'))}Hook"
+
+    @property
     def has_operations(self) -> bool:
         """Whether one id parameter is used on several routes, so that ``operation`` must choose."""
         return len(self.routes) > len({route.parameter for route in self.routes.values()})

@@ -19,7 +19,8 @@ from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavai
 from airflow_provider_docstatus.protocol.flows import run
 from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, PAUSE, READ_AT_ONCE, Flow, Request, Response
 from airflow_provider_docstatus.protocol.targets import route_name
-from airflow_provider_docstatus.services import SERVICES, ServiceDescription
+from airflow_provider_docstatus.registry import all_services, find
+from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.transport.fields import (
     PORTS,
     ConnectionFields,
@@ -96,12 +97,14 @@ class Endpoint:
         :param extra: its extra, as a dict.
         :raises RequestRejected: another connection type, a bad host or a bad setting (whoever owns the connection).
         """
-        service = SERVICES.get(conn.conn_type or "")
-        if service is None:
+        found = find(conn.conn_type or "")
+        if found is None:
+            types = ", ".join(one.service.name for one in all_services())
             raise RequestRejected(
-                f"Connection '{conn.conn_id}' has type {conn.conn_type!r}; this package reads {', '.join(SERVICES)}. Make one "
+                f"Connection '{conn.conn_id}' has type {conn.conn_type!r}; this package reads {types}. Make one "
                 f"with: airflow connections add {conn.conn_id}_docstatus --conn-type neurolinker --conn-password <API key>"
             )
+        service = found.service
         problem = Problem(conn.conn_id, service)
         if not isinstance(extra, Mapping):
             problem.refuse(f"extra must be a JSON object, it is a {type(extra).__name__}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from airflow_provider_docstatus import DISTRIBUTION
 from airflow_provider_docstatus.protocol.targets import Target
 
 #: The version of the fields below; a triggerer that knows only older ones refuses the wait.
@@ -51,6 +52,8 @@ class WaitSpec:
     :param stall: ``after``, the seconds without a change after which the wait ends, and ``seen``, for each id the progress
         fingerprint that the worker saw and since when. None if the wait never stalls; the arguments then leave the field out. So
         a triggerer that does not know the field takes waits without it, and refuses waits with it instead of ignoring it.
+    :param distribution: the distribution that brings the service (str); None if the connection describes the service. The
+        arguments leave the default out, for the same reason.
     """
 
     version: int = SPEC_VERSION
@@ -75,6 +78,7 @@ class WaitSpec:
     shortest: float = 5.0
     judges: bool = True
     stall: dict[str, Any] | None = None
+    distribution: str | None = DISTRIBUTION
 
     def to_kwargs(self) -> dict[str, Any]:
         """Return the fields as JSON primitives: the trigger's arguments."""
@@ -83,6 +87,8 @@ class WaitSpec:
             del kwargs["stall"]
         if self.judges:
             del kwargs["judges"]
+        if self.distribution == DISTRIBUTION:
+            del kwargs["distribution"]
         return kwargs
 
     @classmethod

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_docstatus.services import AITRONOS, ServiceDescription
-from airflow_provider_docstatus.transport import aio, connection
+from airflow_provider_docstatus.services import AITRONOS, SERVICES, ServiceDescription
+from airflow_provider_docstatus.transport import aio
 from airflow_provider_docstatus.transport.connection import Endpoint
 from airflow_provider_docstatus.transport.sync import HostSession
 from tests.transport.test_connection import KEY, Connection
@@ -36,7 +36,7 @@ def endpoint_of(
     monkeypatch: pytest.MonkeyPatch, service: ServiceDescription, extra: Mapping[str, Any] | None = None, **fields: Any
 ) -> Endpoint:
     """Return the endpoint of a connection to a made-up vendor."""
-    monkeypatch.setattr(connection, "SERVICES", {service.name: service})
+    monkeypatch.setitem(SERVICES, service.name, service)
     monkeypatch.setattr(aio, "_limiters", {})
     return Endpoint.from_connection(Connection(**{"conn_type": service.name, "password": KEY, **fields}), dict(extra or {}))
 

@@ -122,14 +122,6 @@ def test_a_failed_document_of_a_batch_is_no_word(client: DocumentIntelligenceCli
     assert (result.details[1].status, result.details[1].error.code) == ("failed", "InvalidRequest")
 
 
-def test_it_lists_batches(vendors: StandInVendors, client: DocumentIntelligenceClient) -> None:
-    """Only batches can be listed."""
-    job_id = vendors.add_job("azure_di", "batch", seconds=0)
-    assert [(one.result_id, one.status) for one in client.list_analyze_batch_results(MODEL)] == [
-        (job_id.rpartition("/")[2], "succeeded")
-    ]
-
-
 def test_it_reports_a_wrong_key(vendors: StandInVendors) -> None:
     """The text is the gateway's."""
     refused = pytest.raises(ClientAuthenticationError, match="Access denied due to invalid subscription key")

@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 
 LINES := 3.3 2.11 3.0 3.1 3.2
 UNIT_LINES := 3.3 2.11 3.0
-SLOW := tests/e2e tests/conformance tests/dags tests/ha
+SLOW := tests/e2e tests/conformance tests/conformance_heavy tests/dags tests/ha
 # Unit tests that take twice as long when they are traced, of code that others run as well
 UNTRACED := $(patsubst %,tests/test_%.py,endings faults properties trigger_runner)
 COVERAGE_AT_LEAST := 95
@@ -33,8 +33,10 @@ STAMP_3.1 := .venvs/3.1/installed-$(VERSION)
 STAMP_3.2 := .venvs/3.2/installed-$(VERSION)
 STAMP_3.3 := .venvs/3.3/installed-$(VERSION)
 STAMP_sdks := .venvs/sdks/installed-$(VERSION)
+STAMP_sdks-heavy := .venvs/sdks-heavy/installed-$(VERSION)
 STAMP_bench := .venvs/bench/installed-$(VERSION)
 STAMP_ha := .venvs/ha/installed-$(VERSION)
+STAMP_live := .venvs/live/installed-$(VERSION)
 UV := .venvs/uv/bin/uv
 UV_STAMP := .venvs/uv/installed-$(UV_VERSION)
 INSTALLER_STAMP := $(if $(filter uv,$(INSTALLER)),$(UV_STAMP))
@@ -44,7 +46,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 # Kept byte code spares every test run's processes two seconds each of compiling the tests
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: test test-all unit unit-3.3-untraced lint sdks dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults stalls simulation env-bench test-ha env-ha
+.PHONY: test test-all unit unit-3.3-untraced lint sdks sdks-heavy dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks env-sdks-heavy bench bench-airflow faults stalls simulation env-bench test-ha env-ha live env-live
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,8 +56,8 @@ test:  ## everything: linters, unit tests on Airflow 3.3, 2.11 and 3.0, the vend
 		lint $(UNIT_LINES:%=unit-%) unit-3.3-untraced dags sdks
 	$(MAKE) e2e
 
-test-all: test  ## test, and the unit tests on Airflow 3.1 and 3.2 as well
-	$(MAKE) $(filter-out $(UNIT_LINES:%=unit-%),$(LINES:%=unit-%))
+test-all: test  ## test, the unit tests on Airflow 3.1 and 3.2 as well, and the SDKs that bring much with them
+	$(MAKE) $(filter-out $(UNIT_LINES:%=unit-%),$(LINES:%=unit-%)) sdks-heavy
 
 test-ha: $(STAMP_ha)  ## 200 waits on PostgreSQL, Redis and Celery, while processes are killed; needs postgresql and redis-server
 	.venvs/ha/bin/python -m pytest --quiet --capture=no tests/ha
@@ -83,6 +85,9 @@ lint: $(STAMP_3.3)  ## ruff and mypy
 sdks: $(STAMP_sdks)  ## the stand-in vendors, driven by the vendors' own SDKs
 	.venvs/sdks/bin/python -m pytest --quiet --confcutdir=tests/conformance tests/conformance
 
+sdks-heavy: $(STAMP_sdks-heavy)  ## the same with the SDKs of Datalab and docling, which bring pandas and numpy
+	.venvs/sdks-heavy/bin/python -m pytest --quiet --confcutdir=tests/conformance_heavy tests/conformance_heavy
+
 dags: $(STAMP_3.3)  ## every example through dag.test()
 	.venvs/3.3/bin/python -m pytest --quiet tests/dags
 
@@ -91,6 +96,9 @@ e2e: $(STAMP_3.3)  ## a real Airflow 3.3: forty waits, two slots, triggerers kil
 
 demo: $(STAMP_3.3)  ## three services on a real Airflow, in a minute; KEEP=1 leaves its UI up
 	@KEEP=$(KEEP) .venvs/3.3/bin/python -m tests.e2e.demo
+
+live: $(STAMP_3.3) $(STAMP_live)  ## a real docling-serve and a real Airflow: extracted text, and every way it goes wrong; 7 GB to install
+	@.venvs/3.3/bin/python -m tests.live.run
 
 constraints: $(UV_STAMP)  ## pin the environments anew, as of the date in each constraints/*.in
 	@$(use_pips_index); for file in $$(grep -l '^# as of ' constraints/*.in); do echo $$file; \
@@ -153,8 +161,10 @@ env-3.1: $(STAMP_3.1)
 env-3.2: $(STAMP_3.2)
 env-3.3: $(STAMP_3.3)
 env-sdks: $(STAMP_sdks)
+env-sdks-heavy: $(STAMP_sdks-heavy)
 env-bench: $(STAMP_bench)
 env-ha: $(STAMP_ha)
+env-live: $(STAMP_live)
 
 $(STAMP_3.1) $(STAMP_3.2) $(STAMP_3.3): .venvs/%/installed-$(VERSION): constraints/airflow-%.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/$*,$<,$(PYTHON))
@@ -170,8 +180,15 @@ $(STAMP_bench): constraints/bench.txt pyproject.toml $(INSTALLER_STAMP)
 $(STAMP_ha): constraints/ha.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/ha,$<,$(PYTHON))
 
+# Seven gigabytes: built again for new pins alone
+$(STAMP_live): constraints/live.txt $(INSTALLER_STAMP)
+	$(call build,.venvs/live,$<,$(PYTHON))
+
 $(STAMP_sdks): constraints/sdks.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/sdks,$<,$(PYTHON))
+
+$(STAMP_sdks-heavy): constraints/sdks-heavy.txt pyproject.toml $(INSTALLER_STAMP)
+	$(call build,.venvs/sdks-heavy,$<,$(PYTHON))
 
 $(UV_STAMP):
 	@rm -rf .venvs/uv

@@ -464,10 +464,11 @@ def test_a_described_service_keeps_that_it_has_no_distribution() -> None:
 
 def test_the_texts_name_the_service(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
     packages.install("vendor-package")
+    titles = ", ".join(service.title for service in SERVICES.values())
     monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps({"conn_type": "http"}))
-    with pytest.raises(RequestRejected, match=r"reads neurolinker, aitronos, unsiloed, my_service\."):
+    with pytest.raises(RequestRejected, match=rf"reads {', '.join(SERVICES)}, my_service\."):
         DocStatusHook("wrong").endpoint  # noqa: B018 -- it reads the connection
-    with pytest.raises(RequestRejected, match=r"type is one of Neurolinker, Aitronos, Unsiloed, My Service;"):
+    with pytest.raises(RequestRejected, match=rf"type is one of {titles}, My Service;"):
         DocStatusHook("missing").endpoint  # noqa: B018
 
 

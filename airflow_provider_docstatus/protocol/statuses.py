@@ -158,7 +158,7 @@ def checked_object(
     # Vendors send success=false beside "failed" too: there the word decides. Beside a word of success the two contradict.
     is_told = isinstance(word, str) and state is not State.SUCCEEDED
     is_refused = not is_told or (state not in ENDED_BADLY and isinstance(body.get("error"), Mapping))
-    if body.get("success") is False and is_refused and not (is_told and route.flag == "success"):
+    if body.get("success") is False and is_refused and not (isinstance(word, str) and route.flag == "success"):
         text = error_text(service, body) or "no text"
         raise UnexpectedReply(f"{service.title} answered {label} for {target.id} with success=false: {text}", **about)
     answered_id = first_of(body, route.ids)

@@ -10,18 +10,27 @@ from airflow_provider_docstatus.protocol.description import (
     Submission,
 )
 from airflow_provider_docstatus.services.aitronos import AITRONOS
+from airflow_provider_docstatus.services.azure_di import AZURE_DI
+from airflow_provider_docstatus.services.datalab import DATALAB
 from airflow_provider_docstatus.services.extend import EXTEND
+from airflow_provider_docstatus.services.landingai import LANDINGAI
 from airflow_provider_docstatus.services.llamaparse import LLAMAPARSE
 from airflow_provider_docstatus.services.neurolinker import NEUROLINKER
 from airflow_provider_docstatus.services.reducto import REDUCTO
 from airflow_provider_docstatus.services.unsiloed import UNSILOED
 
 #: Every service by its name, which is also its connection type.
-SERVICES = {service.name: service for service in (NEUROLINKER, AITRONOS, UNSILOED, REDUCTO, LLAMAPARSE, EXTEND)}
+SERVICES = {
+    service.name: service
+    for service in (NEUROLINKER, AITRONOS, UNSILOED, REDUCTO, LLAMAPARSE, LANDINGAI, DATALAB, EXTEND, AZURE_DI)
+}
 
 __all__ = [
     "AITRONOS",
+    "AZURE_DI",
+    "DATALAB",
     "EXTEND",
+    "LANDINGAI",
     "LLAMAPARSE",
     "NEUROLINKER",
     "REDUCTO",

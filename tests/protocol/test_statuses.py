@@ -162,6 +162,14 @@ def test_success_false_contradicts_a_word_of_success_and_nothing_else(service):
     assert status.state is State.FAILED
 
 
+@pytest.mark.parametrize(("word", "state"), [("completed", State.FAILED), ("processing", State.RUNNING)])
+def test_success_false_is_a_failure_where_the_description_says_that_it_decides(word, state):
+    service = replace(AITRONOS, routes={"job": replace(AITRONOS.routes["job"], flag="success")})
+    body = {"success": False, "status": word, "error_message": "too many pages"}
+    status, _ = converse(poll_one(service, AITRONOS_JOB), response(body))
+    assert (status.state, status.message) == (state, "too many pages" if state is State.FAILED else None)
+
+
 @pytest.mark.parametrize("service", [NEUROLINKER, AITRONOS, UNSILOED], ids=lambda service: service.name)
 @pytest.mark.parametrize("error", [{"code": "X", "message": "torn page"}, "torn page"], ids=["object", "text"])
 def test_an_error_beside_a_word_of_failure_is_the_reason_of_the_failure(service, error):

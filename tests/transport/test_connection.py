@@ -60,9 +60,11 @@ def refusal(extra: Any = None, **fields: Any) -> str:
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 def test_a_connection_with_a_key_and_nothing_else_is_enough(service):
-    plain = endpoint(conn_type=service.name)
-    assert plain.service == replace(service, status_hosts=(urlsplit(service.host).hostname,))
-    assert plain.base_url == service.host
+    own = {} if service.host else {"host": "https://own.example.com"}  # where each deployment has its own
+    plain = endpoint(conn_type=service.name, **own)
+    host = service.host or own["host"]
+    assert plain.service == replace(service, status_hosts=(*service.status_hosts, urlsplit(host).hostname))
+    assert plain.base_url == host
     assert plain.prefix == service.prefixes[0]
     assert plain.auth == next(iter(service.auth.values()))
     assert (plain.operation, plain.proxy, plain.ca_bundle) == (None, None, None)

@@ -35,6 +35,7 @@ STAMP_3.3 := .venvs/3.3/installed-$(VERSION)
 STAMP_sdks := .venvs/sdks/installed-$(VERSION)
 STAMP_bench := .venvs/bench/installed-$(VERSION)
 STAMP_ha := .venvs/ha/installed-$(VERSION)
+STAMP_live := .venvs/live/installed-$(VERSION)
 UV := .venvs/uv/bin/uv
 UV_STAMP := .venvs/uv/installed-$(UV_VERSION)
 INSTALLER_STAMP := $(if $(filter uv,$(INSTALLER)),$(UV_STAMP))
@@ -44,7 +45,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 # Kept byte code spares every test run's processes two seconds each of compiling the tests
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: test test-all unit unit-3.3-untraced lint sdks dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults stalls simulation env-bench test-ha env-ha
+.PHONY: test test-all unit unit-3.3-untraced lint sdks dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks bench bench-airflow faults stalls simulation env-bench test-ha env-ha live env-live
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -91,6 +92,9 @@ e2e: $(STAMP_3.3)  ## a real Airflow 3.3: forty waits, two slots, triggerers kil
 
 demo: $(STAMP_3.3)  ## three services on a real Airflow, in a minute; KEEP=1 leaves its UI up
 	@KEEP=$(KEEP) .venvs/3.3/bin/python -m tests.e2e.demo
+
+live: $(STAMP_3.3) $(STAMP_live)  ## a real docling-serve and a real Airflow: extracted text, and every way it goes wrong; 7 GB to install
+	@.venvs/3.3/bin/python -m tests.live.run
 
 constraints: $(UV_STAMP)  ## pin the environments anew, as of the date in each constraints/*.in
 	@$(use_pips_index); for file in $$(grep -l '^# as of ' constraints/*.in); do echo $$file; \
@@ -155,6 +159,7 @@ env-3.3: $(STAMP_3.3)
 env-sdks: $(STAMP_sdks)
 env-bench: $(STAMP_bench)
 env-ha: $(STAMP_ha)
+env-live: $(STAMP_live)
 
 $(STAMP_3.1) $(STAMP_3.2) $(STAMP_3.3): .venvs/%/installed-$(VERSION): constraints/airflow-%.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/$*,$<,$(PYTHON))
@@ -169,6 +174,10 @@ $(STAMP_bench): constraints/bench.txt pyproject.toml $(INSTALLER_STAMP)
 
 $(STAMP_ha): constraints/ha.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/ha,$<,$(PYTHON))
+
+# Seven gigabytes: built again for new pins alone
+$(STAMP_live): constraints/live.txt $(INSTALLER_STAMP)
+	$(call build,.venvs/live,$<,$(PYTHON))
 
 $(STAMP_sdks): constraints/sdks.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/sdks,$<,$(PYTHON))

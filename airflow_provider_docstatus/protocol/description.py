@@ -22,13 +22,15 @@ class ResultRoute:
 
     :param path: the path with ``{id}``; empty if the data is in the status reply.
     :param query: query parameters.
-    :param take: dotted path of the data in the reply; names separated by a space take several; empty takes all.
+    :param take: dotted path of the data in the reply; names separated by a space take several; empty takes all. After
+        ``|`` stands what is taken if that is not there.
     :param has_status: whether the reply holds the status as well, so that one request gets both.
     :param status: dotted paths of the status word in this reply; empty if they are the route's.
     :param failure: dotted path of what is there only if the job has failed, whatever the word says; empty if there is none.
     :param errors: dotted paths of the vendor's text about a failed job in this reply; empty if they are the route's.
     :param codes: HTTP codes of 400 and more that on this route mean a state of the job, not an error.
     :param link: dotted paths of a signed link that may stand in place of the data. It is fetched without the key.
+    :param link_if: for a path of a link that might be a field of the data: another path, and the text there that says it is a link.
     :param media: content types besides JSON that are data: text stays text, anything else is bytes.
     :param decides: whether only this reply says if the job has ended well. A wait then reads it once the status says success.
     :param kept_after_read: seconds that the vendor keeps the data after it was read once; None if reading changes nothing.
@@ -43,6 +45,7 @@ class ResultRoute:
     errors: tuple[str, ...] = ()
     codes: Mapping[int, State] = field(default_factory=dict)
     link: tuple[str, ...] = ()
+    link_if: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     media: tuple[str, ...] = ()
     decides: bool = False
     kept_after_read: float | None = None

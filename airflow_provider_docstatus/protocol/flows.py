@@ -39,6 +39,7 @@ from airflow_provider_docstatus.protocol.statuses import (
     checked_object,
     data_in,
     items_by_id,
+    link_in,
     read_child,
     read_result_status,
     read_status,
@@ -230,7 +231,8 @@ def poll_one(
     if kept is not None and route.gives_data_with_status and status.state.is_final:
         with suppress(NoData, ValueError):  # a failed job has none, and a reply that is too long was cut
             body = json.loads(response.body)
-            kept[target] = status, data_in(service, route, status, body, response.request.label)
+            if link_in(route, body) is None:
+                kept[target] = status, data_in(service, route, status, body, response.request.label)
     if cache is not None:
         cache[target] = (hash(response.body), status)
     return status

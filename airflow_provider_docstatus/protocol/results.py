@@ -25,9 +25,16 @@ from airflow_provider_docstatus.protocol.flows import poll_one, result_request
 from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
 from airflow_provider_docstatus.protocol.paging import list_in
 from airflow_provider_docstatus.protocol.responses import error_text, raise_if_unavailable, read_object, too_large
-from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY, data_in, no_data, raise_unless_usable, read_result_status
+from airflow_provider_docstatus.protocol.statuses import (
+    ENDED_BADLY,
+    data_in,
+    link_in,
+    no_data,
+    raise_unless_usable,
+    read_result_status,
+)
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
-from airflow_provider_docstatus.protocol.values import first_of, one_line
+from airflow_provider_docstatus.protocol.values import one_line
 from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 
 #: A flow that asks for some ids by one request, and returns the data, or the error in its place, by id.
@@ -246,9 +253,9 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
         if not result.has_status and body.get("success") is False:  # further inside it may be a field of the extracted data
             said = error_text(service, body) or "the vendor gave no reason"
             raise no_data(service, status, f"{label} says success=false: {said}", DataRefused)
-        link = first_of(body, result.link)
-        if not isinstance(link, str):
-            return status, data_in(service, service.routes[target.route], status, body, label)
+        route = service.routes[target.route]
+        if (link := link_in(route, body)) is None:
+            return status, data_in(service, route, status, body, label)
         try:
             return status, (yield from _behind_link(service, target, status, link))
         except RequestRejected as error:

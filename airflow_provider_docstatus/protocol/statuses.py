@@ -81,8 +81,11 @@ def read_result_status(
         if known is None:
             raise UnexpectedReply(f"{service.title}: {response.request.label} gives no status.", service=service.name)
         return known
-    if response.is_too_large and first_of(body, result.status or route.status) is None:
-        raise too_large(service, response, id=target.id)
+    if first_of(body, result.status or route.status) is None:
+        if response.is_too_large:
+            raise too_large(service, response, id=target.id)
+        if result.status and known is not None:  # a form of result without a word of its own
+            return known
     about = replace(route, status=result.status or route.status, errors=result.errors or route.errors)
     if result.status:  # another form of reply: none of the status reply's other fields
         about = replace(about, ids=(), flag="", child=None, children="", counters=(), details={}, times={}, codes={})
@@ -314,10 +317,20 @@ def _facts(
     )
 
 
+def link_in(route: Route, body: Mapping[str, Any]) -> str | None:
+    """Return the signed link that stands in place of the data in the body of a route's result, None if there is none."""
+    result = route.result
+    for path in result.link if result is not None else ():
+        flag, text = result.link_if.get(path, ("", "")) if result is not None else ("", "")
+        if isinstance(link := get_path(body, path), str) and link and (not flag or get_path(body, flag) == text):
+            return link
+    return None
+
+
 def data_in(service: ServiceDescription, route: Route, status: DocumentStatus, body: Mapping[str, Any], label: str) -> Any:
     """Return the data in the body of a route's result. Raises NoData if there is none."""
     take = route.result.take if route.result is not None else ""
-    data = _taken(body, take)
+    data = next((found for choice in take.split("|") if (found := _taken(body, choice)) is not None), None)
     if data is None or data in ({}, [], ""):
         raise no_data(service, status, f"{label} holds no {take or 'data'}")
     return data

@@ -33,7 +33,11 @@ REDUCTO = ServiceDescription(
             details={**_FACTS, "progress": ("progress",), "credits": ("result.usage.credits",)},
             long_poll=("timeout", 30.0),  # third-party copy of the specification: in seconds, without a longest time
             # types/shared/url_result.py: large data is a link in place of the data. That of an edit is the edited document.
-            result=ResultRoute(take="result.result", link=("result.result.url", "result.document_url")),
+            result=ResultRoute(
+                take="result.result",
+                link=("result.result.url", "result.document_url"),
+                link_if={"result.result.url": ("result.result.type", "url")},  # else it may be a field of extracted data
+            ),
             listing=_LIST,
             submit=Submission(path="/parse_async", id="job_id"),  # likewise extract_, split_, edit_, classify_, pipeline_async
             cancel="/cancel/{id}",

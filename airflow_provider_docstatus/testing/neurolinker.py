@@ -18,7 +18,7 @@ from airflow_provider_docstatus.testing.jobs import Desk, Job, Service, last_seg
 from airflow_provider_docstatus.testing.vendor import DESK, detail, link, missing_part, no_route, parsed_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_docstatus.testing.trouble import Refusal
 
@@ -34,6 +34,7 @@ WORDS = {
     "document": {"waiting": "pending", "running": "processing", "completed": "completed", "failed": "failed"},
 }
 KEY_HEADERS = ("Authorization",)
+OF_THE_REQUEST = {"job_id", "word", "reply", "hidden_seconds"}
 WEB_PAGE = "https://neurolinker.ainexxo.com/job"
 USER = "stand-in-user"
 SCHEMA_KEYWORDS = {"type", "description", "enum", "properties", "required", "items"}
@@ -108,6 +109,32 @@ def request_for(desk: Desk, file_names: list[str], submitted_as: str) -> Job:
             twin.submitted_as, twin.ends = submitted_as, "failed"
             request.documents.append(twin)
     return request
+
+
+def made(kind: str, ends: str, documents: int | Sequence[str | Job], details: Mapping[str, object]) -> tuple[Job, str]:
+    """
+    Return a request that nobody submitted, and the id to ask for: its own, or that of its only document.
+
+    :param kind: ``request`` or ``document``.
+    :param documents: how many documents, or each one as its ending or as a ``Job``.
+    :param details: fields of ``Job``; those that do not describe a request describe its documents.
+    """
+    own = {name: value for name, value in details.items() if kind == "request" and name in OF_THE_REQUEST}
+    rest = {name: value for name, value in details.items() if name not in own}
+    endings = [ends] if kind == "document" else _endings(ends, documents)
+    jobs = [one if isinstance(one, Job) else Job(NAME, "document", ends=one, **rest) for one in endings]  # type: ignore[arg-type]  # any field
+    oldest = min((document.created_at for document in jobs), default=time.time())
+    request = Job(NAME, "request", documents=jobs, created_at=oldest, **own)  # type: ignore[arg-type]  # any field of Job
+    return request, jobs[0].job_id if kind == "document" else request.job_id
+
+
+def _endings(ends: str, documents: int | Sequence[str | Job]) -> Sequence[str | Job]:
+    """Return how each document of a request ends; of a partial one the last fails."""
+    if not isinstance(documents, int):
+        return documents
+    if ends != "partial":
+        return [ends] * documents
+    return ["completed"] * max(1, documents - 1) + ["failed"]
 
 
 def _unknown_keywords(schema: object) -> str:
@@ -263,13 +290,7 @@ def _is_uuid(text: str) -> bool:
 
 
 def _not_a_uuid(name: str, value: str) -> web.Response:
-    problem = {
-        "type": "uuid_parsing",
-        "loc": ["path", name],
-        "msg": "Input should be a valid UUID",
-        "input": value,
-    }
-    return detail(422, [problem])
+    return detail(422, [{"type": "uuid_parsing", "loc": ["path", name], "msg": "Input should be a valid UUID", "input": value}])
 
 
 async def documents(request: web.Request) -> web.Response:

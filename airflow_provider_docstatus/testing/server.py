@@ -7,12 +7,12 @@ import json
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -21,7 +21,8 @@ from airflow_provider_docstatus.testing import neurolinker, unsiloed
 from airflow_provider_docstatus.testing.aitronos import Aitronos
 from airflow_provider_docstatus.testing.jobs import Desk, Job, Service
 from airflow_provider_docstatus.testing.recorded import Recorded
-from airflow_provider_docstatus.testing.recordings import Recording, built_in, pattern
+from airflow_provider_docstatus.testing.recordings import Recording, built_in
+from airflow_provider_docstatus.testing.routing import SURE, Asked, certainty, is_a_path, whom
 from airflow_provider_docstatus.testing.trouble import Fault, Limit, Refusal
 from airflow_provider_docstatus.testing.vendor import DESK, Vendor, no_route
 
@@ -37,7 +38,6 @@ STORED = re.compile("/storage/([^/]+)/([^/]+)")
 SPECIAL: tuple[Vendor, ...] = (neurolinker, Aitronos(), unsiloed)
 LARGEST_UPLOAD = 100 * 1024 * 1024
 START_SECONDS = 10.0
-OF_THE_REQUEST: tuple[str, ...] = ("job_id", "word", "reply", "hidden_seconds")
 
 
 @dataclass
@@ -60,14 +60,6 @@ class RequestRecord:
     service: str | None
     key_ok: bool | None
     status: int = 0
-
-
-class _Asked(NamedTuple):
-    """Whom a request is for, and the ids in its path."""
-
-    vendor: Vendor
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ids: dict[str, str]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -188,16 +180,12 @@ class StandInVendors(Desk):
             details["job_id"] = job_id
         if isinstance(vendor, Recorded):
             details.setdefault("job_id", vendor.new_id(kind))
-            return self.keep(vendor.prepare(_job(service, kind, ends, details))).job_id
+            return self.keep(vendor.prepare(Job(service, kind, ends=ends, **details))).job_id  # type: ignore[arg-type]  # any field
         if service != "neurolinker":
-            return self.keep(_job(service, kind, ends, details)).job_id
-        if kind == "document":
-            document = _job(service, kind, ends, details)
-            self.keep(_request([document], {}))
-            return document.job_id
-        own = {name: details.pop(name) for name in OF_THE_REQUEST if name in details}
-        made = [one if isinstance(one, Job) else _job(service, "document", one, details) for one in _endings(ends, documents)]
-        return self.keep(_request(made, own)).job_id
+            return self.keep(Job(service, kind, ends=ends, **details)).job_id  # type: ignore[arg-type]  # any field of Job
+        request, made_id = neurolinker.made(kind, ends, documents, details)
+        self.keep(request)
+        return made_id
 
     def add_batch(self, job_ids: Sequence[str], batch_id: str | None = None) -> str:
         """Group jobs of one vendor for its batch route (of Unsiloed's the withdrawn one), and return the batch's id."""
@@ -307,7 +295,7 @@ class StandInVendors(Desk):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request and keep a record of it, whatever becomes of it."""
-        asked = self._asked(request)
+        asked = whom(self.vendors.values(), request, self)
         vendor = asked.vendor if asked else None
         peer = request.transport.get_extra_info("peername") if request.transport else None
         record = RequestRecord(
@@ -332,21 +320,6 @@ class StandInVendors(Desk):
         record.status = 0 if hung_up else response.status
         return response
 
-    def _asked(self, request: web.Request) -> _Asked | None:
-        """Return whom the request is for: of vendors that share a path the one whose key it carries."""
-        found = []
-        for vendor in self.vendors.values():
-            for route in vendor.ROUTES:
-                match = pattern(route.path).fullmatch(request.rel_url.raw_path)
-                if match and route.method == request.method:
-                    found.append(_Asked(vendor, route.handler, {name: unquote(text) for name, text in match.groupdict().items()}))
-                    break
-        return max(found, key=lambda asked: self._addressed(asked.vendor, request), default=None)
-
-    def _addressed(self, vendor: Vendor, request: web.Request) -> int:
-        """Return how sure it is that the request is for this vendor: its key, its key's header, or neither."""
-        return vendor.key_is_right(request, self) + any(header in request.headers for header in vendor.KEY_HEADERS)
-
     async def _disturbed(self, request: web.Request) -> web.StreamResponse | None:
         """Answer with the first fault that concerns the request; otherwise take the latency."""
         fault = next((fault for fault in list(self._faults) if fault.concerns(request)), None)
@@ -355,7 +328,7 @@ class StandInVendors(Desk):
             await asyncio.sleep(self.latency)
         return answer
 
-    async def _undisturbed(self, request: web.Request, asked: _Asked | None) -> web.StreamResponse:
+    async def _undisturbed(self, request: web.Request, asked: Asked | None) -> web.StreamResponse:
         """Let the vendor check path and key, then its limit, then answer."""
         request.match_info.clear()
         if asked is None:
@@ -376,11 +349,10 @@ class StandInVendors(Desk):
         stored = STORED.fullmatch(request.rel_url.raw_path)
         if stored and request.method == "GET":
             return self._stored(request, *map(unquote, stored.groups()))
-        paths = [route.path for vendor in self.vendors.values() for route in vendor.ROUTES]
-        if any(pattern(path).fullmatch(request.rel_url.raw_path) for path in paths):
+        if is_a_path(self.vendors.values(), request):
             return _in_envelope(web.HTTPMethodNotAllowed(request.method, ()))
-        played = [vendor for vendor in self.vendors.values() if isinstance(vendor, Recorded)]
-        asked = next((vendor for vendor in played if self._addressed(vendor, request) == 2), None)
+        played = (vendor for vendor in self.vendors.values() if isinstance(vendor, Recorded))
+        asked = next((vendor for vendor in played if certainty(vendor, request, self) == SURE), None)
         return asked.no_route(request) if asked else no_route()
 
     def _stored(self, request: web.Request, job_id: str, name: str) -> web.Response:
@@ -413,25 +385,6 @@ class StandInVendors(Desk):
 def _in_envelope(error: web.HTTPException) -> web.Response:
     """Return aiohttp's own refusals (no such route or method, too large) as FastAPI words them."""
     return web.json_response({"detail": error.reason}, status=error.status)
-
-
-def _job(service: str, kind: str, ends: str, details: Mapping[str, object]) -> Job:
-    return Job(service=service, kind=kind, ends=ends, **details)  # type: ignore[arg-type]  # any field of Job
-
-
-def _request(documents: list[Job], own: Mapping[str, object]) -> Job:
-    """Return the Neurolinker request that holds these documents; it is as old as the oldest."""
-    oldest = min((document.created_at for document in documents), default=time.time())
-    return Job(service="neurolinker", kind="request", documents=documents, created_at=oldest, **own)  # type: ignore[arg-type]  # any field of Job
-
-
-def _endings(ends: str, documents: int | Sequence[str | Job]) -> Sequence[str | Job]:
-    """Return how each document of a request ends; of a partial one the last fails."""
-    if not isinstance(documents, int):
-        return documents
-    if ends != "partial":
-        return [ends] * documents
-    return ["completed"] * max(1, documents - 1) + ["failed"]
 
 
 def _set(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:

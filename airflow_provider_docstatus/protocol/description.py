@@ -21,7 +21,7 @@ class ResultRoute:
     Where the data of a finished job is.
 
     :param path: the path with ``{id}``; empty if the data is in the status reply.
-    :param query: query parameters.
+    :param query: query parameters; without a path besides those of the status.
     :param take: dotted path of the data in the reply; names separated by a space take several; empty takes all. After
         ``|`` stands what is taken if that is not there.
     :param has_status: whether the reply holds the status as well, so that one request gets both.

@@ -282,7 +282,7 @@ def _request(service: ServiceDescription, target: Target, asked: Route | ResultR
     return Request(
         path=path,
         route=shown,
-        query=asked.query,
+        query=asked.query if asked.path else {**route.query, **asked.query},
         key_optional=route.key_optional or service.key_optional,
         expected_codes=[code for code in asked.codes if code >= 400],
         refuses_in_text=route.refuses_in_text,

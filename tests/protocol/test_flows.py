@@ -31,6 +31,7 @@ from airflow_provider_docstatus.protocol.flows import (
     poll_batch,
     poll_one,
     poll_parent,
+    result_request,
     run,
     status_request,
 )
@@ -183,6 +184,13 @@ def test_a_parse_is_polled_without_its_chunks_and_fetched_with_them(converse):
     flow = fetch_result(UNSILOED, parse, status=None, content=None, options={})
     _, (request,) = converse(flow, response(reply))
     assert request.query == {"include_chunks": "true"}
+
+
+def test_data_in_the_status_reply_is_asked_for_with_the_statuss_query():
+    route = replace(AITRONOS.routes["job"], query={"api-version": "1"})
+    for more, query in (({}, {"api-version": "1"}), ({"output": "full"}, {"api-version": "1", "output": "full"})):
+        asked = replace(route, result=replace(route.result, query=more))
+        assert result_request(replace(AITRONOS, routes={"job": asked}), Target(route="job", id="j-1")).query == query
 
 
 @pytest.mark.parametrize("route", UNSILOED.routes)

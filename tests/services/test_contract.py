@@ -371,6 +371,8 @@ def read(service: ServiceDescription, reply: dict[str, Any]) -> Any:
         recorded += [one_response(one) for one in lists if is_final and reply["id"] in one.get("query", {}).values()]
     got, sent = converse(flow, *recorded, prefix=service.prefixes[0])
     assert sent[0].method == reply["method"]
+    if reply["ask"] in ("status", "result") and (result := service.routes[route].result) and not result.path:
+        assert service.routes[route].query.items() <= dict(sent[0].query).items()
     asked = sent[0].prefix + sent[0].path
     assert pattern(reply["path"]).fullmatch(asked), f"the vendor is asked at {asked}, not at {reply['path']}"
     return list(got.values()) if is_batch else got

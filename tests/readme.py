@@ -1,18 +1,21 @@
-"""Write the generated tables of the README and of the pages in docs/ from the code: ``python tests/readme.py``."""
+"""Write the generated tables of the README and of the pages in docs/ and the schema from the code: ``python tests/readme.py``."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import runpy
 from pathlib import Path
 
+from airflow_provider_docstatus.protocol.described import schema
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.transport.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+SCHEMA = ROOT / "docs" / "service.schema.json"
 PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
 _PACKAGE = ROOT / "airflow_provider_docstatus"
 
@@ -114,6 +117,12 @@ def words_of_prose(text: str) -> int:
     return sum(any(character.isalnum() for character in word) for word in text.split())
 
 
+def schema_text() -> str:
+    """Return the JSON Schema of a service's description as it is published."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
+    SCHEMA.write_text(schema_text())
     for page in PAGES:
         page.write_text(with_tables(page.read_text()))

@@ -23,6 +23,9 @@ LAYERS = [
     {"protocol.storable"},
     {"protocol.description"},
     {"protocol.targets", "protocol.refusals"},
+    {"protocol.rules"},
+    {"protocol.plain_data"},
+    {"protocol.described"},
     {"protocol.responses", "protocol.reading"},
     {"protocol.statuses"},
     {"protocol.paging", "protocol.prefixes"},
@@ -55,6 +58,8 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ALLOWED = {
     "_compat": {"airflow", "asgiref"},
     "hooks": {"tenacity", "requests"},
+    "protocol.plain_data": {"yaml"},  # Airflow itself depends on both
+    "protocol.described": {"jsonschema"},
     "forms": {"flask_appbuilder", "flask_babel", "wtforms"},  # the web server of 2.11 to 3.1 has them
     "transport.sync": {"requests", "urllib3"},  # urllib3 is requests' own: what reading a body piece by piece raises
     "transport.aio": {"aiohttp", "yarl", "requests"},  # requests.utils reads the environment's proxies: both clients alike

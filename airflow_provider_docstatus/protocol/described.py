@@ -1,0 +1,314 @@
+"""
+A service's description as data: read from JSON or YAML, checked, and built.
+
+Everything here works on the dataclasses of :mod:`.description` and their docstrings, so data may set a field as soon as it is
+added there. Functions can not be data. An error names the field and what is allowed, and repeats nothing of what was written.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.plain_data import parse, plain
+from airflow_provider_docstatus.protocol.rules import (
+    ANY_NUMBER,
+    CODE,
+    KEYS,
+    LONGEST_TEXT,
+    MOST_ENTRIES,
+    NOT_EMPTY,
+    NUMBERS,
+    TEXTS,
+    BadDescription,
+    Text,
+    check,
+    dotted,
+    pattern_of,
+    rule_of,
+)
+from airflow_provider_docstatus.status import State
+
+__all__ = ["BadDescription", "description_of", "parse", "schema"]
+
+_MOST_PROBLEMS = 3
+
+
+# -- the schema ------------------------------------------------------------------------------------------------
+
+
+@cache
+def _hints(owner: type) -> Mapping[str, tuple[Field[Any], Any]]:
+    """Return the fields of a dataclass that data may set, with their types."""
+    types = get_type_hints(owner)
+    return {one.name: (one, types[one.name]) for one in fields(owner) if not _is_function(types[one.name])}
+
+
+def _is_function(hint: Any) -> bool:
+    return hint is Callable or get_origin(hint) is Callable or any(_is_function(one) for one in _choices(hint) if one is not hint)
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """Return the types that a field may have."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _is_optional(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _said(owner: type) -> dict[str, str]:
+    """Return what a class's docstring says about each field."""
+    found = re.findall(r"^:param (\w+):((?:.|\n(?!:))*)", inspect.cleandoc(owner.__doc__ or ""), re.MULTILINE)
+    return {name: re.sub(r":\w+:`~?\.*(?:\w+\.)*(\w+)`", r"\1", " ".join(text.split())).replace("``", "") for name, text in found}
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a description, as ``docs/service.schema.json`` holds it."""
+    definitions: dict[str, Any] = {}
+    _define(ServiceDescription, definitions)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A document extraction service",
+        **definitions.pop(ServiceDescription.__name__),
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _define(owner: type, definitions: dict[str, Any]) -> None:
+    """Add the schema of a dataclass, and of those inside, to the definitions."""
+    if owner.__name__ in definitions:
+        return
+    said, known = _said(owner), _hints(owner)
+    properties: dict[str, Any] = {}
+    definitions[owner.__name__] = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name, (field, _) in known.items() if not _is_optional(field)],
+        "properties": properties,
+    }
+    for name, (field, hint) in known.items():
+        about = {"description": said[name]} if name in said else {}
+        properties[name] = {**about, **_schema_of(hint, owner, field, definitions)}
+
+
+def _schema_of(
+    hint: Any, owner: type, field: Field[Any], definitions: dict[str, Any], *, is_whole: bool = True
+) -> dict[str, Any]:
+    """
+    Return the schema of a type.
+
+    :param is_whole: whether it is the field's own type, not that of an entry.
+    """
+
+    def of(entry: Any) -> dict[str, Any]:
+        return _schema_of(entry, owner, field, definitions, is_whole=False)
+
+    origin, inside = get_origin(hint), get_args(hint)
+    least = 1 if is_whole and field.name in NOT_EMPTY else 0
+    if origin in (Union, UnionType):
+        return {"anyOf": [of(one) if one is not type(None) else {"type": "null"} for one in inside]}
+    if is_dataclass(hint):
+        _define(hint, definitions)  # type: ignore[arg-type]  # a class, not an instance
+        return {"$ref": f"#/$defs/{hint.__name__}"}  # type: ignore[union-attr]
+    if origin is tuple and inside[-1:] == (...,):
+        return {"type": "array", "items": of(inside[0]), "minItems": least, "maxItems": MOST_ENTRIES}
+    if origin is tuple:
+        number = len(inside)
+        items = [of(one) for one in inside]
+        return {"type": "array", "prefixItems": items, "items": False, "minItems": number, "maxItems": number}
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        keys: Text | None = CODE if inside[0] is int else rule_of(KEYS, owner, field.name) if is_whole else None
+        return {
+            "type": "object",
+            "propertyNames": {"minLength": 1, "maxLength": LONGEST_TEXT} | ({"pattern": pattern_of(keys)} if keys else {}),
+            "additionalProperties": of(inside[1]),
+            "minProperties": least,
+            "maxProperties": MOST_ENTRIES,
+        }
+    return _schema_of_one(hint, owner, field)
+
+
+def _schema_of_one(hint: Any, owner: type, field: Field[Any]) -> dict[str, Any]:
+    """Return the schema of a type that holds no others."""
+    if hint is bool:
+        return {"type": "boolean"}
+    if hint in (int, float):
+        least, most = rule_of(NUMBERS, owner, field.name, ANY_NUMBER)
+        return {"type": "integer" if hint is int else "number", "minimum": least, "maximum": most}
+    if hint is str:
+        known = rule_of(TEXTS, owner, field.name)
+        return {"type": "string", "maxLength": LONGEST_TEXT} | ({"pattern": pattern_of(known, field)} if known else {})
+    if get_origin(hint) is Literal:
+        return {"enum": list(get_args(hint))}
+    return {"enum": [one.value for one in hint]} if inspect.isclass(hint) and issubclass(hint, Enum) else {}
+
+
+# -- building --------------------------------------------------------------------------------------------------
+
+
+@cache
+def _validator() -> Any:
+    import jsonschema  # type: ignore[import-untyped]  # noqa: PLC0415 -- as yaml above
+
+    return jsonschema.Draft202012Validator(schema())
+
+
+def description_of(data: Mapping[str, Any], *, reserved: Collection[str] = ()) -> ServiceDescription:
+    """
+    Build a description from data, which nobody has to trust. Status words and names of headers are lower-cased.
+
+    :param data: the fields of a :class:`.ServiceDescription` as JSON's types; see ``docs/service.schema.json``.
+    :param reserved: the names that it may not have, those of other services.
+    :raises BadDescription: a field is missing, unknown or breaks a rule (the description's author).
+    """
+    data = plain(data)
+    problems = dict.fromkeys(_told(data, error) for error in _errors(data))
+    if problems:
+        more = f" ({len(problems) - _MOST_PROBLEMS} more)" if len(problems) > _MOST_PROBLEMS else ""
+        raise BadDescription("; ".join(list(problems)[:_MOST_PROBLEMS]) + more + ".")
+    if data["name"] in reserved:
+        raise BadDescription(f"name: must not be one of {', '.join(sorted(reserved))}.")
+    missing = {State.RUNNING, State.SUCCEEDED, State.FAILED} - {State(word) for word in data["words"].values()}
+    if missing:
+        raise BadDescription(f"words: no word means {', '.join(sorted(missing))}.")
+    service: ServiceDescription = _built(ServiceDescription, data, data, ())
+    check(service)
+    return service
+
+
+def _built(hint: Any, value: Any, data: Any, path: tuple[str | int, ...]) -> Any:
+    """Return valid data as a value of a type."""
+    origin, inside = get_origin(hint), get_args(hint)
+    if value is None:
+        return None
+    if origin in (Union, UnionType):
+        (hint, *_) = [one for one in inside if one is not type(None) and _fits(one, value)]
+        return _built(hint, value, data, path)
+    if is_dataclass(hint):
+        known = _hints(hint)  # type: ignore[arg-type]  # as above
+        made = {name: _built(known[name][1], one, data, (*path, name)) for name, one in value.items()}
+        try:
+            return hint(**made)  # type: ignore[operator]
+        except ValueError as error:
+            raise BadDescription(f"{dotted(data, path) or 'the description'}: {_without_values(str(error), data)}.") from None
+    if origin is tuple:
+        types = inside if inside[-1:] != (...,) else (inside[0],) * len(value)
+        is_header = str(path[-1]).endswith("headers")
+        items = [_built(one, item, data, (*path, number)) for number, (one, item) in enumerate(zip(types, value, strict=True))]
+        return tuple(item.lower() if is_header and isinstance(item, str) else item for item in items)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return _built_mapping(inside, value, data, path)
+    return hint(value) if hint in (int, float) or (inspect.isclass(hint) and issubclass(hint, Enum)) else value
+
+
+def _built_mapping(inside: tuple[Any, ...], value: Mapping[str, Any], data: Any, path: tuple[str | int, ...]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for name, one in value.items():
+        key = int(name) if inside[0] is int else name.strip().lower() if inside[1] is State else name
+        made = _built(inside[1], one, data, (*path, name))
+        if key == "":
+            raise BadDescription(f"{dotted(data, (*path, name))}: an empty word is never an answer.")
+        if found.get(key, made) != made:
+            raise BadDescription(f"{dotted(data, (*path, name))}: the same word stands for two states.")
+        found[key] = made
+    return found
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether data may be of a type, one of several that a field may have."""
+    origin = get_origin(hint) or hint
+    if is_dataclass(origin) or (inspect.isclass(origin) and issubclass(origin, Mapping)):
+        return isinstance(value, Mapping)
+    if origin is tuple:
+        return isinstance(value, list)
+    if origin in (int, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, bool) if origin is bool else isinstance(value, str)
+
+
+def _without_values(text: str, data: Any) -> str:
+    """Return the text of an error of our own classes, unless it repeats a text of the data."""
+    text, known = text.removeprefix(f"{data['name']}: ").rstrip("."), json.dumps(schema())
+    return "its fields contradict each other" if any(one in text and one not in known for one in _texts(data)) else text
+
+
+def _texts(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, Mapping):
+        for key, one in data.items():
+            yield from _texts(one)
+            yield key
+    elif isinstance(data, list):
+        for one in data:
+            yield from _texts(one)
+
+
+# -- what is wrong, in our words -------------------------------------------------------------------------------
+
+_TYPES = {
+    "string": "text",
+    "object": "an object",
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "null": "null",
+}
+_MEANS = {text.pattern: text.means for text in (*TEXTS.values(), *KEYS.values(), CODE)}
+
+
+def _errors(data: Any) -> list[Any]:
+    return sorted(
+        _validator().iter_errors(data), key=lambda error: ([str(step) for step in error.absolute_path], error.validator)
+    )
+
+
+def _told(data: Any, error: Any) -> str:
+    """Return an error of the validator in words that repeat no value: which field, and what it may be."""
+    while error.validator == "anyOf":  # X or null: what is wrong with it as an X
+        error = max(error.context, key=lambda one: (one.validator_value != "null", len(one.absolute_path)))
+    where = dotted(data, error.absolute_path) or "the description"
+    if "propertyNames" in error.absolute_schema_path:
+        return f"{where}: each key must be {_allowed(error)}"
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"{where}: needs {', '.join(missing)}"
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = [name for name in error.instance if name not in known]
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"{where}: has an unknown field{hint}; allowed are {', '.join(known)}"
+    return f"{where}: must be {_allowed(error)}"
+
+
+def _allowed(error: Any) -> str:
+    value = error.validator_value
+    if error.validator == "type":
+        return _TYPES[value]
+    if error.validator == "enum":
+        return f"one of {', '.join(map(str, value))}"
+    if error.validator == "pattern":
+        return next((means for pattern, means in _MEANS.items() if f"({pattern})" in value), "another text")
+    words = {
+        "minLength": "text of at least {} character",
+        "maxLength": "text of at most {} characters",
+        "minItems": "a list of at least {}",
+        "maxItems": "a list of at most {}",
+        "minProperties": "an object of at least {} entry",
+        "maxProperties": "an object of at most {} entries",
+        "minimum": "a number from {:,g}",
+        "maximum": "a number up to {:,g}",
+    }
+    return words[error.validator].format(value) if error.validator in words else "something else"

@@ -1,0 +1,286 @@
+"""
+The rules that a description keeps, whoever wrote it.
+
+They make a description safe to use that came as data: no text of it is a pattern, a function or a format, the key goes into one
+header only, and requests go below one host. The schema (:mod:`.described`) takes its patterns and limits from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import Field, fields, is_dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
+from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS
+
+#: What may stand in braces in a text of a description; the key's has a place of its own.
+PLACEHOLDERS = ("{id}",)
+KEY = "{key}"
+LONGEST_TEXT = 500
+MOST_ENTRIES = 200
+_NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
+_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 -- HTTP's word for the characters of a header's name
+_PLACE = r"(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?"
+_IN_PATH = rf"([A-Za-z0-9._~:@+,;=$-]|{'|'.join(map(re.escape, PLACEHOLDERS))})+"
+#: Headers that HTTP, the client or a proxy set; a description must not.
+REFUSED_HEADERS = {
+    "host",
+    "cookie",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "upgrade",
+    "trailer",
+    "keep-alive",
+}
+
+
+class BadDescription(ValueError):
+    """A description breaks a rule. The text names the field and what is allowed, and repeats nothing of what stands there."""
+
+
+class Text(NamedTuple):
+    """What a text may be: a pattern for all of it, and the same in words."""
+
+    pattern: str
+    means: str
+
+
+class Limits(NamedTuple):
+    """The least and the most that a number may be."""
+
+    least: float
+    most: float
+
+
+NAME = Text(_NAME, "a name such as my_service: lower-case letters, digits, single underscores between them")
+_HEADER = Text(_TOKEN, "the name of an HTTP header")
+_PARAMETER = Text("|".join(ID_PARAMETERS), f"one of {', '.join(ID_PARAMETERS)}")
+#: The texts of a field, by its name or by class and name.
+TEXTS: Mapping[str, Text] = {
+    "name": NAME,
+    "class_name": Text(r"[A-Z][A-Za-z0-9]*", "a name such as MyService"),
+    "kind": NAME,
+    "Route.parameter": _PARAMETER,
+    "path": Text(
+        rf"(?!.*(\.\.|/\./))(/{_IN_PATH})+/?", "a path: it begins with /, has no .. // ? # or %, and braces only as {id}"
+    ),
+    "prefixes": Text(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", "a path such as /v1, or empty"),
+    "host": Text(
+        rf"https://[A-Za-z0-9._-]+{_PLACE}|http://(localhost|127(\.[0-9]{{1,3}}){{3}}|\[::1\]){_PLACE}",
+        "an https URL without user, query and fragment; http for a loopback address only",
+    ),
+    "docs": Text(r"https://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/?#&=%+,;:()-]*)?", "an https URL without a user"),
+    "retry_headers": _HEADER,
+    "remaining_headers": _HEADER,
+}
+#: The keys of a field that maps.
+KEYS: Mapping[str, Text] = {
+    "auth": NAME,
+    "routes": NAME,
+    "operations": NAME,
+    "details": NAME,
+    "contents": Text(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", "a name such as page-summaries"),
+    "times": Text("created_at|started_at|updated_at|completed_at", "one of created_at, started_at, updated_at, completed_at"),
+    "headers": _HEADER,
+}
+#: An HTTP code as a key.
+CODE = Text("[1-5][0-9][0-9]", "an HTTP code")
+#: The bounds of numbers; of others it is :data:`ANY_NUMBER`.
+NUMBERS: Mapping[str, Limits] = {
+    "poll_interval": Limits(1, 86_400),
+    "least_poll_interval": Limits(1, 86_400),
+    "grace": Limits(0, 86_400),
+    "calls_per_minute": Limits(0.01, 1e6),
+    "calls_per_day": Limits(1, 1e9),
+    "retention_seconds": Limits(1, 1e10),
+    "page_size": Limits(1, 10_000),
+    "longest_query": Limits(100, 8_000),
+}
+ANY_NUMBER = Limits(0, 1e9)
+#: What must not be empty: without an id, a reply about another one would go unnoticed.
+NOT_EMPTY = {"auth", "routes", "words", "prefixes", "ids"}
+
+
+def rule_of(rules: Mapping[str, Any], owner: type, field: str, default: Any = None) -> Any:
+    """Return the rule of a class's field: by both names, else by the field's own."""
+    return rules.get(f"{owner.__name__}.{field}", rules.get(field, default))
+
+
+def pattern_of(text: Text, field: Field[Any] | None = None) -> str:
+    """Return a pattern that holds for the whole text; a text that is left out by default may be empty."""
+    return f"^({text.pattern})?$" if field is not None and field.default == "" else f"^({text.pattern})$"
+
+
+def as_data(description: Any) -> Any:
+    """Return a description, or a part of one, as the plain data that it could be written as; functions are left out."""
+    if is_dataclass(description):
+        found = {one.name: getattr(description, one.name) for one in fields(description)}
+        return {name: as_data(value) for name, value in found.items() if value is not None and not callable(value)}
+    if isinstance(description, Enum):
+        return description.value
+    if isinstance(description, Mapping):
+        return {str(name): as_data(value) for name, value in description.items()}
+    return [as_data(one) for one in description] if isinstance(description, (tuple, list)) else description
+
+
+def dotted(data: Any, path: Collection[str | int]) -> str:
+    """
+    Return a path into data with dots. A key that looks like a name is shown; of another one its number, such as ``words.#3``.
+
+    :param data: the data that the path leads through.
+    :param path: keys and indices.
+    """
+    shown = []
+    for step in path:
+        is_name = isinstance(step, str) and len(step) <= 40 and re.fullmatch(_NAME, step)
+        number = step if isinstance(step, int) else list(data).index(step) if step in data else 0
+        shown.append(str(step) if is_name else f"#{number + 1}")
+        data = data[step] if isinstance(step, int) or step in data else {}
+    return ".".join(shown)
+
+
+def check(service: ServiceDescription) -> None:
+    """
+    Check a description against all rules.
+
+    :raises BadDescription: it breaks one.
+    """
+    data = as_data(service)
+    for path, owner, field, value in _places(service, ()):
+        problem = _problem(owner, field, value) or _header_problem(service, owner, field, value)
+        if problem:
+            raise BadDescription(f"{dotted(data, path)}: {problem}.")
+    for path, problem in _contradictions(service):
+        raise BadDescription(f"{dotted(data, path)}: {problem}.")
+
+
+_Path = tuple[str | int, ...]
+
+
+def _places(part: Any, path: _Path) -> Iterator[tuple[_Path, type, Field[Any], Any]]:
+    """Yield the fields of a description and of all descriptions inside, with their paths."""
+    for one in fields(part):
+        value = getattr(part, one.name)
+        if not callable(value):
+            yield (*path, one.name), type(part), one, value
+        for inner, below in _parts(value):
+            yield from _places(below, (*path, one.name, *inner))
+
+
+def _parts(value: Any) -> Iterator[tuple[_Path, Any]]:
+    """Yield the descriptions in a field's value."""
+    if is_dataclass(value):
+        yield (), value
+    elif isinstance(value, Mapping):
+        yield from (((name,), one) for name, one in value.items() if is_dataclass(one))
+    elif isinstance(value, (tuple, list)):
+        yield from (((number,), one) for number, one in enumerate(value) if is_dataclass(one))
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts of a value that is no description: itself, its items, its values."""
+    if isinstance(value, Enum):
+        return
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, tuple, list)):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from texts_in(one)
+
+
+def _problem(owner: type, field: Field[Any], value: Any) -> str | None:
+    """Return what is wrong with the value of a field by itself."""
+    keys = [str(key) for key in value] if isinstance(value, Mapping) else []
+    texts = list(texts_in(value))
+    if field.name in NOT_EMPTY and not value:
+        return "must not be empty"
+    if any(not text.isprintable() or len(text) > LONGEST_TEXT for text in (*texts, *keys)):
+        return f"must be one line of printable characters, at most {LONGEST_TEXT}"
+    if (known := rule_of(TEXTS, owner, field.name)) and not all(re.fullmatch(pattern_of(known, field), one) for one in texts):
+        return f"must be {known.means}"
+    if (known := rule_of(KEYS, owner, field.name)) and not all(re.fullmatch(known.pattern, key) for key in keys):
+        return f"each key must be {known.means}"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        least, most = rule_of(NUMBERS, owner, field.name, ANY_NUMBER)
+        return None if least <= value <= most else f"must be a number from {least:g} to {most:g}"
+    if field.name == "path" and owner.__name__ in _WITH_ID and not _names_id(value):
+        return "must hold the id's place, {id}"
+    if field.name == "auth" or field.type == "Mapping[str, Any]":  # the key's place is checked with its header; a body is no text
+        return None
+    return None if all(_has_no_other_braces(text) for text in (*texts, *keys)) else f"braces may only stand in {PLACEHOLDERS[0]}"
+
+
+_WITH_ID = {"Route", "ResultRoute"}
+
+
+def _names_id(path: str) -> bool:
+    return path.count(PLACEHOLDERS[0]) == 1
+
+
+def _has_no_other_braces(text: str) -> bool:
+    for placeholder in PLACEHOLDERS:
+        text = text.replace(placeholder, "")
+    return "{" not in text and "}" not in text
+
+
+def _header_problem(service: ServiceDescription, owner: type, field: Field[Any], value: Any) -> str | None:
+    """Return what is wrong with headers: those that carry the key, and others that are sent."""
+    if field.name == "auth" and owner is type(service):
+        for header, template in value.values():
+            if not re.fullmatch(_TOKEN, header) or _is_refused(header):
+                return "each way begins with the name of an HTTP header, which is none that HTTP itself uses"
+            rest = template.replace(KEY, "", 1)
+            if rest == template or "{" in rest or "}" in rest or not _is_ascii(rest):
+                return f"each way ends with the header's value: printable ASCII with {KEY} once and no other braces"
+    elif field.name.endswith("headers") and isinstance(value, Mapping):
+        keys = {header.lower() for header, _ in service.auth.values()}
+        for header, text in value.items():
+            if not re.fullmatch(_TOKEN, header) or _is_refused(header) or header.lower() in keys:
+                return "each key is the name of an HTTP header, which is none that HTTP itself uses and not the key's"
+            if not isinstance(text, str) or not _is_ascii(text):
+                return "each value must be printable ASCII"
+    return None
+
+
+def _is_refused(header: str) -> bool:
+    return header.lower() in REFUSED_HEADERS or header.lower().startswith("proxy-")
+
+
+def _is_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _contradictions(service: ServiceDescription) -> Iterator[tuple[_Path, str]]:
+    """Yield what is wrong between fields."""
+    if service.poll_interval < service.least_poll_interval:
+        yield ("poll_interval",), "must not be less than least_poll_interval"
+    if service.has_operations and len(service.parameters) > 1:
+        yield ("routes",), "several routes for one parameter are chosen by operation; then all must have the same parameter"
+    for name, operation in service.operations.items():
+        if operation not in service.routes:
+            yield ("operations", name), "must be the name of one of the routes"
+    if service.batch is not None and service.batch.route not in service.routes:
+        yield ("batch", "route"), "must be the name of one of the routes"
+    if service.contents and service.read_item is None:
+        yield ("contents",), "needs read_item, a function; data cannot have it"
+    for name, route in service.routes.items():
+        yield from _route_contradictions(service, name, route)
+
+
+def _route_contradictions(service: ServiceDescription, name: str, route: Route) -> Iterator[tuple[_Path, str]]:
+    where = ("routes", name)
+    if route.result is None and not service.contents:
+        yield (*where, "result"), "must say where the data is"
+    if bool(route.children) != (route.child is not None):
+        yield (*where, "child"), "must describe the items of children; neither comes without the other"
+    if route.parent is not None:
+        parent = service.routes.get(route.parent[0])
+        if parent is None or parent.child is None:
+            yield (*where, "parent"), "must name another route that has children, and a detail"
+        elif route.parent[1] not in route.details:
+            yield (*where, "parent"), "must name a detail of this route that holds the parent's id"

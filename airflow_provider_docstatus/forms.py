@@ -6,16 +6,23 @@ from typing import Any
 
 from airflow_provider_docstatus.provider_info import form_settings
 from airflow_provider_docstatus.services import ServiceDescription
-from airflow_provider_docstatus.transport.settings import SETTINGS
+from airflow_provider_docstatus.transport.settings import ALL_SETTINGS
 
 
-def form_widgets(service: ServiceDescription) -> dict[str, Any]:
-    """Return the fields that the form has for a service's settings, besides Airflow's own."""
-    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 -- only the web server has it
+def form_widgets(service: ServiceDescription | None) -> dict[str, Any]:
+    """Return the fields of a service's form besides Airflow's own; without one, of the form that takes a description."""
+    from flask_appbuilder.fieldwidgets import (  # noqa: PLC0415 -- only the web server has it
+        BS3TextAreaFieldWidget,
+        BS3TextFieldWidget,
+    )
     from flask_babel import lazy_gettext  # noqa: PLC0415
     from wtforms import StringField  # noqa: PLC0415
 
     return {
-        name: StringField(lazy_gettext(SETTINGS[name].label), description=SETTINGS[name].help, widget=BS3TextFieldWidget())
+        name: StringField(
+            lazy_gettext(ALL_SETTINGS[name].label),
+            description=ALL_SETTINGS[name].help,
+            widget=BS3TextAreaFieldWidget() if ALL_SETTINGS[name].is_long else BS3TextFieldWidget(),
+        )
         for name in form_settings(service)
     }

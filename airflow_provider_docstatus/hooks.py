@@ -49,7 +49,7 @@ class DocStatusHook(BaseHook):
     425, 429, 5xx), after ``Retry-After`` if the service sends one. A refusal is raised at once. What is sent through
     :meth:`get_conn` is never repeated.
 
-    :param conn_id: the connection (str); its type is the service's name, such as ``neurolinker``.
+    :param conn_id: the connection (str); its type is the service's name, such as ``neurolinker``, or ``docstatus``.
     :param retries: how often a request to an unavailable service is repeated (int, default 3).
     :param clock: gives epoch seconds.
     :param sleep: waits for so many seconds.
@@ -346,13 +346,13 @@ class DocStatusHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return the form's labels, placeholders and hidden fields."""
-        behaviour = field_behaviour(cls._described) if cls._described else {}
+        behaviour = field_behaviour(cls._described)
         return {name.replace("-", "_"): value for name, value in behaviour.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the fields that the form has besides Airflow's own."""
-        return form_widgets(cls._described) if cls._described else {}
+        return form_widgets(cls._described)
 
 
 def _hook_class(service: ServiceDescription) -> type[DocStatusHook]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus import DISTRIBUTION, __version__
 from airflow_provider_docstatus.registry import all_services
-from airflow_provider_docstatus.transport.settings import EXAMPLE_HOST, SETTINGS
+from airflow_provider_docstatus.transport.settings import ALL_SETTINGS, EXAMPLE_HOST, OWN_SETTINGS, OWN_TYPE, SETTINGS
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus.services import ServiceDescription
@@ -33,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
         "description": f"Wait for document extraction ({titles}) without holding a worker slot.",
         "versions": [__version__],
         "integrations": [integration for integration, _ in described],
-        "connection-types": [connection_type for _, connection_type in described],
+        "connection-types": [*(connection_type for _, connection_type in described), _own_connection_type()],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.hooks"]}],
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors"]}],
         "operators": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.operators"]}],
@@ -49,7 +49,15 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "float",
                         "example": None,
                         "default": "5",
-                    }
+                    },
+                    "descriptions_folder": {
+                        "description": "The folder with the descriptions of services that connections of type docstatus may name "
+                        "as a file, on workers and triggerers (an absolute path). Unset, they may name none.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/services",
+                        "default": None,
+                    },
                 },
             }
         },
@@ -86,8 +94,27 @@ def _connection_type(service: ServiceDescription) -> dict[str, Any]:
     }
 
 
-def form_settings(service: ServiceDescription) -> list[str]:
-    """Return the extra keys that the service's form shows: no key without a choice at this service, and no JSON object."""
+def _own_connection_type() -> dict[str, Any]:
+    """Return the type of connections that describe their service themselves."""
+    return {
+        "connection-type": OWN_TYPE,
+        "hook-class-name": f"{_PACKAGE}.hooks.DocStatusHook",
+        "hook-name": _INTEGRATION,
+        "ui-field-behaviour": field_behaviour(None),
+        "conn-fields": {name: _conn_field(name, None) for name in form_settings(None)},
+    }
+
+
+def form_settings(service: ServiceDescription | None) -> list[str]:
+    """
+    Return the extra keys that the service's form shows: no key without a choice at this service, and no JSON object.
+
+    :param service: the service; None for a connection that describes it itself.
+    """
+    if service is None:
+        of_a_service = ("operation", "auth", "prefix")
+        general = [name for name, setting in SETTINGS.items() if name not in of_a_service and setting.type != "object"]
+        return [*OWN_SETTINGS, *general]
     has_choice = {
         "operation": service.has_operations,
         "region": bool(service.regions),
@@ -105,20 +132,23 @@ def setting_choices(name: str, service: ServiceDescription) -> list[str]:
     return {"operation": list(service.routes), "region": list(service.regions), "auth": list(service.auth)}.get(name, [])
 
 
-def field_behaviour(service: ServiceDescription) -> dict[str, Any]:
+def field_behaviour(service: ServiceDescription | None) -> dict[str, Any]:
     """Return what the form shows of Airflow's own fields: the password is the API key, and the host has a default."""
+    host, key = (service.host or EXAMPLE_HOST, f"{service.title} API key") if service else ("the host of the description", "API key")
     return {
         "hidden-fields": ["schema", "login", "port"],
         "relabeling": {"password": "API key", "host": "Host"},
-        "placeholders": {"host": service.host or EXAMPLE_HOST, "password": f"{service.title} API key"},
+        "placeholders": {"host": host, "password": key},
     }
 
 
-def _conn_field(name: str, service: ServiceDescription) -> dict[str, Any]:
-    setting = SETTINGS[name]
+def _conn_field(name: str, service: ServiceDescription | None) -> dict[str, Any]:
+    setting = ALL_SETTINGS[name]
     schema: dict[str, Any] = {"type": [setting.type, "null"]}
     if setting.default is not None:
         schema["default"] = setting.default
-    if choices := setting_choices(name, service):
+    if setting.is_long:
+        schema["format"] = "multiline"
+    if service and (choices := setting_choices(name, service)):
         schema["enum"] = choices
     return {"label": setting.label, "description": setting.help, "schema": schema}

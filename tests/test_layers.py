@@ -40,7 +40,7 @@ LAYERS = [
     {"waiting.report", "waiting.subscriber", "waiting.schedule"},
     {"airflow_errors"},
     {"transport.settings", "transport.framing", "transport.redaction"},
-    {"transport.fields"},
+    {"transport.fields", "transport.own_description"},
     {"transport.signed_links"},
     {"transport.connection"},
     {"transport.sync", "transport.aio"},

@@ -24,10 +24,10 @@ from airflow_provider_docstatus._compat import BaseOperatorLink
 from airflow_provider_docstatus.provider_info import form_settings, get_provider_info
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.transport.connection import Endpoint
-from airflow_provider_docstatus.transport.settings import SETTINGS
+from airflow_provider_docstatus.transport.settings import ALL_SETTINGS, OWN_SETTINGS, SETTINGS
 
 LINE = tuple(int(number) for number in airflow.__version__.split(".")[:2])
-HOOKS = {"neurolinker": "NeurolinkerHook", "aitronos": "AitronosHook", "unsiloed": "UnsiloedHook"}
+HOOKS = {"neurolinker": "NeurolinkerHook", "aitronos": "AitronosHook", "unsiloed": "UnsiloedHook", "docstatus": "DocStatusHook"}
 OURS = "airflow_provider_docstatus"
 
 # One process for all that must be seen from a fresh interpreter: Airflow takes seconds to start.
@@ -36,7 +36,7 @@ import contextlib, gc, io, json, pkgutil, sys
 gc.disable()  # a sixth of the time it takes
 from airflow.providers_manager import ProvidersManager
 
-types, seen, manager = ["neurolinker", "aitronos", "unsiloed"], {}, ProvidersManager()
+types, seen, manager = ["neurolinker", "aitronos", "unsiloed", "docstatus"], {}, ProvidersManager()
 try:
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 except ImportError:  # 2.11
@@ -82,6 +82,10 @@ seen["providers get"] = json.loads(text[text.index("[{"):])
 with open(OUT, "w") as file:
     json.dump(seen, file, default=str)
 """
+
+
+def title_of(name: str) -> str:
+    return SERVICES[name].title if name in SERVICES else "Document extraction status"
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +137,7 @@ def test_every_module_that_the_metadata_name_exists() -> None:
         assert issubclass(getattr(import_module(module), class_name), BaseOperatorLink)
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", HOOKS)
 def test_hook_class_and_metadata_agree(name: str) -> None:
     (entry,) = [entry for entry in get_provider_info()["connection-types"] if entry["connection-type"] == name]
     module, _, class_name = entry["hook-class-name"].rpartition(".")
@@ -152,7 +156,7 @@ def test_airflow_finds_hooks_links_and_triggers(fresh: tuple[dict[str, Any], str
     assert any(f"{OURS}.triggers" in trigger for trigger in seen["triggers"])
     for name, hook in seen["hooks"].items():
         assert hook["hook_class_name"] == f"{OURS}.hooks.{HOOKS[name]}"
-        assert hook["hook_name"] == SERVICES[name].title
+        assert hook["hook_name"] == title_of(name)
         assert hook["connection_id_attribute_name"] == "conn_id"
         assert hook["connection_testable"] is True
 
@@ -167,46 +171,49 @@ def _has_form_library() -> bool:
 
 
 @pytest.mark.skipif(not _has_form_library(), reason="Airflow 3.0 has no provider's form without Flask-AppBuilder")
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", HOOKS)
 def test_the_form_has_the_settings_that_matter_and_hides_what_does_not(name: str, fresh: tuple[dict[str, Any], str]) -> None:
-    form, service = fresh[0]["forms"][name], SERVICES[name]
+    form, service = fresh[0]["forms"][name], SERVICES.get(name)
+    host = service.host if service else "the host of the description"
     if LINE < (3, 0):
         behaviour = form["behaviour"]
         assert list(form["fields"]) == form_settings(service)
-        assert form["fields"] == {setting: SETTINGS[setting].help for setting in form["fields"]}
+        assert form["fields"] == {setting: ALL_SETTINGS[setting].help for setting in form["fields"]}
         assert set(behaviour["hidden_fields"]) == {"schema", "login", "port"}
         assert behaviour["relabeling"]["password"] == "API key"
-        assert behaviour["placeholders"]["host"] == service.host
+        assert behaviour["placeholders"]["host"] == host
         return
     standard = form["standard_fields"]
-    assert form["hook_name"] == service.title
+    assert form["hook_name"] == title_of(name)
     assert [standard[field]["hidden"] for field in ("url_schema", "port", "login")] == [True] * 3
     assert [standard[field]["hidden"] for field in ("host", "password")] == [False] * 2
-    assert standard["host"]["placeholder"] == service.host
+    assert standard["host"]["placeholder"] == host
     assert standard["password"]["title"] == "API key"
     assert list(form["extra_fields"]) == form_settings(service)
     for setting, field in form["extra_fields"].items():
-        assert field["schema"]["title"] == SETTINGS[setting].label
-        assert field["description"] == SETTINGS[setting].help
+        assert field["schema"]["title"] == ALL_SETTINGS[setting].label
+        assert field["description"] == ALL_SETTINGS[setting].help
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", HOOKS)
 def test_the_hooks_own_form_has_a_text_field_for_each_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def field(label: str, *, description: str, widget: object) -> tuple[str, str]:
-        assert widget == "a text widget"
+        assert widget == ("a widget of many lines" if label == "Description" else "a text widget")
         return label, description
 
     # What 2.11 to 3.1 read; 3.1 puts such stand-ins there itself where Flask-AppBuilder is not installed.
     stand_ins = {
-        "flask_appbuilder.fieldwidgets": SimpleNamespace(BS3TextFieldWidget=lambda: "a text widget"),
+        "flask_appbuilder.fieldwidgets": SimpleNamespace(
+            BS3TextFieldWidget=lambda: "a text widget", BS3TextAreaFieldWidget=lambda: "a widget of many lines"
+        ),
         "flask_babel": SimpleNamespace(lazy_gettext=str),
         "wtforms": SimpleNamespace(StringField=field),
     }
     for module, stand_in in stand_ins.items():
         monkeypatch.setitem(sys.modules, module, stand_in)
     hook = getattr(hooks, HOOKS[name])
-    settings = form_settings(SERVICES[name])
-    assert hook.get_connection_form_widgets() == {key: (SETTINGS[key].label, SETTINGS[key].help) for key in settings}
+    known = {key: ALL_SETTINGS[key] for key in form_settings(SERVICES.get(name))}
+    assert hook.get_connection_form_widgets() == {key: (setting.label, setting.help) for key, setting in known.items()}
     # Airflow takes a form from the class itself only, not from the class it inherits from.
     assert {"get_connection_form_widgets", "get_ui_field_behaviour"} <= set(vars(hook))
 
@@ -219,6 +226,14 @@ def test_the_forms_fields_have_types_choices_and_defaults(fresh: tuple[dict[str,
     for setting, field in fields.items():
         assert field["schema"]["type"] == [SETTINGS[setting].type, "null"]
         assert field["value"] == SETTINGS[setting].default
+
+
+@pytest.mark.skipif(LINE < (3, 2), reason="earlier forms have text fields of one line only")
+def test_the_form_of_a_described_service_takes_a_description_of_many_lines(fresh: tuple[dict[str, Any], str]) -> None:
+    fields = fresh[0]["forms"]["docstatus"]["extra_fields"]
+    assert list(fields)[:2] == list(OWN_SETTINGS)
+    assert fields["description"]["schema"]["format"] == "multiline"
+    assert "format" not in fields["file"]["schema"]
 
 
 def test_a_form_leaves_out_what_its_service_gives_no_choice_of() -> None:

@@ -19,6 +19,7 @@ from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavai
 from airflow_provider_docstatus.protocol.flows import run
 from airflow_provider_docstatus.protocol.hosts import HostPatterns
 from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, PAUSE, READ_AT_ONCE, Flow, Request, Response
+from airflow_provider_docstatus.protocol.rules import KEY
 from airflow_provider_docstatus.protocol.targets import route_name
 from airflow_provider_docstatus.registry import all_services, find
 from airflow_provider_docstatus.services import ServiceDescription
@@ -40,8 +41,9 @@ from airflow_provider_docstatus.transport.fields import (
     with_words,
 )
 from airflow_provider_docstatus.transport.framing import BadFraming
+from airflow_provider_docstatus.transport.own_description import own_service
 from airflow_provider_docstatus.transport.redaction import redacted
-from airflow_provider_docstatus.transport.settings import SETTINGS
+from airflow_provider_docstatus.transport.settings import ALL_SETTINGS, OWN_TYPE, SETTINGS
 from airflow_provider_docstatus.transport.signed_links import LinkRules
 
 #: The variables that name CA certificates: those of requests, then OpenSSL's.
@@ -103,21 +105,23 @@ class Endpoint:
         :param extra: its extra, as a dict.
         :raises RequestRejected: another connection type, a bad host or a bad setting (whoever owns the connection).
         """
-        found = find(conn.conn_type or "")
-        if found is None:
-            types = ", ".join(one.service.name for one in all_services())
+        is_own = conn.conn_type == OWN_TYPE
+        found = None if is_own else find(conn.conn_type or "")
+        if not is_own and found is None:
+            types = ", ".join([*(one.service.name for one in all_services()), OWN_TYPE])
             raise RequestRejected(
                 f"Connection '{conn.conn_id}' has type {conn.conn_type!r}; this package reads {types}. Make one "
                 f"with: airflow connections add {conn.conn_id}_docstatus --conn-type neurolinker --conn-password <API key>"
             )
-        service = found.service
+        service = found.service if found else own_service(conn.conn_id, extra)
         problem = Problem(conn.conn_id, service)
         if not isinstance(extra, Mapping):
             problem.refuse(f"extra must be a JSON object, it is a {type(extra).__name__}")
         settings = {name: value for name, value in extra.items() if value is not None and value != ""}
-        unknown = sorted(set(settings) - set(SETTINGS) - {"__extra__"})
+        known = ALL_SETTINGS if is_own else SETTINGS
+        unknown = sorted(set(settings) - {*known, "__extra__"})
         if unknown:
-            problem.refuse(f"extra has unknown keys: {', '.join(unknown)}; the keys are {', '.join(SETTINGS)}")
+            problem.refuse(f"extra has unknown keys: {', '.join(unknown)}; the keys are {', '.join(known)}")
         auth = str(settings.get("auth", next(iter(service.auth))))
         if auth not in service.auth:
             problem.refuse(f"auth is not one of {', '.join(service.auth)} (the key belongs in the password)")
@@ -237,7 +241,7 @@ class Endpoint:
     def key_header(self) -> dict[str, str]:
         """Return the header that carries the key; empty without a key."""
         name, template = self.auth
-        return {} if self.key is None else {name: template.format(key=self.key)}
+        return {} if self.key is None else {name: template.replace(KEY, self.key)}
 
     @property
     def trusted_ca(self) -> str | None:

@@ -10,7 +10,7 @@ from airflow_provider_docstatus._compat import AirflowNotFoundException, get_con
 from airflow_provider_docstatus.exceptions import ConnectionUnavailable, RequestRejected
 from airflow_provider_docstatus.transport.aio import Client
 from airflow_provider_docstatus.transport.connection import Endpoint
-from airflow_provider_docstatus.transport.settings import FAILURE_HOLDS, MISSING_HOLDS
+from airflow_provider_docstatus.transport.settings import FAILURE_HOLDS, MISSING_HOLDS, OWN_TYPE
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +123,8 @@ class ClientLookup:
             raise RequestRejected(
                 f"Connection '{self.conn_id}' cannot be read in the triggerer ({type(error).__name__})."
             ) from error
+        if conn.conn_type == OWN_TYPE:  # to check a long description takes time, and to read a file as well
+            return await asyncio.get_running_loop().run_in_executor(None, Endpoint.from_connection, conn, extra)
         return Endpoint.from_connection(conn, extra)
 
     def _verdict(self, error: RequestRejected, now: float, *, is_kept: bool) -> Exception:

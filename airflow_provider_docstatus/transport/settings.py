@@ -24,14 +24,25 @@ class Setting:
     :param help: what it does, in one sentence.
     :param default: the value if the key is missing.
     :param type: the JSON type.
+    :param is_long: whether its text may have many lines.
     """
 
     label: str
     help: str
     default: Any = None
     type: str = "string"
+    is_long: bool = False
 
 
+#: The type of a connection that describes its service itself.
+OWN_TYPE = "docstatus"
+#: The keys that only such a connection has.
+OWN_SETTINGS: Mapping[str, Setting] = {
+    "description": Setting(label="Description", help="The description of the service, as JSON or YAML.", is_long=True),
+    "file": Setting(
+        label="File", help="Instead: a file with the description, as a path below the folder [docstatus] descriptions_folder."
+    ),
+}
 SETTINGS: Mapping[str, Setting] = {
     "operation": Setting(
         label="Operation",
@@ -102,3 +113,4 @@ SETTINGS: Mapping[str, Setting] = {
         type="boolean",
     ),
 }
+ALL_SETTINGS: Mapping[str, Setting] = {**OWN_SETTINGS, **SETTINGS}

@@ -1,0 +1,81 @@
+"""A connection's own description of its service: in its extra, or in a file below a folder that the deployment names."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_docstatus._compat import conf
+from airflow_provider_docstatus.exceptions import RequestRejected
+from airflow_provider_docstatus.protocol.described import BadDescription, description_of, parse
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.plain_data import LONGEST
+from airflow_provider_docstatus.registry import all_services
+from airflow_provider_docstatus.transport.settings import OWN_SETTINGS, OWN_TYPE
+
+_FOLDER = "[docstatus] descriptions_folder"
+
+
+def own_service(conn_id: str, extra: object) -> ServiceDescription:
+    """
+    Return the service that a connection of type ``docstatus`` describes. This may read a file.
+
+    :param conn_id: the connection (str).
+    :param extra: its extra; it has either ``description`` (an object, or JSON or YAML as text) or ``file`` (a path).
+    :raises RequestRejected: it has neither or both, or what it has cannot be used (whoever owns the connection). The text repeats
+        nothing of the description.
+    """
+    given = {name: extra.get(name) for name in OWN_SETTINGS} if isinstance(extra, Mapping) else {}
+    named = [name for name, value in given.items() if value not in (None, "")]
+    try:
+        if len(named) != 1:
+            raise BadDescription(
+                f"the extra must have one of {' and '.join(OWN_SETTINGS)}; it has {' and '.join(named) or 'none'}."
+            )
+        what = given[named[0]] if named == ["description"] else _content(given["file"])
+        data = what if isinstance(what, Mapping) else parse(what) if isinstance(what, (str, bytes)) else None
+        if data is None:
+            raise BadDescription("it must be an object or text.")
+        return description_of(data, reserved={OWN_TYPE, *(one.service.name for one in all_services())})
+    except BadDescription as error:
+        about = named[0] if len(named) == 1 else "description"
+        raise RequestRejected(f"Connection '{conn_id}' ({OWN_TYPE}), {about}: {error}") from None
+
+
+def _content(file: Any) -> bytes:
+    """Return what is in a file. Raises BadDescription if the connection may not name it, or if it cannot be read."""
+    folder = conf.get("docstatus", "descriptions_folder", fallback="") or ""
+    if not folder:
+        raise BadDescription(f"a connection may name a file only where {_FOLDER} is set, on workers and triggerers.")
+    if not isinstance(file, str) or "\0" in file:
+        raise BadDescription("it must be a path as text.")
+    if not Path(folder).is_absolute():
+        raise BadDescription(f"{_FOLDER} must be an absolute path.")
+    root = os.path.realpath(folder)
+    path = os.path.realpath(os.path.join(root, file))  # noqa: PTH118 -- a path as text, whose links are followed before the check
+    if os.path.commonpath([root, path]) != root or path == root:
+        raise BadDescription(f"it must name a file below {_FOLDER}, also where links lead.")
+    return _read(path)
+
+
+def _read(path: str) -> bytes:
+    handle = -1
+    try:
+        # Neither waits for who writes into a pipe, nor follows a link that has come just now.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise BadDescription("it is no regular file.")
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(LONGEST + 1)
+    except FileNotFoundError:
+        raise BadDescription(f"there is no such file below {_FOLDER} on this machine.") from None
+    except OSError as error:
+        raise BadDescription(f"the file cannot be read on this machine ({type(error).__name__}).") from None
+    finally:
+        with suppress(OSError):
+            os.close(handle)
+    return content

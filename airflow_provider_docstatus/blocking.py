@@ -121,7 +121,7 @@ class BlockingPoller:
         sender = self._sender
         if batch.refused_at is not None and sender.read_at <= batch.refused_at:
             sender.reload()
-            self.schedule.service = sender.service
+            self.schedule.follow(sender.service)
         try:
             reply = run(with_prefix(self.schedule.flow(batch), sender.prefix), sender.send)
             if isinstance(reply.failed, NoSuchRoute):
@@ -153,3 +153,6 @@ class Once:
     def next_poll(self, now: float, _polls: int) -> float:
         """Return now: an id without an observation is polled again at once."""
         return now
+
+    def follow(self, service: ServiceDescription) -> None:
+        """Keep what was found."""

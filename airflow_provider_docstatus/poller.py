@@ -50,15 +50,15 @@ DEADLINE_GRACE = 60.0
 _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Poller]] = weakref.WeakKeyDictionary()
 
 
-def poller_for(conn_id: str, service: ServiceDescription) -> Poller:
-    """Return the running loop's poller of a connection; the first wait makes it."""
+def poller_for(conn_id: str, service: ServiceDescription, lookup: ClientLookup | None = None) -> Poller:
+    """Return the running loop's poller of a connection; the first wait makes it, with what has looked the connection up."""
     for loop in [loop for loop in _pollers if loop.is_closed()]:  # a poller refers to its loop, so both stay alive
         del _pollers[loop]
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     key = (conn_id, service.name)
     if key not in pollers:
         _freeze_what_is_loaded()
-        pollers[key] = Poller(conn_id, service)
+        pollers[key] = Poller(conn_id, service, lookup=lookup)
     return pollers[key]
 
 
@@ -135,6 +135,7 @@ class Poller:
 
     :param conn_id: the connection (str).
     :param service: the service that the connection must be for.
+    :param lookup: what has looked the connection up already, if anything has.
     :param clock: gives epoch seconds.
     :param jitter: gives random numbers from 0 to 1.
     """
@@ -144,6 +145,7 @@ class Poller:
         conn_id: str,
         service: ServiceDescription,
         *,
+        lookup: ClientLookup | None = None,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -153,7 +155,7 @@ class Poller:
         self.service_name = service.name
         self._schedule = Schedule[Subscription](service)
         self._schedule.on_plan = self._notice
-        self._lookup = ClientLookup(conn_id, service.name, clock)
+        self._lookup = lookup or ClientLookup(conn_id, service.name, clock)
         self._found_prefix: str | None = None
         self._prefix: PathPrefix | None = None
         self._client: Client | None = None
@@ -176,9 +178,7 @@ class Poller:
         first_at = min(spec.asked_at + pause, max(spec.deadline, now))
         for one in subscription.group.waits:
             self._schedule.subscribe(subscription, Target(spec.route, one), first_at, spec.parent_target)
-        if self._run_task is None:
-            # An empty context: all waits share the poller, so its lines must not go to the log of one task.
-            self._run_task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
+        self.start()
         self._count()
         try:
             await subscription.done
@@ -189,6 +189,17 @@ class Poller:
                 if unwanted in self._sending:  # not in a look-up, which must not be cancelled on 3.0 to 3.2.1
                     next(task for task, batch in self._tasks.items() if batch is unwanted).cancel()
             self._count()
+
+    @property
+    def service(self) -> ServiceDescription:
+        """The service's description, as the connection was read last."""
+        return self._schedule.service
+
+    def start(self) -> None:
+        """Begin to poll, unless it is polling; without a wait it ends by itself."""
+        if self._run_task is None:
+            # An empty context: all waits share the poller, so its lines must not go to the log of one task.
+            self._run_task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
 
     def describe(self, now: float) -> str:
         """Return the state of the schedule and the rate limiter in a few words, for a log line."""
@@ -349,9 +360,9 @@ class Poller:
 
     async def _reply(self, batch: Batch[Subscription]) -> PollReply:
         client = await self._lookup.get(batch.refused_at)
+        prefix = self.use(client)
         if not batch.is_wanted:
             return PollReply({})  # its waits ended during the look-up
-        prefix = self._prefix_of(client)
 
         note_turn = partial(self._sent.add, batch)
 
@@ -370,11 +381,16 @@ class Poller:
         async with self._slices:
             await asyncio.sleep(0)
 
-    def _prefix_of(self, client: Client) -> PathPrefix:
-        """Return the path prefix in use. An undocumented prefix in the connection is the user's choice, and always holds."""
+    def use(self, client: Client) -> PathPrefix:
+        """
+        Go by what was read of the connection; return the path prefix in use.
+
+        An undocumented prefix in the connection is the user's choice, and always holds.
+        """
         if self._prefix is None or client is not self._client:
             endpoint = client.endpoint
-            self._client, self._schedule.service = client, endpoint.service
+            self._client = client
+            self._schedule.follow(endpoint.service)
             documented, found = endpoint.service.prefixes, self._found_prefix
             is_known = found is not None and found in documented and endpoint.prefix in documented
             current = found if is_known and found else endpoint.prefix

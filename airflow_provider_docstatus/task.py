@@ -31,6 +31,7 @@ from airflow_provider_docstatus.protocol.flows import Kept, status_request
 from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.protocol.values import one_line
 from airflow_provider_docstatus.registry import find
+from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
 from airflow_provider_docstatus.waiting.group import Group, checked_ids, needed_of
@@ -252,7 +253,11 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
     for name, values in asked.items():
         if isinstance(values, list):
             ids = [str(one) for one in checked_ids(name, values)]
-            is_late = isinstance(event, Mapping) and _is_past_retention(event.get("service"), date)
+            is_late = (
+                isinstance(event, Mapping)
+                and "n" in str(event.get("states"))
+                and _is_past_retention(task, event.get("service"), date)
+            )
             manifest = manifest_from(event, ids, parameter=name, operation=task.operation, is_late=is_late)
             context["ti"].xcom_push(key=XCOM_KEY, value=manifest)
             needed = needed_of(task.wait_for, len(ids))
@@ -265,7 +270,7 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
         )
     if ending.status is None and (pushed := _pushed_status(context)) is not None:
         ending = with_known_status(ending, pushed)
-    ending = _expired_if_past_retention(ending, date)
+    ending = _expired_if_past_retention(task, ending, date)
     if ending.status is not None:
         context["ti"].xcom_push(key=XCOM_KEY, value=ending.status.to_dict())
     return result_of(ending, task.accept, overdue=overdue)
@@ -280,18 +285,29 @@ def _pushed_status(context: Context) -> DocumentStatus | None:
         return None
 
 
-def _is_past_retention(service: object, since: float | None) -> bool:
-    known = find(str(service))
-    return known is not None and is_past_retention(known.service, since, time.time())
+def _is_past_retention(task: WaitingTask, service: object, since: float | None) -> bool:
+    found = find(str(service))
+    known = found.service if found else _described(task, service)
+    return known is not None and is_past_retention(known, since, time.time())
 
 
-def _expired_if_past_retention(ending: Ending, date: float | None) -> Ending:
+def _described(task: WaitingTask, service: object) -> ServiceDescription | None:
+    """Return the description in the task's connection if it is that of a service; None also if it cannot be read now."""
+    try:
+        known = DocStatusHook(task.conn_id).service
+    except Exception as error:  # noqa: BLE001 -- a secrets backend may raise whatever it likes; the ending stands without it
+        task.log.warning("The retention of %s is not known: %s", service, type(error).__name__)
+        return None
+    return known if known.name == service else None
+
+
+def _expired_if_past_retention(task: WaitingTask, ending: Ending, date: float | None) -> Ending:
     """Return the ending as expired if the retention explains an unknown id, by the job's age or else the run's."""
     if ending.outcome != "not_found":
         return ending
     created_at = epoch(ending.status.created_at) if ending.status else None
     since = date if created_at is None else created_at
-    if since is None or not _is_past_retention(ending.service, since):
+    if since is None or not _is_past_retention(task, ending.service, since):
         return ending
     day = datetime.fromtimestamp(since, timezone.utc).date()
     about = f"this run is for {day}" if created_at is None else f"it was created on {day}"

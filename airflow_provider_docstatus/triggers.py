@@ -9,10 +9,13 @@ from typing import Any
 
 from airflow_provider_docstatus import DISTRIBUTION
 from airflow_provider_docstatus._compat import BaseTrigger, TriggerEvent
-from airflow_provider_docstatus.poller import Subscription, poller_for
+from airflow_provider_docstatus.exceptions import RequestRejected
+from airflow_provider_docstatus.own_poller import own_poller_for
+from airflow_provider_docstatus.poller import Poller, Subscription, poller_for
 from airflow_provider_docstatus.protocol.values import one_line
 from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.services import SERVICES, ServiceDescription
+from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.outcomes import OUTCOMES
 from airflow_provider_docstatus.waiting.report import ending_event, event_of
@@ -47,15 +50,34 @@ class DocStatusTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then send one small event (:func:`.waiting.report.event_of`)."""
         began = time.monotonic()
-        service = await self._service()
-        if service is not None and self._is_readable(service):
-            subscription = Subscription(Group(spec=self.spec, service=service), self.log, poller_for(self.spec.conn_id, service))
-            await subscription.poller.wait(subscription)
-            event = self._report(subscription)
-        else:
-            event = self._unreadable(has_service=service is not None)
+        event = await (self._own_event() if self.spec.distribution is None else self._event())
         await asyncio.sleep(max(0.0, self.spec.shortest - (time.monotonic() - began)))
         yield TriggerEvent(event)
+
+    async def _event(self) -> dict[str, Any]:
+        service = await self._service()
+        if service is None or not self._is_readable() or str(self.spec.route) not in service.routes:
+            return self._unreadable(has_service=service is not None)
+        return await self._waited(poller_for(self.spec.conn_id, service), service)
+
+    async def _own_event(self) -> dict[str, Any]:
+        """Wait for a service that the connection describes; what the worker knew of it does not travel."""
+        if not self._is_readable():
+            return self._unreadable(has_service=True)
+        try:
+            poller = await own_poller_for(self.spec.conn_id, self.spec.service)
+        except RequestRejected as error:
+            self.log.warning("%s", error)
+            group = Group(spec=self.spec, service=_undescribed(self.spec.service))
+            for one in self.spec.all_ids:
+                group.observe(one, error, time.time())
+            return event_of(group, calls=0, now=time.time())
+        return await self._waited(poller, poller.service)
+
+    async def _waited(self, poller: Poller, service: ServiceDescription) -> dict[str, Any]:
+        subscription = Subscription(Group(spec=self.spec, service=service), self.log, poller)
+        await poller.wait(subscription)
+        return self._report(subscription)
 
     async def _service(self) -> ServiceDescription | None:
         name = str(self.spec.service)
@@ -69,9 +91,9 @@ class DocStatusTrigger(BaseTrigger):
             self.log.info("%s after %.0f s", group.summary(), now - self.spec.started_at)
         return event_of(group, calls=subscription.calls, now=now)
 
-    def _is_readable(self, service: ServiceDescription) -> bool:
-        version, is_known = self.spec.version, str(self.spec.route) in service.routes
-        return type(version) is int and version <= SPEC_VERSION and not self._newer and is_known
+    def _is_readable(self) -> bool:
+        version = self.spec.version
+        return type(version) is int and version <= SPEC_VERSION and not self._newer
 
     def _unreadable(self, *, has_service: bool) -> dict[str, Any]:
         distribution = self.spec.distribution
@@ -95,3 +117,9 @@ class DocStatusTrigger(BaseTrigger):
                 text=text,
             )
         )
+
+
+def _undescribed(name: str) -> ServiceDescription:
+    """Return what is known of a service whose description could not be read: its name."""
+    words = {state.value: state for state in State}
+    return ServiceDescription(name=name, title=name, host="", docs="", auth={}, routes={}, words=words)

@@ -785,7 +785,10 @@ def test_one_odd_404_does_not_turn_to_the_other_prefix_that_answers(
 
 
 BAD_CONNECTIONS = {
-    "another type": ({"conn_type": "http"}, f"type 'http'; this package reads {', '.join(SERVICES)}. Make one with"),
+    "another type": (
+        {"conn_type": "http"},
+        f"type 'http'; this package reads {', '.join(SERVICES)}, docstatus. Make one with",
+    ),
     "http to a host that is not loopback": ({"host": "http://api.example.com"}, "use https, or set allow_http"),
     "a user in the host": ({"host": "https://user:secret@api.example.com"}, "the key belongs in the password"),
     "a query in the host": ({"host": "https://api.example.com/?x=1"}, "no user, query or fragment"),

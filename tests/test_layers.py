@@ -48,6 +48,7 @@ LAYERS = [
     {"provider_info", "blocking", "poller"},
     {"forms", "probe"},
     {"hooks"},
+    {"own_poller"},
     {"arguments", "triggers", "fetching"},
     {"task"},
     {"sensors", "operators", "watchers"},

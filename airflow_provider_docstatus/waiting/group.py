@@ -81,6 +81,12 @@ class Group:
             for one, is_known in zip(ids, spec.known.ljust(len(ids), "0"), strict=False)
         }
 
+    def follow(self, service: ServiceDescription) -> None:
+        """Go by another description of the service from now on."""
+        self.service = service
+        for wait in self.waits.values():
+            wait.service = service
+
     @property
     def is_list(self) -> bool:
         """Whether the task named a list, even of one."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_docstatus.protocol.description import BatchRoute
+from airflow_provider_docstatus.protocol.description import BatchRoute, ServiceDescription
 from airflow_provider_docstatus.protocol.flows import Observation
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.waiting.wait import PollAgain
@@ -37,6 +37,9 @@ class Subscriber(Protocol):
 
     def next_poll(self, now: float, polls: int) -> float:
         """Return when to poll again (epoch seconds), after so many polls."""
+
+    def follow(self, service: ServiceDescription) -> None:
+        """Go by another description of the service from now on."""
 
 
 S = TypeVar("S", bound=Subscriber)
@@ -102,6 +105,11 @@ class Poll(Generic[S]):
         return min(dues)
 
 
+def shape_of(service: ServiceDescription) -> object:
+    """Return what decides which ids can go into one request, to be compared."""
+    return service.routes, service.batch
+
+
 @dataclass(eq=False, slots=True)
 class Batch(Generic[S]):
     """
@@ -112,6 +120,7 @@ class Batch(Generic[S]):
     :param parent: the parent through which several ids are polled; None for a single id and for the batch route.
     :param refused_at: when the refusal came that this poll confirms on a fresh connection (epoch seconds); else None.
     :param late_by: seconds that its first poll is late.
+    :param shape: by which routes of the service they were put together.
     """
 
     polls: Sequence[Poll[S]]
@@ -119,6 +128,7 @@ class Batch(Generic[S]):
     parent: Target | None = None
     refused_at: float | None = None
     late_by: float = 0.0
+    shape: object = None
 
     @property
     def targets(self) -> list[Target]:

@@ -13,12 +13,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic
 
-from airflow_provider_docstatus.exceptions import NoSuchRoute, ServiceUnavailable, UnexpectedReply
+from airflow_provider_docstatus.exceptions import NoSuchRoute, RequestRejected, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol.description import BatchRoute, ServiceDescription
 from airflow_provider_docstatus.protocol.flows import Kept, Observation, PollReply, StatusCache, look_up, poll
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.targets import Target
-from airflow_provider_docstatus.waiting.polls import GRID, MAX_OMISSIONS, SHORTEST_LENGTH, Batch, Poll, S
+from airflow_provider_docstatus.waiting.polls import GRID, MAX_OMISSIONS, SHORTEST_LENGTH, Batch, Poll, S, shape_of
 from airflow_provider_docstatus.waiting.wait import PollAgain
 
 #: How many parents in a row may turn out to be lone (only one child is waited for) before the look-up of parents stops.
@@ -51,7 +51,7 @@ class Schedule(Generic[S]):
         stays: bool = True,
         max_lone_parents: float = MAX_LONE_PARENTS,
     ) -> None:
-        #: The service's description; the driver replaces it after it has read the connection again.
+        #: The service's description; see :meth:`follow`.
         self.service = service
         self._stays = stays
         self._max_lone_parents = max_lone_parents
@@ -83,6 +83,21 @@ class Schedule(Generic[S]):
     def __contains__(self, target: object) -> bool:
         return target in self._polls
 
+    def follow(self, service: ServiceDescription) -> None:
+        """Go by another description from now on; a connection that was read again may have more words, or other routes."""
+        before = self.service
+        if before == service:
+            return
+        self.service, self.cache = service, {}
+        for subscriber in self.subscribers():
+            subscriber.follow(service)
+        if shape_of(before) != shape_of(service):
+            self._parent_to_look_up = None
+            self._peers.clear()
+            for target, one in self._polls.items():
+                one.parent = None
+                self._peers.setdefault(one.batch_key, {})[target] = one
+
     # -- who waits ---------------------------------------------------------------------------------------------
 
     def subscribe(self, subscriber: S, target: Target, first_at: float, parent: Target | None = None) -> None:
@@ -93,7 +108,7 @@ class Schedule(Generic[S]):
         """
         one = self._polls.get(target)
         if one is None:
-            one = self._polls[target] = Poll(target, parent)
+            one = self._polls[target] = Poll(target, parent if self._is_parent(parent, target.route) else None)
             self._peers.setdefault(one.batch_key, {})[target] = one
         one.subscribers[subscriber] = (1, first_at)
         self.earliest_deadline = min(self.earliest_deadline, subscriber.deadline)
@@ -148,18 +163,27 @@ class Schedule(Generic[S]):
         return self._parent_to_look_up is not None and bool(self._polls)
 
     def flow(self, batch: Batch[S]) -> Flow[PollReply]:
-        """Return the flow that polls a batch."""
+        """Poll a batch. If the description has changed since it was put together, several ids are put together anew."""
+        service = self.service
+        if batch.route not in service.routes:
+            text = f"{service.title} has no route {batch.route!r} any more, since the description in the connection has changed"
+            raise RequestRejected(f"{text}. Put the route back, or clear the task.", service=service.name)
+        if batch.shape != shape_of(service) and len(batch.polls) != 1:
+            return PollReply({})
         if batch.parent is not None and not batch.polls:
-            return look_up(self.service, batch.parent, batch.route, self._polls, self.cache)
-        return poll(
-            self.service,
-            batch.targets,
-            parent=batch.parent,
-            wanted=self._polls,
-            may_omit=self._stays and not batch.polls[0].has_failed,
-            judges=self._judges(batch),
-            cache=self.cache,
-            kept=self.kept,
+            return (yield from look_up(service, batch.parent, batch.route, self._polls, self.cache))
+        may_omit = self._stays and not batch.polls[0].has_failed
+        return (
+            yield from poll(
+                service,
+                batch.targets,
+                parent=batch.parent,
+                wanted=self._polls,
+                may_omit=may_omit,
+                judges=self._judges(batch),
+                cache=self.cache,
+                kept=self.kept,
+            )
         )
 
     def _judges(self, batch: Batch[S]) -> bool:
@@ -183,7 +207,7 @@ class Schedule(Generic[S]):
         if isinstance(reply.failed, NoSuchRoute):
             self._batching_from = now + BATCH_ROUTE_RECHECK
         told = [one for target in reply.observations if (one := self._polls.get(target)) is not None]
-        if reply.parent is not None:
+        if reply.parent is not None and self._is_parent(reply.parent, batch.route):
             self._note_parent(batch, reply.parent, told)
         for subscriber in {subscriber for one in told for subscriber in one.subscribers}:
             subscriber.calls += 1
@@ -306,7 +330,7 @@ class Schedule(Generic[S]):
             polls += others if one.parent is not None else self._fitting(one, others)
         parent = one.parent if len(polls) > 1 else None
         refused_at = max((each.refused_at for each in polls if each.refused_at), default=None)
-        batch = Batch(polls, one.target.route, parent, refused_at)
+        batch = Batch(polls, one.target.route, parent, refused_at, shape=shape_of(self.service))
         for each in polls:
             each.due, each.batch = math.inf, batch
         if batch.parent is not None:
@@ -347,7 +371,7 @@ class Schedule(Generic[S]):
         """Return the batch that looks up the parent that a reply has named; other ids are held until its reply comes."""
         assert self._parent_to_look_up is not None  # next() has just asked  # noqa: S101
         (parent, route), self._parent_to_look_up = self._parent_to_look_up, None
-        self._lookup, self._held_until = Batch([], route, parent), now + PARENT_LOOKUP_TIMEOUT
+        self._lookup, self._held_until = Batch([], route, parent, shape=shape_of(self.service)), now + PARENT_LOOKUP_TIMEOUT
         return self._lookup
 
     def _can_batch(self, one: Poll[S], now: float) -> bool:
@@ -385,6 +409,11 @@ class Schedule(Generic[S]):
             return False
         route = self.service.routes.get(one.target.route)
         return route is not None and route.parent is not None and len(self._peers.get(one.batch_key, ())) > 1
+
+    def _is_parent(self, parent: Target | None, route: str) -> bool:
+        """Whether a target can be the parent of the ids of a route."""
+        child = self.service.routes.get(route)
+        return parent is not None and child is not None and child.parent is not None and child.parent[0] == parent.route
 
     def _set_parent(self, one: Poll[S], parent: Target) -> None:
         """Set an id's parent as soon as a reply names it."""

@@ -103,6 +103,11 @@ class Subscriber:
             now=now, started_at=spec.started_at, deadline=spec.deadline, polls=polls, jitter=self._jitter()
         )
 
+    def follow(self, service: ServiceDescription) -> None:
+        """Go by another description of the service from now on."""
+        self.group.follow(service)
+        self.interval = interval_of(self.group.spec, service)
+
     def describe(self, now: float) -> str:  # noqa: ARG002 -- for the triggerer's
         """Return how the polling goes, in a few words for the log."""
         return ""

@@ -134,7 +134,9 @@ def setting_choices(name: str, service: ServiceDescription) -> list[str]:
 
 def field_behaviour(service: ServiceDescription | None) -> dict[str, Any]:
     """Return what the form shows of Airflow's own fields: the password is the API key, and the host has a default."""
-    host, key = (service.host or EXAMPLE_HOST, f"{service.title} API key") if service else ("the host of the description", "API key")
+    host, key = (
+        (service.host or EXAMPLE_HOST, f"{service.title} API key") if service else ("the host of the description", "API key")
+    )
     return {
         "hidden-fields": ["schema", "login", "port"],
         "relabeling": {"password": "API key", "host": "Host"},

@@ -121,5 +121,5 @@ class DocStatusTrigger(BaseTrigger):
 
 def _undescribed(name: str) -> ServiceDescription:
     """Return what is known of a service whose description could not be read: its name."""
-    words = {state.value: state for state in State}
+    words = {state: (state.value,) for state in State}
     return ServiceDescription(name=name, title=name, host="", docs="", auth={}, routes={}, words=words)

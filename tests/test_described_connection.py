@@ -315,10 +315,8 @@ async def test_a_look_up_that_nobody_waits_for_any_more_leaves_nothing_behind(
 
 def without_word(word: str, **changes: Any) -> dict[str, Any]:
     described = archive(**changes)
-    return {
-        **described,
-        "words": {one: state for one, state in described["words"].items() if one != word} | {"done": "succeeded"},
-    }
+    words = {state: [one for one in words if one != word] for state, words in described["words"].items()}
+    return {**described, "words": {**words, "succeeded": [*words["succeeded"], "done"]}}
 
 
 async def test_a_description_that_is_edited_in_mid_wait_is_used(deployment: Deployment) -> None:
@@ -332,12 +330,12 @@ async def test_a_description_that_is_edited_in_mid_wait_is_used(deployment: Depl
 
 async def test_what_has_not_changed_is_read_anew_by_another_description(deployment: Deployment) -> None:
     """The vendor's reply is the same as before; the meaning of its word is not."""
-    described = archive()
-    deployment.describe({**described, "words": {**described["words"], "processing": "running"}})
+    deployment.describe(archive())
     job_id = deployment.vendors.add_job("aitronos", seconds=math.inf)
     waiting = asyncio.ensure_future(event_of(own_trigger(job_id)))
     await until(lambda: len(deployment.reads) > 2)
-    deployment.describe({**described, "words": {**described["words"], "processing": "review"}})
+    described = without_word("processing")
+    deployment.describe({**described, "words": {**described["words"], "review": ["processing"]}})
     assert ending_from(await waiting).outcome == "review"
 
 

@@ -26,13 +26,13 @@ from airflow_provider_docstatus.protocol.rules import (
     KEYS,
     LONGEST_TEXT,
     MOST_ENTRIES,
-    NOT_EMPTY,
     NUMBERS,
     TEXTS,
     BadDescription,
     Text,
     check,
     dotted,
+    must_hold_any,
     pattern_of,
     rule_of,
 )
@@ -41,6 +41,8 @@ from airflow_provider_docstatus.status import State
 __all__ = ["BadDescription", "description_of", "parse", "schema"]
 
 _MOST_PROBLEMS = 3
+#: Fields with names of headers in a reply, which are looked up in lower case.
+_LOWER_CASE = {"retry_headers", "remaining_headers"}
 
 
 # -- the schema ------------------------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ def _schema_of(
         return _schema_of(entry, owner, field, definitions, is_whole=False)
 
     origin, inside = get_origin(hint), get_args(hint)
-    least = 1 if is_whole and field.name in NOT_EMPTY else 0
+    least = int(is_whole and must_hold_any(owner, field.name))
     if origin in (Union, UnionType):
         return {"anyOf": [of(one) if one is not type(None) else {"type": "null"} for one in inside]}
     if is_dataclass(hint):
@@ -127,15 +129,22 @@ def _schema_of(
         items = [of(one) for one in inside]
         return {"type": "array", "prefixItems": items, "items": False, "minItems": number, "maxItems": number}
     if inspect.isclass(origin) and issubclass(origin, Mapping):
-        keys: Text | None = CODE if inside[0] is int else rule_of(KEYS, owner, field.name) if is_whole else None
         return {
             "type": "object",
-            "propertyNames": {"minLength": 1, "maxLength": LONGEST_TEXT} | ({"pattern": pattern_of(keys)} if keys else {}),
+            "propertyNames": _keys_of(inside[0], rule_of(KEYS, owner, field.name) if is_whole else None),
             "additionalProperties": of(inside[1]),
             "minProperties": least,
             "maxProperties": MOST_ENTRIES,
         }
     return _schema_of_one(hint, owner, field)
+
+
+def _keys_of(hint: Any, known: Text | None) -> dict[str, Any]:
+    """Return the schema of an object's keys."""
+    if inspect.isclass(hint) and issubclass(hint, Enum):
+        return {"enum": [one.value for one in hint]}
+    known = CODE if hint is int else known
+    return {"maxLength": LONGEST_TEXT} | ({"pattern": pattern_of(known)} if known else {"minLength": 1})
 
 
 def _schema_of_one(hint: Any, owner: type, field: Field[Any]) -> dict[str, Any]:
@@ -178,12 +187,22 @@ def description_of(data: Mapping[str, Any], *, reserved: Collection[str] = ()) -
         raise BadDescription("; ".join(list(problems)[:_MOST_PROBLEMS]) + more + ".")
     if data["name"] in reserved:
         raise BadDescription(f"name: must not be one of {', '.join(sorted(reserved))}.")
-    missing = {State.RUNNING, State.SUCCEEDED, State.FAILED} - {State(word) for word in data["words"].values()}
-    if missing:
-        raise BadDescription(f"words: no word means {', '.join(sorted(missing))}.")
+    _check_words(data)
     service: ServiceDescription = _built(ServiceDescription, data, data, ())
     check(service)
     return service
+
+
+def _check_words(data: Mapping[str, Any]) -> None:
+    """Refuse words that leave open what they mean."""
+    means: dict[str, str] = {}
+    for state, words in data["words"].items():
+        for number, word in enumerate(words):
+            if not word.strip() or means.setdefault(word.strip().lower(), state) != state:
+                why = "must not stand in another state too" if word.strip() else "must not be empty"
+                raise BadDescription(f"{dotted(data, ('words', state, number))}: {why}.")
+    if not data["words"].get(State.SUCCEEDED.value):
+        raise BadDescription(f"words: no word means {State.SUCCEEDED}.")
 
 
 def _built(hint: Any, value: Any, data: Any, path: tuple[str | int, ...]) -> Any:
@@ -200,27 +219,25 @@ def _built(hint: Any, value: Any, data: Any, path: tuple[str | int, ...]) -> Any
         try:
             return hint(**made)  # type: ignore[operator]
         except ValueError as error:
-            raise BadDescription(f"{dotted(data, path) or 'the description'}: {_without_values(str(error), data)}.") from None
+            text = _without_values(str(error), data)
+            where = "" if re.match(r"[a-z_.]+: ", text) else f"{dotted(data, path) or 'the description'}: "
+            raise BadDescription(f"{where}{text}.") from None
     if origin is tuple:
         types = inside if inside[-1:] != (...,) else (inside[0],) * len(value)
-        is_header = str(path[-1]).endswith("headers")
         items = [_built(one, item, data, (*path, number)) for number, (one, item) in enumerate(zip(types, value, strict=True))]
-        return tuple(item.lower() if is_header and isinstance(item, str) else item for item in items)
+        return tuple(items) if path[-1] not in _LOWER_CASE else tuple(item.lower() for item in items)
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return _built_mapping(inside, value, data, path)
     return hint(value) if hint in (int, float) or (inspect.isclass(hint) and issubclass(hint, Enum)) else value
 
 
 def _built_mapping(inside: tuple[Any, ...], value: Mapping[str, Any], data: Any, path: tuple[str | int, ...]) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
+    found = {}
     for name, one in value.items():
-        key = int(name) if inside[0] is int else name.strip().lower() if inside[1] is State else name
         made = _built(inside[1], one, data, (*path, name))
-        if key == "":
-            raise BadDescription(f"{dotted(data, (*path, name))}: an empty word is never an answer.")
-        if found.get(key, made) != made:
-            raise BadDescription(f"{dotted(data, (*path, name))}: the same word stands for two states.")
-        found[key] = made
+        if inside[0] is State and isinstance(made, tuple):  # vendors' words
+            made = tuple(dict.fromkeys(word.strip().lower() for word in made))
+        found[int(name) if inside[0] is int else State(name) if inside[0] is State else name] = made
     return found
 
 
@@ -237,7 +254,7 @@ def _fits(hint: Any, value: Any) -> bool:
 
 
 def _without_values(text: str, data: Any) -> str:
-    """Return the text of an error of our own classes, unless it repeats a text of the data."""
+    """Return the text of an error of our own classes, unless it repeats what :func:`.rules.dotted` would not show."""
     text, known = text.removeprefix(f"{data['name']}: ").rstrip("."), json.dumps(schema())
     return "its fields contradict each other" if any(one in text and one not in known for one in _texts(data)) else text
 
@@ -248,7 +265,8 @@ def _texts(data: Any) -> Iterator[str]:
     elif isinstance(data, Mapping):
         for key, one in data.items():
             yield from _texts(one)
-            yield key
+            if dotted(data, (key,)) != key:
+                yield key
     elif isinstance(data, list):
         for one in data:
             yield from _texts(one)
@@ -276,8 +294,12 @@ def _errors(data: Any) -> list[Any]:
 
 def _told(data: Any, error: Any) -> str:
     """Return an error of the validator in words that repeat no value: which field, and what it may be."""
-    while error.validator == "anyOf":  # X or null: what is wrong with it as an X
-        error = max(error.context, key=lambda one: (one.validator_value != "null", len(one.absolute_path)))
+    while error.validator == "anyOf":
+        other_types = [one for one in error.context if one.validator == "type" and not one.relative_path]
+        if len(other_types) == len(error.context):  # else what is wrong with it as that one of the types which it is of
+            allowed = " or ".join(_TYPES[one.validator_value] for one in other_types)
+            return f"{dotted(data, error.absolute_path)}: must be {allowed}"
+        error = next(one for one in error.context if one not in other_types)
     where = dotted(data, error.absolute_path) or "the description"
     if "propertyNames" in error.absolute_schema_path:
         return f"{where}: each key must be {_allowed(error)}"

@@ -7,24 +7,27 @@ header only, and requests go below one host. The schema (:mod:`.described`) take
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
-from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS
+from airflow_provider_docstatus.protocol.description import PLACEHOLDER, ResultRoute, Route, ServiceDescription
 
-#: What may stand in braces in a text of a description; the key's has a place of its own.
-PLACEHOLDERS = ("{id}",)
+#: Where the key stands in a header's value.
 KEY = "{key}"
+ID = "{id}"
 LONGEST_TEXT = 500
 MOST_ENTRIES = 200
+MOST_PLACEHOLDERS = 4
 _NAME = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 -- HTTP's word for the characters of a header's name
 _PLACE = r"(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?"
-_IN_PATH = rf"([A-Za-z0-9._~:@+,;=$-]|{'|'.join(map(re.escape, PLACEHOLDERS))})+"
+_CHARACTER = r"[A-Za-z0-9._~:@+,;=$-]"
+_SEGMENT = rf"({_CHARACTER}+({{[a-z_]+}}{_CHARACTER}*)?|{{[a-z_]+}}{_CHARACTER}*)"
+_HOST = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 #: Headers that HTTP, the client or a proxy set; a description must not.
 REFUSED_HEADERS = {
     "host",
@@ -59,34 +62,46 @@ class Limits(NamedTuple):
 
 NAME = Text(_NAME, "a name such as my_service: lower-case letters, digits, single underscores between them")
 _HEADER = Text(_TOKEN, "the name of an HTTP header")
-_PARAMETER = Text("|".join(ID_PARAMETERS), f"one of {', '.join(ID_PARAMETERS)}")
+_PATH = Text(
+    rf"(?!.*(\.\.|/\./|/\.$))(/{_SEGMENT})+/?",
+    "a path: it begins with /, has no .. // ? # or %, and braces only for a placeholder such as {id}, one between two slashes",
+)
+_URL = Text(
+    rf"https://[A-Za-z0-9._-]+{_PLACE}|http://(localhost|127(\.[0-9]{{1,3}}){{3}}|\[::1\]){_PLACE}",
+    "an https URL without user, query and fragment; http for a loopback address only",
+)
+_HOSTS = Text(rf"(\*\.{_HOST}\.)?{_HOST}", "a host such as api.example.com or *.example.com, in lower case")
 #: The texts of a field, by its name or by class and name.
 TEXTS: Mapping[str, Text] = {
     "name": NAME,
     "class_name": Text(r"[A-Z][A-Za-z0-9]*", "a name such as MyService"),
     "kind": NAME,
-    "Route.parameter": _PARAMETER,
-    "path": Text(
-        rf"(?!.*(\.\.|/\./))(/{_IN_PATH})+/?", "a path: it begins with /, has no .. // ? # or %, and braces only as {id}"
-    ),
+    "path": _PATH,
+    "cancel": _PATH,
     "prefixes": Text(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", "a path such as /v1, or empty"),
-    "host": Text(
-        rf"https://[A-Za-z0-9._-]+{_PLACE}|http://(localhost|127(\.[0-9]{{1,3}}){{3}}|\[::1\]){_PLACE}",
-        "an https URL without user, query and fragment; http for a loopback address only",
-    ),
+    "host": _URL,
+    "regions": _URL,
+    "status_hosts": _HOSTS,
+    "link_hosts": Text(rf"{_HOSTS.pattern}|[0-9a-f:.]+/[0-9]{{1,3}}", f"{_HOSTS.means}, or an IP network"),
     "docs": Text(r"https://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/?#&=%+,;:()-]*)?", "an https URL without a user"),
+    "connection_headers": _HEADER,
     "retry_headers": _HEADER,
     "remaining_headers": _HEADER,
+    "id_header": _HEADER,
 }
-#: The keys of a field that maps.
+_REGION = Text(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*", "a name such as us-east-1")
+#: The keys of a field that maps; of other fields they are any text but an empty one.
 KEYS: Mapping[str, Text] = {
     "auth": NAME,
     "routes": NAME,
     "operations": NAME,
     "details": NAME,
     "contents": Text(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", "a name such as page-summaries"),
+    "regions": _REGION,
     "times": Text("created_at|started_at|updated_at|completed_at", "one of created_at, started_at, updated_at, completed_at"),
     "headers": _HEADER,
+    "quota": Text(".*", "a dotted path"),
+    "rate": Text(".*", "a dotted path"),
 }
 #: An HTTP code as a key.
 CODE = Text("[1-5][0-9][0-9]", "an HTTP code")
@@ -95,20 +110,30 @@ NUMBERS: Mapping[str, Limits] = {
     "poll_interval": Limits(1, 86_400),
     "least_poll_interval": Limits(1, 86_400),
     "grace": Limits(0, 86_400),
+    "lost_after": Limits(1, 86_400),
+    "calls_per_second": Limits(0.01, 1e4),
     "calls_per_minute": Limits(0.01, 1e6),
     "calls_per_day": Limits(1, 1e9),
     "retention_seconds": Limits(1, 1e10),
+    "kept_after_read": Limits(0, 1e10),
+    "quota_codes": Limits(400, 599),
     "page_size": Limits(1, 10_000),
+    "most_ids": Limits(1, 10_000),
     "longest_query": Limits(100, 8_000),
+    "long_poll": Limits(1, 600),
 }
 ANY_NUMBER = Limits(0, 1e9)
-#: What must not be empty: without an id, a reply about another one would go unnoticed.
-NOT_EMPTY = {"auth", "routes", "words", "prefixes", "ids"}
+_NOT_EMPTY = {"auth": True, "routes": True, "words": True, "prefixes": True, "Route.status": True}
 
 
 def rule_of(rules: Mapping[str, Any], owner: type, field: str, default: Any = None) -> Any:
     """Return the rule of a class's field: by both names, else by the field's own."""
     return rules.get(f"{owner.__name__}.{field}", rules.get(field, default))
+
+
+def must_hold_any(owner: type, field: str) -> bool:
+    """Whether a list or object must not be empty."""
+    return bool(rule_of(_NOT_EMPTY, owner, field))
 
 
 def pattern_of(text: Text, field: Field[Any] | None = None) -> str:
@@ -124,7 +149,7 @@ def as_data(description: Any) -> Any:
     if isinstance(description, Enum):
         return description.value
     if isinstance(description, Mapping):
-        return {str(name): as_data(value) for name, value in description.items()}
+        return {str(as_data(name)): as_data(value) for name, value in description.items()}
     return [as_data(one) for one in description] if isinstance(description, (tuple, list)) else description
 
 
@@ -193,11 +218,18 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(one)
 
 
+def _numbers_in(value: Any) -> Iterator[float]:
+    """Yield the numbers of a field: itself, or its items."""
+    for one in value if isinstance(value, tuple) else (value,):
+        if isinstance(one, (int, float)) and not isinstance(one, bool):
+            yield one
+
+
 def _problem(owner: type, field: Field[Any], value: Any) -> str | None:
     """Return what is wrong with the value of a field by itself."""
     keys = [str(key) for key in value] if isinstance(value, Mapping) else []
     texts = list(texts_in(value))
-    if field.name in NOT_EMPTY and not value:
+    if must_hold_any(owner, field.name) and not value:
         return "must not be empty"
     if any(not text.isprintable() or len(text) > LONGEST_TEXT for text in (*texts, *keys)):
         return f"must be one line of printable characters, at most {LONGEST_TEXT}"
@@ -205,26 +237,40 @@ def _problem(owner: type, field: Field[Any], value: Any) -> str | None:
         return f"must be {known.means}"
     if (known := rule_of(KEYS, owner, field.name)) and not all(re.fullmatch(known.pattern, key) for key in keys):
         return f"each key must be {known.means}"
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        least, most = rule_of(NUMBERS, owner, field.name, ANY_NUMBER)
-        return None if least <= value <= most else f"must be a number from {least:g} to {most:g}"
-    if field.name == "path" and owner.__name__ in _WITH_ID and not _names_id(value):
-        return "must hold the id's place, {id}"
+    least, most = rule_of(NUMBERS, owner, field.name, ANY_NUMBER)
+    if not all(least <= number <= most for number in _numbers_in(value)):
+        return f"must be a number from {least:g} to {most:g}"
     if field.name == "auth" or field.type == "Mapping[str, Any]":  # the key's place is checked with its header; a body is no text
         return None
-    return None if all(_has_no_other_braces(text) for text in (*texts, *keys)) else f"braces may only stand in {PLACEHOLDERS[0]}"
+    if known is _PATH or rule_of(TEXTS, owner, field.name) is _PATH:
+        return _placeholder_problem(owner, field.name, str(value))
+    if field.name == "link_hosts" and any("/" in one and not _is_network(one) for one in texts):
+        return "an IP network must be one of at least 8 bits that is not link-local, such as 10.0.0.0/8"
+    return None if all(_has_no_other_braces(text) for text in (*texts, *keys)) else f"braces may only stand in {ID}"
 
 
-_WITH_ID = {"Route", "ResultRoute"}
+def _placeholder_problem(owner: type, field: str, path: str) -> str | None:
+    """Return what is wrong with the placeholders of a path."""
+    names = PLACEHOLDER.findall(path)
+    if len(names) > MOST_PLACEHOLDERS or len(set(names)) != len(names) or "key" in names:
+        return f"must have at most {MOST_PLACEHOLDERS} placeholders, each once, and none for the key"
+    if owner is Route and field == "path" and (not names or (len(names) == 1 and names != ["id"])):
+        return f"must hold the id's place, {ID}"
+    if names and owner not in (Route, ResultRoute):
+        return "must have no placeholder"
+    return None
 
 
-def _names_id(path: str) -> bool:
-    return path.count(PLACEHOLDERS[0]) == 1
+def _is_network(text: str) -> bool:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return network.prefixlen >= 8 and not network.is_link_local and not network.is_multicast
 
 
 def _has_no_other_braces(text: str) -> bool:
-    for placeholder in PLACEHOLDERS:
-        text = text.replace(placeholder, "")
+    text = text.replace(ID, "")
     return "{" not in text and "}" not in text
 
 
@@ -237,13 +283,12 @@ def _header_problem(service: ServiceDescription, owner: type, field: Field[Any],
             rest = template.replace(KEY, "", 1)
             if rest == template or "{" in rest or "}" in rest or not _is_ascii(rest):
                 return f"each way ends with the header's value: printable ASCII with {KEY} once and no other braces"
-    elif field.name.endswith("headers") and isinstance(value, Mapping):
+    elif field.name in ("headers", "connection_headers"):
         keys = {header.lower() for header, _ in service.auth.values()}
-        for header, text in value.items():
-            if not re.fullmatch(_TOKEN, header) or _is_refused(header) or header.lower() in keys:
-                return "each key is the name of an HTTP header, which is none that HTTP itself uses and not the key's"
-            if not isinstance(text, str) or not _is_ascii(text):
-                return "each value must be printable ASCII"
+        if any(not re.fullmatch(_TOKEN, header) or _is_refused(header) or header.lower() in keys for header in value):
+            return "each must be the name of an HTTP header, which is none that HTTP itself uses and not the key's"
+        if isinstance(value, Mapping) and not all(isinstance(text, str) and _is_ascii(text) for text in value.values()):
+            return "each value must be printable ASCII"
     return None
 
 
@@ -264,8 +309,6 @@ def _contradictions(service: ServiceDescription) -> Iterator[tuple[_Path, str]]:
     for name, operation in service.operations.items():
         if operation not in service.routes:
             yield ("operations", name), "must be the name of one of the routes"
-    if service.batch is not None and service.batch.route not in service.routes:
-        yield ("batch", "route"), "must be the name of one of the routes"
     if service.contents and service.read_item is None:
         yield ("contents",), "needs read_item, a function; data cannot have it"
     for name, route in service.routes.items():
@@ -276,6 +319,12 @@ def _route_contradictions(service: ServiceDescription, name: str, route: Route) 
     where = ("routes", name)
     if route.result is None and not service.contents:
         yield (*where, "result"), "must say where the data is"
+    for field, path in (("result", route.result.path if route.result else ""), ("cancel", route.cancel)):
+        names = PLACEHOLDER.findall(path)
+        if path and not (names and set(names) <= set(route.placeholders)):
+            yield (*where, field), f"its path must hold the id's place as the route's path does, such as {ID}"
+    if route.kind == "batch" and "job" not in service.routes:
+        yield (*where, "kind"), "of batch needs a route that is called job, for the data of its jobs"
     if bool(route.children) != (route.child is not None):
         yield (*where, "child"), "must describe the items of children; neither comes without the other"
     if route.parent is not None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
+from airflow_provider_docstatus.exceptions import RequestRejected
 from airflow_provider_docstatus.protocol.description import BatchRoute, ServiceDescription
-from airflow_provider_docstatus.protocol.flows import Observation
+from airflow_provider_docstatus.protocol.flows import Kept, Observation, PollReply, StatusCache, look_up, poll
+from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.waiting.wait import PollAgain
 
@@ -107,7 +110,7 @@ class Poll(Generic[S]):
 
 def shape_of(service: ServiceDescription) -> object:
     """Return what decides which ids can go into one request, to be compared."""
-    return service.routes, service.batch
+    return [(name, route.parent, route.children, route.batch) for name, route in service.routes.items()]
 
 
 @dataclass(eq=False, slots=True)
@@ -139,3 +142,65 @@ class Batch(Generic[S]):
     def is_wanted(self) -> bool:
         """Whether anybody still waits for one of its ids."""
         return not self.polls or any(one.subscribers for one in self.polls)
+
+
+def fitting(one: Poll[S], others: list[Poll[S]], batch: BatchRoute | None) -> list[Poll[S]]:
+    """Return the others that fit into the same request by the length of its URL, those that are due first."""
+    if batch is None:
+        return []
+    left = batch.longest_query - one.length_in(batch)
+    found = []
+    most = min(left // SHORTEST_LENGTH, batch.most_ids - 1)
+    for other in heapq.nsmallest(most, others, key=lambda other: other.due):
+        left -= other.length_in(batch)
+        if left < 0:
+            break
+        found.append(other)
+    return found
+
+
+def is_parent(service: ServiceDescription, parent: Target | None, route: str) -> bool:
+    """Whether a target can be the parent of the ids of a route."""
+    child = service.routes.get(route)
+    return parent is not None and child is not None and child.parent is not None and child.parent[0] == parent.route
+
+
+def flow_of(
+    batch: Batch[S],
+    service: ServiceDescription,
+    wanted: Mapping[Target, Poll[S]],
+    *,
+    stays: bool,
+    cache: StatusCache,
+    kept: Kept | None,
+) -> Flow[PollReply]:
+    """
+    Poll a batch. If the description has changed since it was put together, several ids are put together anew.
+
+    :param wanted: all ids that are waited for.
+    :param stays: see :class:`.Schedule`.
+    :param cache: the statuses that were read last.
+    :param kept: gets the data in status replies, see :func:`.poll_one`.
+    :raises RequestRejected: the description in the connection no longer has the route (whoever owns the connection).
+    """
+    route = service.routes.get(batch.route)
+    if route is None:
+        text = f"{service.title} has no route {batch.route!r} any more, since the description in the connection has changed"
+        raise RequestRejected(f"{text}. Put the route back, or clear the task.", service=service.name)
+    if batch.shape != shape_of(service) and len(batch.polls) != 1:
+        return PollReply({})
+    if batch.parent is not None and not batch.polls:
+        return (yield from look_up(service, batch.parent, batch.route, wanted, cache))
+    decides = route.result is not None and route.result.decides
+    return (
+        yield from poll(
+            service,
+            batch.targets,
+            parent=batch.parent,
+            wanted=wanted,
+            may_omit=stays and not batch.polls[0].has_failed,
+            judges=decides and any(subscriber.judges for one in batch.polls for subscriber in one.subscribers),
+            cache=cache,
+            kept=kept,
+        )
+    )

@@ -13,12 +13,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic
 
-from airflow_provider_docstatus.exceptions import NoSuchRoute, RequestRejected, ServiceUnavailable, UnexpectedReply
+from airflow_provider_docstatus.exceptions import NoSuchRoute, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol.description import BatchRoute, ServiceDescription
-from airflow_provider_docstatus.protocol.flows import Kept, Observation, PollReply, StatusCache, look_up, poll
+from airflow_provider_docstatus.protocol.flows import Kept, Observation, PollReply, StatusCache
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.targets import Target
-from airflow_provider_docstatus.waiting.polls import GRID, MAX_OMISSIONS, SHORTEST_LENGTH, Batch, Poll, S, shape_of
+from airflow_provider_docstatus.waiting.polls import GRID, MAX_OMISSIONS, Batch, Poll, S, fitting, flow_of, is_parent, shape_of
 from airflow_provider_docstatus.waiting.wait import PollAgain
 
 #: How many parents in a row may turn out to be lone (only one child is waited for) before the look-up of parents stops.
@@ -108,7 +108,7 @@ class Schedule(Generic[S]):
         """
         one = self._polls.get(target)
         if one is None:
-            one = self._polls[target] = Poll(target, parent if self._is_parent(parent, target.route) else None)
+            one = self._polls[target] = Poll(target, parent if is_parent(self.service, parent, target.route) else None)
             self._peers.setdefault(one.batch_key, {})[target] = one
         one.subscribers[subscriber] = (1, first_at)
         self.earliest_deadline = min(self.earliest_deadline, subscriber.deadline)
@@ -163,34 +163,8 @@ class Schedule(Generic[S]):
         return self._parent_to_look_up is not None and bool(self._polls)
 
     def flow(self, batch: Batch[S]) -> Flow[PollReply]:
-        """Poll a batch. If the description has changed since it was put together, several ids are put together anew."""
-        service = self.service
-        if batch.route not in service.routes:
-            text = f"{service.title} has no route {batch.route!r} any more, since the description in the connection has changed"
-            raise RequestRejected(f"{text}. Put the route back, or clear the task.", service=service.name)
-        if batch.shape != shape_of(service) and len(batch.polls) != 1:
-            return PollReply({})
-        if batch.parent is not None and not batch.polls:
-            return (yield from look_up(service, batch.parent, batch.route, self._polls, self.cache))
-        may_omit = self._stays and not batch.polls[0].has_failed
-        return (
-            yield from poll(
-                service,
-                batch.targets,
-                parent=batch.parent,
-                wanted=self._polls,
-                may_omit=may_omit,
-                judges=self._judges(batch),
-                cache=self.cache,
-                kept=self.kept,
-            )
-        )
-
-    def _judges(self, batch: Batch[S]) -> bool:
-        """Whether one of the waits needs the result read, where only that says if the job has ended well."""
-        route = self.service.routes.get(batch.route)
-        decides = route is not None and route.result is not None and route.result.decides
-        return decides and any(subscriber.judges for one in batch.polls for subscriber in one.subscribers)
+        """Return the flow that polls a batch."""
+        return flow_of(batch, self.service, self._polls, stays=self._stays, cache=self.cache, kept=self.kept)
 
     def answered(self, batch: Batch[S], reply: PollReply, now: float) -> None:
         """Notify the subscribers of a poll's observations, and plan the batch's ids again, also the omitted ones."""
@@ -207,7 +181,7 @@ class Schedule(Generic[S]):
         if isinstance(reply.failed, NoSuchRoute):
             self._batching_from = now + BATCH_ROUTE_RECHECK
         told = [one for target in reply.observations if (one := self._polls.get(target)) is not None]
-        if reply.parent is not None and self._is_parent(reply.parent, batch.route):
+        if reply.parent is not None and is_parent(self.service, reply.parent, batch.route):
             self._note_parent(batch, reply.parent, told)
         for subscriber in {subscriber for one in told for subscriber in one.subscribers}:
             subscriber.calls += 1
@@ -327,7 +301,7 @@ class Schedule(Generic[S]):
         if not one.is_single and self._can_batch(one, now):
             peers = self._peers[one.batch_key].values()
             others = [other for other in peers if other is not one and other.due < math.inf and not other.is_single]
-            polls += others if one.parent is not None else self._fitting(one, others)
+            polls += others if one.parent is not None else fitting(one, others, self._batch_route(one))
         parent = one.parent if len(polls) > 1 else None
         refused_at = max((each.refused_at for each in polls if each.refused_at), default=None)
         batch = Batch(polls, one.target.route, parent, refused_at, shape=shape_of(self.service))
@@ -388,32 +362,12 @@ class Schedule(Generic[S]):
             return 1
         return max(1, min(batch.longest_query // one.length_in(batch), batch.most_ids))
 
-    def _fitting(self, one: Poll[S], others: list[Poll[S]]) -> list[Poll[S]]:
-        """Return the others that fit into the same request by the length of its URL, those that are due first."""
-        batch = self._batch_route(one)
-        if batch is None:
-            return []
-        left = batch.longest_query - one.length_in(batch)
-        fitting = []
-        most = min(left // SHORTEST_LENGTH, batch.most_ids - 1)
-        for other in heapq.nsmallest(most, others, key=lambda other: other.due):
-            left -= other.length_in(batch)
-            if left < 0:
-                break
-            fitting.append(other)
-        return fitting
-
     def _may_have_peers(self, one: Poll[S]) -> bool:
         """Whether this id may have a parent that it shares with others and that is not known yet."""
         if one.parent is not None or one.is_single or self._lone_parents >= self._max_lone_parents:
             return False
         route = self.service.routes.get(one.target.route)
         return route is not None and route.parent is not None and len(self._peers.get(one.batch_key, ())) > 1
-
-    def _is_parent(self, parent: Target | None, route: str) -> bool:
-        """Whether a target can be the parent of the ids of a route."""
-        child = self.service.routes.get(route)
-        return parent is not None and child is not None and child.parent is not None and child.parent[0] == parent.route
 
     def _set_parent(self, one: Poll[S], parent: Target) -> None:
         """Set an id's parent as soon as a reply names it."""

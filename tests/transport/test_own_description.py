@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_docstatus.exceptions import RequestRejected
 from airflow_provider_docstatus.protocol.plain_data import LONGEST
+from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.transport.connection import Endpoint
 from tests.protocol.test_described import ARCHIVE, SECRET, archive
 from tests.transport.test_connection import KEY, Connection
@@ -54,7 +55,7 @@ def test_the_connections_own_settings_hold_for_a_described_service() -> None:
     extra = {"description": archive(), "status_words": {"stuck": "failed"}, "calls_per_minute": 5}
     found = endpoint(extra, host="http://127.0.0.1:8080/api")
     assert found.base_url == "http://127.0.0.1:8080/api"
-    assert "stuck" in found.service.words
+    assert found.service.states["stuck"] is State.FAILED
     assert found.calls_per_minute == 5
 
 

@@ -258,23 +258,22 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
             return status, data_in(service, route, status, body, label)
         try:
             return status, (yield from _behind_link(service, target, status, link))
-        except RequestRejected as error:
-            if error.code is None or is_last:  # not sent, or refused although the link is new
+        except UnexpectedReply:
+            if is_last:
                 raise
     raise AssertionError("the second turn returns or raises")
 
 
 def _behind_link(service: ServiceDescription, target: Target, status: DocumentStatus, link: str) -> Flow[Any]:
-    """Fetch what a signed link leads to. Raises RequestRejected with a code if the link has expired."""
+    """Fetch what a signed link leads to. Raises UnexpectedReply if the link is refused, as one that has expired is."""
     response = yield Request(path="", route="(a signed link)", link=link)
     raise_if_unavailable(service, response)
     if not 200 <= response.code < 300:  # the storage refuses in a form of its own; a redirect is not followed
-        raise RequestRejected(
+        raise UnexpectedReply(
             f"The link to the data of {status.kind} {target.id} at {service.title} was refused with {response.code}, and a new "
-            "one as well.",
+            "one as well; is there a proxy in between?",
             service=service.name,
             id=target.id,
-            code=response.code,
         )
     if response.is_too_large:
         raise too_large(service, response, id=target.id)

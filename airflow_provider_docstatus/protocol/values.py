@@ -120,8 +120,8 @@ def _validation_text(problems: list[Any]) -> str | None:
             place = problem.get("loc")
             where = ".".join(str(part) for part in place) if isinstance(place, list) else ""
             lines.append(f"{where}: {problem['msg']}" if where else str(problem["msg"]))
-        elif isinstance(problem, Mapping) and isinstance(problem.get("message"), str):
-            lines.append(problem["message"])
+        elif isinstance(text := first_of(problem, ("message", "error_message")), str):
+            lines.append(text)
         else:
             lines.append(str({k: v for k, v in problem.items() if k != "input"} if isinstance(problem, Mapping) else problem))
     return one_line("; ".join(lines))

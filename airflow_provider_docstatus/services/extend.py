@@ -53,7 +53,13 @@ EXTEND = ServiceDescription(
         "classify": _run("classify", "clr_", f"classifierId {_OF_FILES} sortBy sortDir"),
         "split": _run("split", "splr_", f"splitterId {_OF_FILES} sortBy sortDir"),
         # So a status has a link in place of the data, and stays small. Data is asked for inline: no page names the link's host.
-        "parse": _run("parse", "pr_", _OF_FILES, query={"responseType": "url"}),
+        "parse": _run(
+            "parse",
+            "pr_",
+            _OF_FILES,
+            query={"responseType": "url"},
+            result=ResultRoute(path="/parse_runs/{id}", take="output"),
+        ),
         "edit": _run("edit", "edr_", "status source fileNameContains sortBy sortDir", cancel=""),
         "workflow": _run(
             "workflow", "workflow_run_", "workflowId status batchId fileNameContains", result=ResultRoute(take="stepRuns")

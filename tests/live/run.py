@@ -31,7 +31,7 @@ FILES = [name for name in SAMPLES if not name.endswith(".pdf")]
 KEY = "live-run-key-5d1c0a"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 REMOVED_AFTER = 5
-"""Seconds from the first fetch of a result until the server forgets it; 300 by default."""
+"""Seconds from the first reading of a result until the server forgets it; 300 by default, as for the first files."""
 NOBODY = 9
 """A port that nobody listens on: a PDF whose model is there fails inside its task."""
 SLOTS = 4
@@ -170,36 +170,37 @@ def readable(data: Any) -> str:
 
 def show_refusals(live: Live, others: Collection[Step]) -> None:
     """Show an unknown id, wrong keys, a document that fails inside a successful task, and a task that breaks."""
-    pdf = live.finished("invoice.pdf", options=model_at(NOBODY))
+    gated, fetched = (live.finished("invoice.pdf", options=model_at(NOBODY)) for _ in range(2))
     broken = live.finished("invoice.html", options={"pipeline": "standard"})
-    live.compare("the PDF's task, asked directly", "success", live.server.word(pdf), is_right=live.server.word(pdf) == "success")
+    word = live.server.word(gated)
+    live.compare("the task of a PDF that failed, asked directly", "success", word, is_right=word == "success")
     live.go(
         live.step("an unknown id", "gate", UNKNOWN, "failed", "Task not found"),
         live.step("an unknown id", "fetch", UNKNOWN, "failed", "Task not found"),
         *others,
         live.step("a task that broke", "gate", broken, "failed", "Internal processing error"),
-        # The status route knows no better, and to ask for the result is to start its removal
-        live.step("a PDF that failed inside a task that says success", "gate", pdf, "success", '"succeeded"'),
-        live.step("a PDF that failed inside a task that says success", "fetch", pdf, "failed", "VLM inference failed"),
+        live.step("a PDF that failed inside a task that says success", "gate", gated, "failed", "VLM inference failed"),
+        live.step("a PDF that failed inside a task that says success", "fetch", fetched, "failed", "VLM inference failed"),
     )
 
 
 def show_fetched_twice(live: Live) -> None:
-    """Show what is left of a task some seconds after a gate, and after a fetch."""
+    """Show what is left of a task some seconds after its result was read: by a fetch, and by a gate, which reads it to judge."""
     path = f"/v1/result/{live.finished('invoice.xlsx')}"
     codes = [live.server.ask("GET", path).status_code for _ in range(2)]
     live.compare("a result asked for twice at once, directly", "200, 200", str(codes)[1:-1], is_right=codes == [200, 200])
-    task_id = live.finished("invoice.md")
-    live.go(live.step("a finished task", "gate", task_id, "success", '"succeeded"'))
-    time.sleep(REMOVED_AFTER + 2)
-    live.go(live.step(f"its result, {REMOVED_AFTER + 2} s after the gate", "fetch", task_id, "success", *SAYS))
-    time.sleep(REMOVED_AFTER + 2)
-    once_more = ("failed", "Task not found") if live.forgets else ("success", *SAYS)
-    gate_again = ("failed", "Task not found") if live.forgets else ("success", '"succeeded"')
-    after = f"{REMOVED_AFTER + 2} s after it was fetched"
+    fetched, gated = live.finished("invoice.md"), live.finished("invoice.md")
     live.go(
-        live.step(f"its result once more, {after}", "fetch", task_id, *once_more),
-        live.step(f"the same task, {after}", "gate", task_id, *gate_again),
+        live.step("a finished task", "fetch", fetched, "success", *SAYS),
+        live.step("a finished task", "gate", gated, "success", '"succeeded"'),
+    )
+    time.sleep(REMOVED_AFTER + 2)
+    fetch = ("failed", "Task not found") if live.forgets else ("success", *SAYS)
+    gate = ("failed", "Task not found") if live.forgets else ("success", '"succeeded"')
+    live.go(
+        live.step(f"the same, {REMOVED_AFTER + 2} s after it was fetched", "fetch", fetched, *fetch),
+        live.step(f"the same, {REMOVED_AFTER + 2} s after it was fetched", "gate", fetched, *gate),
+        live.step(f"the same, {REMOVED_AFTER + 2} s after a gate on it", "fetch", gated, *fetch),
     )
 
 
@@ -262,11 +263,8 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="docstatus-live-") as name, contextlib.ExitStack() as stack:
             folder = Path(name)
-            removal = {"DOCLING_SERVE_RESULT_REMOVAL_DELAY": str(REMOVED_AFTER)}
-            forgets = DoclingServe(
-                folder / "forgets", {**removal, "DOCLING_SERVE_SINGLE_USE_RESULTS": "true", "DOCLING_SERVE_API_KEY": KEY}
-            )
-            keeps = DoclingServe(folder / "keeps", {**removal, "DOCLING_SERVE_SINGLE_USE_RESULTS": "false"})
+            forgets = DoclingServe(folder / "forgets", {"DOCLING_SERVE_SINGLE_USE_RESULTS": "true", "DOCLING_SERVE_API_KEY": KEY})
+            keeps = DoclingServe(folder / "keeps", {"DOCLING_SERVE_SINGLE_USE_RESULTS": "false"})
             stack.enter_context(forgets)
             stack.enter_context(keeps)
             (folder / "airflow").mkdir()
@@ -298,6 +296,10 @@ def show(live: Live, how: str) -> list[str]:
         for task in ("gate", "fetch")
     ]
     show_files(live)
+    live.say(f"the server is started again with DOCLING_SERVE_RESULT_REMOVAL_DELAY={REMOVED_AFTER}")
+    live.server.stop()
+    live.server.environment["DOCLING_SERVE_RESULT_REMOVAL_DELAY"] = str(REMOVED_AFTER)
+    live.server.start()
     show_refusals(live, wrong_keys if live.server.key else ())
     show_fetched_twice(live)
     show_slow_and_restarted(live)

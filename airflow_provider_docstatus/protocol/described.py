@@ -256,7 +256,12 @@ def _fits(hint: Any, value: Any) -> bool:
 def _without_values(text: str, data: Any) -> str:
     """Return the text of an error of our own classes, unless it repeats what :func:`.rules.dotted` would not show."""
     text, known = text.removeprefix(f"{data['name']}: ").rstrip("."), json.dumps(schema())
-    return "its fields contradict each other" if any(one in text and one not in known for one in _texts(data)) else text
+    secrets = [one for one in _texts(data) if one in text and one not in known]
+    if not secrets:
+        return text
+    where = re.match(r"[a-z_.]+: ", text)
+    is_plain = where is not None and not any(one in where[0] for one in secrets)
+    return f"{where[0]}what is there does not fit the rest" if where and is_plain else "its fields contradict each other"
 
 
 def _texts(data: Any) -> Iterator[str]:

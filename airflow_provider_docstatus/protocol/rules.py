@@ -14,7 +14,14 @@ from dataclasses import Field, fields, is_dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-from airflow_provider_docstatus.protocol.description import PLACEHOLDER, ResultRoute, Route, ServiceDescription
+from airflow_provider_docstatus.protocol.description import (
+    PLACEHOLDER,
+    BatchRoute,
+    Content,
+    ListRoute,
+    Route,
+    ServiceDescription,
+)
 
 #: Where the key stands in a header's value.
 KEY = "{key}"
@@ -82,7 +89,7 @@ TEXTS: Mapping[str, Text] = {
     "host": _URL,
     "regions": _URL,
     "status_hosts": _HOSTS,
-    "link_hosts": Text(rf"{_HOSTS.pattern}|[0-9a-f:.]+/[0-9]{{1,3}}", f"{_HOSTS.means}, or an IP network"),
+    "link_hosts": Text(rf"{_HOSTS.pattern}|[0-9a-f:.]+(/[0-9]{{1,3}})?", f"{_HOSTS.means}, an IP address or a network"),
     "docs": Text(r"https://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/?#&=%+,;:()-]*)?", "an https URL without a user"),
     "connection_headers": _HEADER,
     "retry_headers": _HEADER,
@@ -244,7 +251,7 @@ def _problem(owner: type, field: Field[Any], value: Any) -> str | None:
         return None
     if known is _PATH or rule_of(TEXTS, owner, field.name) is _PATH:
         return _placeholder_problem(owner, field.name, str(value))
-    if field.name == "link_hosts" and any("/" in one and not _is_network(one) for one in texts):
+    if field.name == "link_hosts" and not all(_is_network(one) for one in texts if not one[-1].isalpha()):
         return "an IP network must be one of at least 8 bits that is not link-local, such as 10.0.0.0/8"
     return None if all(_has_no_other_braces(text) for text in (*texts, *keys)) else f"braces may only stand in {ID}"
 
@@ -256,12 +263,13 @@ def _placeholder_problem(owner: type, field: str, path: str) -> str | None:
         return f"must have at most {MOST_PLACEHOLDERS} placeholders, each once, and none for the key"
     if owner is Route and field == "path" and (not names or (len(names) == 1 and names != ["id"])):
         return f"must hold the id's place, {ID}"
-    if names and owner not in (Route, ResultRoute):
+    if names and owner in (ListRoute, BatchRoute, Content):
         return "must have no placeholder"
     return None
 
 
 def _is_network(text: str) -> bool:
+    """Whether a text is a network that links may lead to: never to the metadata of a cloud's machine."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError:
@@ -323,8 +331,9 @@ def _route_contradictions(service: ServiceDescription, name: str, route: Route) 
         names = PLACEHOLDER.findall(path)
         if path and not (names and set(names) <= set(route.placeholders)):
             yield (*where, field), f"its path must hold the id's place as the route's path does, such as {ID}"
-    if route.kind == "batch" and "job" not in service.routes:
-        yield (*where, "kind"), "of batch needs a route that is called job, for the data of its jobs"
+    listed = {one.listing.path for one in service.routes.values() if one.listing is not None}
+    if route.kind == "batch" and "job" not in service.routes and (route.members is None or route.members.path not in listed):
+        yield (*where, "kind"), "of batch needs a route that is called job, or that has the same list, for the data of its jobs"
     if bool(route.children) != (route.child is not None):
         yield (*where, "child"), "must describe the items of children; neither comes without the other"
     if route.parent is not None:

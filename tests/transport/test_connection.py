@@ -77,7 +77,7 @@ def test_a_connection_with_a_key_and_nothing_else_is_enough(service):
 @pytest.mark.parametrize("conn_type", ["http", "docstatus_", "", None, "Neurolinker"], ids=str)
 def test_a_connection_of_another_type_is_refused_with_the_command_that_makes_one(conn_type):
     message = refusal(conn_type=conn_type)
-    assert f"has type {conn_type!r}; this package reads neurolinker, aitronos, unsiloed, docstatus" in message
+    assert f"has type {conn_type!r}; this package reads {', '.join(SERVICES)}, docstatus" in message
     assert "airflow connections add docs_docstatus --conn-type neurolinker --conn-password <API key>" in message
 
 

@@ -21,6 +21,7 @@ from airflow_provider_docstatus.exceptions import (
     NoSuchRoute,
     NotFound,
     RateLimited,
+    RequestRejected,
     ServiceUnavailable,
     UnexpectedReply,
 )
@@ -115,6 +116,10 @@ class Waiter:
     held_until: float = 0.0
     told: list[tuple[Target, Observation, float]] = field(default_factory=list)
     polls: list[int] = field(default_factory=list)
+    followed: list[ServiceDescription] = field(default_factory=list)
+
+    def follow(self, service: ServiceDescription) -> None:
+        self.followed.append(service)
 
     def observe(self, target: Target, observation: Observation, now: float) -> PollAgain | bool:
         self.told.append((target, observation, now))
@@ -1608,3 +1613,114 @@ def test_an_id_that_is_waited_for_anew_between_two_slices_is_polled_as_a_new_one
     anew = subscribe(schedule, document(2), at=NOW + 5, parent=PARENT)
     list(slices)
     assert (len(waiter.told), anew.told, due_of(schedule, document(2))) == (1, [], NOW + 5)
+
+
+# -- another description -----------------------------------------------------------------------------------------
+
+GONE = {name: route for name, route in SERVICE.routes.items() if name != "request"}
+ORPHANS = replace(SERVICE, routes={**GONE, "document": replace(SERVICE.routes["document"], parent=None)})
+ALONE = replace(SERVICE, routes={**SERVICE.routes, "job": replace(SERVICE.routes["job"], batch=None)})
+RENAMED = replace(SERVICE, title="Acme 2")
+
+
+def test_another_description_is_followed_by_who_waits_too(schedule):
+    waiter = subscribe(schedule, plain(1), plain(2))
+    schedule.follow(SERVICE)
+    assert waiter.followed == []
+    schedule.follow(RENAMED)
+    assert schedule.service is RENAMED
+    assert waiter.followed == [RENAMED]
+
+
+def test_what_was_read_by_the_old_description_is_read_anew(schedule):
+    subscribe(schedule, plain(1))
+    (batch,) = due(schedule, NOW)
+    ask(schedule, batch, Vendor(), NOW)
+    assert plain(1) in schedule.cache
+    schedule.follow(RENAMED)
+    assert schedule.cache == {}
+
+
+def test_a_request_under_way_writes_nothing_into_what_was_read_by_the_new_description(schedule):
+    subscribe(schedule, plain(1))
+    flow = schedule.flow(due(schedule, NOW)[0])
+    request = next(flow)
+    schedule.follow(RENAMED)
+    with pytest.raises(StopIteration):
+        flow.send(Vendor()(request))
+    assert schedule.cache == {}
+
+
+def test_ids_without_a_common_parent_any_more_are_polled_alone(schedule):
+    waiter = subscribe(schedule, *(document(number) for number in range(3)), parent=PARENT)
+    (batch,) = due(schedule, NOW)
+    assert batch.parent == PARENT
+    schedule.follow(ORPHANS)
+    vendor = Vendor({f"d-{number}": "r-1" for number in range(3)})
+    assert ask(schedule, batch, vendor, NOW) == []
+    for one in due(schedule, NOW):
+        ask(schedule, one, vendor, NOW)
+    assert vendor.paths == [f"/documents/d-{number}" for number in range(3)]
+    assert len(waiter.told) == 3
+    assert schedule.requests_per_round(NOW) == 3
+
+
+def test_ids_without_a_batch_route_any_more_are_polled_alone(schedule):
+    waiter = subscribe(schedule, *(job(number) for number in range(3)))
+    (batch,) = due(schedule, NOW)
+    schedule.follow(ALONE)
+    vendor = Vendor()
+    assert ask(schedule, batch, vendor, NOW) == []
+    for one in due(schedule, NOW):
+        ask(schedule, one, vendor, NOW)
+    assert vendor.paths == [f"/jobs/j-{number}" for number in range(3)]
+    assert len(waiter.told) == 3
+
+
+def test_a_batch_that_the_new_description_allows_as_well_is_polled(schedule):
+    subscribe(schedule, *(document(number) for number in range(3)), parent=PARENT)
+    (batch,) = due(schedule, NOW)
+    schedule.follow(RENAMED)
+    vendor = Vendor({f"d-{number}": "r-1" for number in range(3)})
+    assert ask(schedule, batch, vendor, NOW) == ["/requests/r-1"]
+
+
+def test_a_parent_that_the_new_description_does_not_know_is_not_looked_up(schedule):
+    subscribe(schedule, *(document(number) for number in range(3)))
+    vendor = Vendor({f"d-{number}": "r-1" for number in range(3)})
+    first, *_ = due(schedule, NOW)
+    ask(schedule, first, vendor, NOW)
+    assert schedule.looks_up_next
+    schedule.follow(ORPHANS)
+    assert not schedule.looks_up_next
+
+
+def test_a_parent_in_a_reply_that_was_asked_for_by_the_old_description_is_forgotten(schedule):
+    subscribe(schedule, *(document(number) for number in range(2)))
+    batch, *_ = due(schedule, NOW)
+    flow, vendor = schedule.flow(batch), Vendor({f"d-{number}": "r-1" for number in range(2)})
+    reply = run(flow, vendor)
+    schedule.follow(ORPHANS)
+    schedule.answered(batch, reply, NOW)
+    assert not schedule.looks_up_next
+    assert all(one.parent is None for one in schedule._polls.values())
+
+
+def test_a_parent_that_a_worker_knew_by_another_description_is_forgotten():
+    schedule = Schedule(ORPHANS)
+    subscribe(schedule, document(1), document(2), parent=PARENT)
+    assert ids(due(schedule, NOW)) == [["d-1"], ["d-2"]]
+
+
+@pytest.mark.parametrize("make", [plain, job, document], ids=["plain", "batch", "parent"])
+def test_a_wait_whose_route_is_gone_is_refused(schedule, make):
+    waiter = subscribe(schedule, make(1), make(2), parent=PARENT if make is document else None)
+    batches = due(schedule, NOW)
+    gone = {name: route for name, route in SERVICE.routes.items() if name != make(1).route}
+    schedule.follow(replace(SERVICE, routes=gone))
+    assert [ask(schedule, batch, Vendor(), NOW) for batch in batches] == [[]] * len(batches)
+    assert {target for target, _, _ in waiter.told} == {make(1), make(2)}
+    for _, error, _ in waiter.told:
+        assert isinstance(error, RequestRejected)
+        assert error.code is None, "it needs no confirmation"
+        assert f"Acme has no route '{make(1).route}' any more" in str(error)

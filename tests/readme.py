@@ -20,26 +20,36 @@ PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
 _PACKAGE = ROOT / "airflow_provider_docstatus"
 
 
+#: What a description rests on, in the words of the table.
+TIERS = {"live": "seen live", "sdk": "official SDK", "pages": "pages"}
+
+
 def services_table() -> str:
-    lines = ["| service | waits for | key is sent as | data | evidence |", "|---|---|---|---|---|"]
+    lines = ["| service | waits for | key is sent as | data | tier | evidence |", "|---|---|---|---|---|---|"]
     for service in SERVICES.values():
         operations = ": " + ", ".join(f"`{name}`" for name in service.routes) if service.has_operations else ""
         waits = ", ".join(dict.fromkeys(f"`{route.parameter}`" for route in service.routes.values())) + operations
         ways = ", ".join(f"`{header}` (`auth={name}`)" for name, (header, _) in service.auth.items())
         places = {True: "in the status reply", False: "a route of its own"}
-        found = dict.fromkeys(places[route.result.has_status] for route in service.routes.values() if route.result)
+        found = dict.fromkeys(places[route.gives_data_with_status] for route in service.routes.values() if route.result)
+        found |= (
+            {"or a signed link": None} if any(route.result and route.result.link for route in service.routes.values()) else {}
+        )
         data = ", ".join(f"`{name}`" for name in service.contents) or ", ".join(found)
-        lines.append(f"| [{service.title}]({service.docs}) | {waits} | {ways} | {data} | {service.evidence} |")
+        lines.append(
+            f"| [{service.title}]({service.docs}) | {waits} | {ways} | {data} | {TIERS[service.tier]} | {service.evidence} |"
+        )
     return "\n".join(lines)
 
 
 def timing_table() -> str:
     lines = [
-        "| service | calls a minute | calls a day | poll interval, s | shortest interval, s | `grace`, s | retention |",
-        "|---|---|---|---|---|---|---|",
+        "| service | calls a second | a minute | a day | poll interval, s | shortest interval, s | `grace`, s | retention |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for service in SERVICES.values():
-        limits = [f"{limit:,}" if limit else "not documented" for limit in (service.calls_per_minute, service.calls_per_day)]
+        known = (service.calls_per_second, service.calls_per_minute, service.calls_per_day)
+        limits = [f"{limit:,}" if limit else "" for limit in known]
         spans = [f"{seconds:g}" for seconds in (service.poll_interval, service.least_poll_interval, service.grace)]
         lines.append(f"| {' | '.join([service.title, *limits, *spans, service.retention])} |")
     return "\n".join(lines)

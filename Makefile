@@ -86,7 +86,7 @@ sdks: $(STAMP_sdks)  ## the stand-in vendors, driven by the vendors' own SDKs
 	.venvs/sdks/bin/python -m pytest --quiet --confcutdir=tests/conformance tests/conformance
 
 sdks-heavy: $(STAMP_sdks-heavy)  ## the same with the SDKs of Datalab and docling, which bring pandas and numpy
-	.venvs/sdks-heavy/bin/python -m pytest --quiet --confcutdir=tests/conformance_heavy tests/conformance_heavy
+	.venvs/sdks-heavy/bin/python -m pytest --quiet -W ignore::DeprecationWarning --confcutdir=tests/conformance_heavy tests/conformance_heavy
 
 dags: $(STAMP_3.3)  ## every example through dag.test()
 	.venvs/3.3/bin/python -m pytest --quiet tests/dags

@@ -20,6 +20,7 @@ from airflow_provider_docstatus.arguments import (
 from airflow_provider_docstatus.exceptions import (
     DataRefused,
     DocStatusError,
+    DocumentFailed,
     NoData,
     NotFinished,
     RateLimited,
@@ -276,6 +277,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             targets = [hook.target(**{parameter: one}, operation=self.operation) for one in wanted]
             items, refused = self._fetcher(hook).fetch_list(targets)
             errors.update({one: str(error) for one, error in refused.items()})
+            self._check_needed(refused, total=len(items) + len(errors), fetched=len(wanted))
         if not items:
             only = next(iter(refused.values()), None) if len(errors) == 1 else None
             if only is not None and not isinstance(only, NoData):  # that is the vendor's bare text
@@ -284,6 +286,14 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             raise DataRefused(text, service=hook.service.name)
         extracted = {"items": items, "errors": errors}
         return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
+
+    def _check_needed(self, refused: Mapping[str, DocStatusError], *, total: int, fetched: int) -> None:
+        """Raise DocumentFailed if results say of too many jobs that they failed, though their status said success."""
+        failed = {one: error for one, error in refused.items() if type(error) is DocumentFailed}
+        if self.wait_for_completion and failed and fetched - len(failed) < needed_of(self.wait_for, total):
+            first = next(iter(failed.values()))
+            text = f"{len(failed)} of {total} ids did not end well by their results ({reasons_of(failed)})."
+            raise DocumentFailed(text, service=first.service, state=first.state)
 
 
 def checked_size(data: Any, most_bytes: int, *, service: str, id: str) -> Any:  # noqa: A002 -- the field's word

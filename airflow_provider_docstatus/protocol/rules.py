@@ -22,6 +22,7 @@ from airflow_provider_docstatus.protocol.description import (
     Route,
     ServiceDescription,
 )
+from airflow_provider_docstatus.protocol.hosts import HostPatterns, Network
 
 #: Where the key stands in a header's value.
 KEY = "{key}"
@@ -47,6 +48,13 @@ REFUSED_HEADERS = {
     "trailer",
     "keep-alive",
 }
+
+
+#: Link-local networks, others with the metadata of machines at a cloud, and IPv6 addresses that stand for an IPv4 address.
+_NEVER_LINKED = tuple(
+    ipaddress.ip_network(text)
+    for text in ("169.254.0.0/16", "100.100.100.200/32", "fe80::/10", "fd00:ec2::/32", "::/8", "64:ff9b::/96", "2002::/16")
+)
 
 
 class BadDescription(ValueError):
@@ -251,8 +259,8 @@ def _problem(owner: type, field: Field[Any], value: Any) -> str | None:
         return None
     if known is _PATH or rule_of(TEXTS, owner, field.name) is _PATH:
         return _placeholder_problem(owner, field.name, str(value))
-    if field.name == "link_hosts" and not all(_is_network(one) for one in texts if not one[-1].isalpha()):
-        return "an IP network must be one of at least 8 bits that is not link-local, such as 10.0.0.0/8"
+    if field.name == "link_hosts" and not all(map(_may_hold_data, HostPatterns.of(texts).networks)):
+        return "an IP network must have at least 8 bits, such as 10.0.0.0/8, and must not hold the metadata of a cloud's machine"
     return None if all(_has_no_other_braces(text) for text in (*texts, *keys)) else f"braces may only stand in {ID}"
 
 
@@ -268,13 +276,9 @@ def _placeholder_problem(owner: type, field: str, path: str) -> str | None:
     return None
 
 
-def _is_network(text: str) -> bool:
-    """Whether a text is a network that links may lead to: never to the metadata of a cloud's machine."""
-    try:
-        network = ipaddress.ip_network(text)
-    except ValueError:
-        return False
-    return network.prefixlen >= 8 and not network.is_link_local and not network.is_multicast
+def _may_hold_data(network: Network) -> bool:
+    """Whether links may lead into a network: a private one too, but never to the metadata of a cloud's machine."""
+    return network.prefixlen >= 8 and not any(network.version == one.version and network.overlaps(one) for one in _NEVER_LINKED)
 
 
 def _has_no_other_braces(text: str) -> bool:

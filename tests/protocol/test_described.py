@@ -107,6 +107,11 @@ def test_words_and_names_of_headers_are_lower_cased_for_the_author():
     assert list(service.states) == ["queued", "no", "done"]
 
 
+def test_links_may_lead_into_a_private_network():
+    hosts = ["*.storage.example.com", "minio", "10.0.0.0/8", "127.0.0.1", "fd12:3456::/32", "2001:db8::1"]
+    assert description_of(changed("link_hosts", to=hosts)).link_hosts == tuple(hosts)
+
+
 # -- the schema --------------------------------------------------------------------------------------------------
 
 
@@ -328,10 +333,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "a host of a top-level domain": (changed("link_hosts", to=["*.com"]), "link_hosts.#1", r"\*.example.com"),
     "a pattern": (changed("status_hosts", to=["api[0-9].example.com"]), "status_hosts.#1", "a host such as"),
     "a host with a port": (changed("status_hosts", to=["api.example.com:80"]), "status_hosts.#1", "a host such as"),
-    "the network of a cloud's metadata": (changed("link_hosts", to=["169.254.0.0/16"]), "link_hosts", "not link-local"),
     "every network": (changed("link_hosts", to=["0.0.0.0/0"]), "link_hosts", "at least 8 bits"),
     "no network": (changed("link_hosts", to=["10.0.0.1/8"]), "link_hosts", "does not fit"),
-    "the address of a cloud's metadata": (changed("link_hosts", to=["169.254.169.254"]), "link_hosts", "not link-local"),
+    **{
+        f"the metadata of a cloud's machine by {one}": (changed("link_hosts", to=[one]), "link_hosts", "not hold the metadata")
+        for one in ("169.254.169.254", "169.254.0.0/16", "fe80::/64", "fd00::/16", "::ffff:169.254.0.0/112", "64:ff9b::/96")
+    },
     "a region on http": (changed("regions", to={"eu": "http://eu.example.com"}), "regions.eu", "an https URL"),
     "a route's host on http": (changed("routes", "job", "host", to="http://eu.example.com"), "routes.job.host", "an https URL"),
     "a route's own regions": (

@@ -83,6 +83,13 @@ def test_json_says_the_same_as_yaml():
     assert parse("\ufeff" + ARCHIVE) == archive()
 
 
+def test_the_example_in_the_documentation_is_a_description():
+    page = (SCHEMA.parent / "adding-a-service.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(example.splitlines()) <= 30
+    assert description_of(parse(example)).states["done_with_errors"] is State.PARTIAL
+
+
 def functions_of(service: ServiceDescription) -> dict[str, Any]:
     return {name: getattr(service, name) for name in ("adjust", "read_item")}
 

@@ -65,6 +65,7 @@ ALLOWED = {
     "transport.sync": {"requests", "urllib3"},  # urllib3 is requests' own: what reading a body piece by piece raises
     "transport.aio": {"aiohttp", "yarl", "requests"},  # requests.utils reads the environment's proxies: both clients alike
     "testing.fixtures": {"pytest"},
+    "testing.contract": {"pytest"},
     "testing.server": {"aiohttp", "typing_extensions"},
     "testing.*": {"aiohttp"},
 }
@@ -93,7 +94,11 @@ def name_of(path: Path) -> str:
 PATHS = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
 MODULES = {name: ast.parse(path.read_text()) for name, path in PATHS.items()}
 OURS = {name: tree for name, tree in MODULES.items() if name.split(".")[0] != "testing"}
-TESTING = {name: tree for name, tree in MODULES.items() if name.split(".")[0] == "testing"}
+#: What reads recorded replies, and changes them. It knows no server.
+RECORDED = {"testing.recordings", "testing.rewriting"}
+#: What holds descriptions to recorded replies. It knows the package; the stand-in beside it does not.
+CONTRACT = {"testing.contract", "testing.checks", "testing.reading"}
+TESTING = {name: tree for name, tree in MODULES.items() if name.split(".")[0] == "testing" and name not in CONTRACT}
 FOLDERS = sorted({path.parent for path in PATHS.values()})
 
 
@@ -249,14 +254,20 @@ def test_a_sender_does_not_load_the_library_of_the_other(name, library):
 
 @pytest.mark.parametrize("name", TESTING)
 def test_the_stand_in_knows_nothing_of_what_it_tests(name):
-    assert all(other.startswith("testing") for other in within(name))
+    assert all(other.startswith("testing") and other not in CONTRACT for other in within(name))
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACT))
+def test_the_contract_needs_neither_airflow_nor_the_stand_in(name):
+    assert "_compat" not in reached_from(name)
+    assert {other for other in within(name) if other.startswith("testing")} <= {*CONTRACT, *RECORDED}
 
 
 def test_no_module_is_a_drawer_for_leftovers():
     assert not {"utils", "base", "const", "common", "helpers"} & {name.split(".")[-1] for name in MODULES}
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [*OURS, *sorted(CONTRACT)])
 def test_a_module_can_be_read_in_one_sitting(name):
     assert len(PATHS[name].read_text().splitlines()) <= LONGEST_MODULE
 

@@ -1,4 +1,4 @@
-"""The pytest plugin: fixture ``stand_in_vendors`` and the marker that configures it.
+"""The pytest plugin: fixture ``stand_in_vendors``, the marker that configures it, and the options of the contract.
 
 Pytest imports this module in every run where the package is installed, so it imports the server only when the
 fixture is used.
@@ -14,6 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_docstatus.testing.server import StandInVendors
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the contract, see ``contract.py``."""
+    group = parser.getgroup("docstatus", "descriptions of document extraction services")
+    group.addoption(
+        "--docstatus-service",
+        dest="docstatus_services",
+        metavar="MODULE:NAME",
+        action="append",
+        help="a description for airflow_provider_docstatus.testing.contract, or the path of one in JSON or YAML; may be repeated",
+    )
+    group.addoption(
+        "--docstatus-replies",
+        dest="docstatus_replies",
+        metavar="PATH",
+        help="its file of recorded replies, or a folder of such files (<name>.json)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavailable
+from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.protocol.flows import run
 from airflow_provider_docstatus.protocol.messages import Request
@@ -362,7 +362,7 @@ def test_an_expired_link_is_asked_for_anew(data_of, storage):
 
 @pytest.mark.parametrize("reply", [answer(403, S3, XML), answer(302, S3, f"{XML}Location: https://evil.example/\r\n")])
 def test_a_link_that_is_refused_again_is_an_error_without_the_storages_words(reply, data_of):
-    with pytest.raises(RequestRejected, match=r"was refused with (403|302)") as caught:
+    with pytest.raises(UnexpectedReply, match=r"was refused with (403|302)") as caught:
         data_of(reply, reply)
     assert "s1gnature" not in str(caught.value)
 

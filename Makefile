@@ -13,6 +13,8 @@ UNIT_LINES := 3.3 2.11 3.0
 SLOW := tests/e2e tests/conformance tests/conformance_heavy tests/dags tests/ha
 # Unit tests that take twice as long when they are traced, of code that others run as well
 UNTRACED := $(patsubst %,tests/test_%.py,endings faults properties trigger_runner)
+# Unit tests that know nothing of Airflow and are many: one version of it is enough
+ONCE := tests/services/test_contract.py tests/testing/test_contract.py
 COVERAGE_AT_LEAST := 95
 
 python_version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -75,7 +77,7 @@ unit-3.3-untraced: $(STAMP_3.3)
 
 unit-2.11 unit-3.0 unit-3.1 unit-3.2: unit-%: env-%
 	@echo "== unit tests on Airflow $*"
-	.venvs/$*/bin/python -m pytest --quiet tests $(SLOW:%=--ignore=%)
+	.venvs/$*/bin/python -m pytest --quiet tests $(patsubst %,--ignore=%,$(SLOW) $(ONCE))
 
 lint: $(STAMP_3.3)  ## ruff and mypy
 	.venvs/3.3/bin/ruff check .

@@ -190,13 +190,18 @@ def check(service: ServiceDescription) -> None:
 
     :raises BadDescription: it breaks one.
     """
+    for problem in problems(service):
+        raise BadDescription(f"{problem}.")
+
+
+def problems(service: ServiceDescription) -> Iterator[str]:
+    """Yield the rules that a description breaks: which field, and what is allowed."""
     data = as_data(service)
     for path, owner, field, value in _places(service, ()):
         problem = _problem(owner, field, value) or _header_problem(service, owner, field, value)
         if problem:
-            raise BadDescription(f"{dotted(data, path)}: {problem}.")
-    for path, problem in _contradictions(service):
-        raise BadDescription(f"{dotted(data, path)}: {problem}.")
+            yield f"{dotted(data, path)}: {problem}"
+    yield from (f"{dotted(data, path)}: {problem}" for path, problem in _contradictions(service))
 
 
 _Path = tuple[str | int, ...]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -24,22 +23,19 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
     UnknownWord,
 )
-from airflow_provider_docstatus.protocol.description import BatchRoute, ListRoute, Route, ServiceDescription
+from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
 from airflow_provider_docstatus.protocol.hosts import HostPatterns
+from airflow_provider_docstatus.protocol.rules import problems
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS
-from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.testing.recordings import Recording, Reply
 from airflow_provider_docstatus.testing.rewriting import texts
 
 #: What is wrong, one line each.
 Lines = Iterator[str]
 
-KINDS = ("request", "document", "job", "batch")
-TIMES = {field.name for field in fields(DocumentStatus) if field.name.endswith("_at")}
-_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_HEADER = re.compile(r"[A-Za-z0-9-]+")
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
-_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+#: Asks whose errors this package does not read: it submits nothing, and a path that the vendor does not have is not asked for.
+UNREAD = ("submit", "no_route")
 _PLACE = re.compile(r"[\w@$-]+(\.[\w@$-]+)*")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _SOURCE = re.compile(r"\[(page|docs|spec|sdk|vtest|3p|live|inf)\] \S", re.DOTALL)
@@ -50,62 +46,19 @@ _NOBODYS = (".example", ".test", ".invalid")
 # -- the description -------------------------------------------------------------------------------------------
 
 
-def names_and_hosts(service: ServiceDescription) -> Lines:
-    """Yield what is wrong with the service's name, its pages and the hosts that requests go to."""
-    if not _NAME.fullmatch(service.name):
-        yield f"name: {service.name!r} is not made of lower-case words and digits with single '_' between them"
+def description(service: ServiceDescription) -> Lines:
+    """Yield the rules that a description breaks, and what it leaves out."""
+    yield from problems(service)
     if not service.title or service.title != service.title.strip():
-        yield "title: it is empty, or has blanks around it"
-    for field in ("evidence", "retention"):
-        if not getattr(service, field):
-            yield f"{field}: it is empty"
-    pages = {"docs": service.docs, **{f"routes.{name}.docs": one.docs for name, one in service.routes.items() if one.docs}}
-    yield from (f"{place}: it is no https:// URL" for place, url in pages.items() if not url.startswith("https://"))
-    hosts = {"host": service.host, **{f"regions.{region}": host for region, host in service.regions.items()}}
-    for name, route in service.routes.items():
-        hosts[f"routes.{name}.host"] = route.host
-        hosts |= {f"routes.{name}.regions.{region}": host for region, host in route.regions.items()}
-    for place, url in hosts.items():
-        host = urlsplit(url)
-        if url and not (host.scheme == "https" and host.hostname and url == f"https://{host.hostname}"):
-            yield f"{place}: it is no https:// URL of a host alone"
-
-
-def key_and_headers(service: ServiceDescription) -> Lines:
-    """Yield what is wrong with the ways to send the key, and with other headers."""
-    if not service.auth:
-        yield "auth: it names no way to send the key"
-    for name, (header, template) in service.auth.items():
-        if not _HEADER.fullmatch(header):
-            yield f"auth.{name}: {header!r} is no header"
-        if _BRACES.findall(template) != ["key"]:
-            yield f"auth.{name}: the value must have {{key}} in it, once, and no other braces"
-    keys = {header.lower() for header, _ in service.auth.values()}
-    for name in (*service.headers, *service.connection_headers):
-        if not _HEADER.fullmatch(name):
-            yield f"headers: {name!r} is no header"
-        if name.lower() in keys:
-            yield f"headers: {name} is the header of the key"
-    for name in (*service.retry_headers, *(service.remaining_headers or ())):
-        if name != name.lower():
-            yield f"retry_headers, remaining_headers: {name} is not in lower case"
-
-
-def words_and_timing(service: ServiceDescription) -> Lines:
-    """Yield what is wrong with the status words, and with how often the service is asked."""
-    for word in service.states:
-        if not word or word != word.strip().lower():
-            yield f"words: {word!r} is not in lower case"
-    if State.SUCCEEDED not in service.states.values():
-        yield f"words: no word means {State.SUCCEEDED}"
-    if not service.poll_interval >= service.least_poll_interval > 0:
-        yield "poll_interval: it must be at least least_poll_interval, and that above 0"
-    if service.grace < 0:
-        yield "grace: it is negative"
-    for name in ("calls_per_second", "calls_per_minute", "calls_per_day", "lost_after", "retention_seconds"):
-        value = getattr(service, name)
-        if value is not None and value <= 0:
-            yield f"{name}: it must be above 0"
+        yield "title: must not be empty, nor have blanks around it"
+    for name in ("evidence", "retention"):
+        if not getattr(service, name):
+            yield f"{name}: must not be empty"
+    for name in ("retry_headers", "remaining_headers"):
+        if any(header != header.lower() for header in getattr(service, name) or ()):
+            yield f"{name}: must be in lower case"
+    if len(set(service.prefixes)) < len(service.prefixes):
+        yield "prefixes: must not hold one twice"
 
 
 def all_routes(service: ServiceDescription) -> dict[str, Route]:
@@ -121,86 +74,50 @@ def all_routes(service: ServiceDescription) -> dict[str, Route]:
     return found
 
 
-def routes_and_data(service: ServiceDescription) -> Lines:
-    """Yield what is wrong with the routes: their paths, parameters, children and data."""
-    yield from (f"prefixes: {one!r} is no path prefix" for one in service.prefixes if not _PREFIX.fullmatch(one))
-    if len(set(service.prefixes)) < len(service.prefixes):
-        yield "prefixes: one stands there twice"
-    for name, content in service.contents.items():
-        if not _PATH.fullmatch(content.path):
-            yield f"contents.{name}: {content.path!r} is no path"
+def routes(service: ServiceDescription) -> Lines:
+    """Yield what is wrong with routes, their lists, children and data, and with the names of operations."""
     for name, route in all_routes(service).items():
-        yield from (f"routes.{name}.{line}" for line in _route(route))
-    for name, route in service.routes.items():
-        yield from (f"routes.{name}.{line}" for line in _whole_route(service, route))
-    if bool(service.contents) != (service.read_item is not None):
-        yield "contents, read_item: each needs the other"
-    yield from _operations(service)
-
-
-def _operations(service: ServiceDescription) -> Lines:
+        yield from (f"routes.{name}.{line}" for line in _route(service, route))
     if service.operations and not service.has_operations:
         yield "operations: the service has none"
-    for other, name in service.operations.items():
-        if other != other.lower() or name not in service.routes or other in service.routes:
-            yield f"operations.{other}: it must be another name, in lower case, of a route"
-    if service.has_operations and len({route.parameter for route in service.routes.values()}) > 1:
-        yield "routes: an operation can only choose among routes of one parameter"
+    for other in service.operations:
+        if other != other.lower() or other in service.routes:
+            yield f"operations.{other}: must be in lower case, and no route's own name"
+    if service.read_item is not None and not service.contents:
+        yield "read_item: needs contents"
 
 
-def _route(route: Route) -> Lines:
-    in_braces = _BRACES.findall(route.path)
-    if not route.path.startswith("/") or not in_braces or in_braces != list(dict.fromkeys(route.placeholders)):
-        yield "path: it must begin with / and have {id} in it, or a name for each part of the id"
-    elif len(in_braces) > 1 and "id" in in_braces:
+def _route(service: ServiceDescription, route: Route) -> Lines:
+    if "id" in route.placeholders and len(route.placeholders) > 1:
         yield "path: an id of several parts needs a name for each part, and none is 'id'"
     if route.parameter not in ID_PARAMETERS:
-        yield f"parameter: it must be one of {', '.join(ID_PARAMETERS)}"
-    if route.kind not in KINDS:
-        yield f"kind: it must be one of {', '.join(KINDS)}"
+        yield f"parameter: must be one of {', '.join(ID_PARAMETERS)}"
     codes = [*route.codes.values(), *(route.result.codes.values() if route.result is not None else ())]
     if not set(codes) <= set(State):
-        yield "codes: a code means no State"
-
-
-def _whole_route(service: ServiceDescription, route: Route) -> Lines:
-    for one in (route.batch, route.listing):
-        if one is not None and not _PATH.fullmatch(one.path):
-            yield f"{'batch' if isinstance(one, BatchRoute) else 'listing'}.path: {one.path!r} is no path"
-    if bool(service.contents) == (route.result is not None):
-        yield "result: a route has one, unless the service has contents"
-    if route.result is not None and not set(_BRACES.findall(route.result.path)) <= set(route.placeholders):
-        yield "result.path: its braces must be those of the route's path"
-    if bool(route.children) != (route.child is not None):
-        yield "children, child: each needs the other"
-    if route.kind in ("request", "batch") and not (route.counters and (route.children or route.members)):
-        yield f"counters, children: a {route.kind} has both, or members in place of children"
-    if route.listing is not None:
-        yield from _listing(route.listing)
-
-
-def _listing(listing: ListRoute) -> Lines:
-    if listing.page_size is not None and listing.page_size <= 0:
-        yield "listing.page_size: it must be above 0"
-    if not {listing.size, listing.at}.isdisjoint(listing.filters):
-        yield "listing.filters: the parameters of the pages are no filters"
+        yield "codes: must mean states"
+    if route.result is not None and service.contents:
+        yield "result: must be left out where the service has contents"
+    has_parts = route.kind in ("request", "batch") and route in service.routes.values()
+    if has_parts and not (route.counters and (route.children or route.members)):
+        yield f"counters, children: must both be there for a {route.kind}; members may stand for children"
+    listing = route.listing
+    if listing is not None and not {listing.size, listing.at}.isdisjoint(listing.filters):
+        yield "listing.filters: must not hold the parameters of the pages"
 
 
 def places(service: ServiceDescription) -> Lines:
     """Yield what is wrong with the places in replies that are read."""
     for name, route in all_routes(service).items():
-        if not set(route.times) <= TIMES:
-            yield f"routes.{name}.times: the times of a status are {', '.join(sorted(TIMES))}"
         if not route.details.keys().isdisjoint({"user_uid", "user_id"}):
-            yield f"routes.{name}.details: never a user id"
+            yield f"routes.{name}.details: must hold no user's id"
         several = (route.ids, route.status, route.errors, route.links, route.counters, route.partial)
         groups = [*several, (route.flag, route.good, route.inside, route.children)]
         groups += [*route.times.values(), *route.details.values()]
         for path in (path for group in groups for place in group for path in place.split()):
             if not _PLACE.fullmatch(path):
-                yield f"routes.{name}: {path!r} is no dotted path"
+                yield f"routes.{name}: a place must be a dotted path, not {path!r}"
             elif "user" in path.lower():
-                yield f"routes.{name}: {path!r} may lead to a user's id or name"
+                yield f"routes.{name}: {path!r} must not be read: it may be a user's id or name"
 
 
 # -- the recorded replies --------------------------------------------------------------------------------------
@@ -219,6 +136,8 @@ def recording(service: ServiceDescription, replies: Recording) -> Lines:
             yield f"{called(reply)} names no source: {tags}, and where exactly"
         if reply.method not in ("GET", "POST"):
             yield f"{called(reply)} has the method {reply.method!r}; it can be GET or POST"
+        if reply.error is not None and reply.ask not in UNREAD and "says" not in reply.expect:
+            yield f'{called(reply)} does not say what the message must name ("says")'
         if reply.ask in ("status", "result") and reply.route not in service.routes:
             yield f'{called(reply)} has the route "{reply.route}", which the description does not have'
         if reply.ask == "link" and reply.route in service.routes and (line := _link_host(service, reply)):

@@ -44,11 +44,9 @@ from airflow_provider_docstatus.testing.recordings import FOLDER, Recording, Rep
 __all__ = [  # noqa: RUF022 -- in the order of the tests
     "missing",
     "pytest_generate_tests",
-    "test_its_name_hosts_and_pages",
-    "test_its_key_and_headers",
-    "test_its_words_and_timing",
-    "test_its_routes_and_data",
-    "test_the_places_it_reads",
+    "test_it_keeps_the_rules_of_descriptions",
+    "test_its_routes_fit_together",
+    "test_it_reads_no_place_that_it_must_not",
     "test_its_file_of_recorded_replies",
     "test_nothing_is_missing",
     "test_a_reply_about_another_id_is_noticed",
@@ -194,27 +192,17 @@ def _fail(lines: list[str]) -> NoReturn:
     pytest.fail("\n".join(lines), pytrace=False)
 
 
-def test_its_name_hosts_and_pages(contract: Contract) -> None:
-    """It has a name, a title, pages and evidence, and its hosts are https URLs."""
-    _no(checks.names_and_hosts(contract.service))
+def test_it_keeps_the_rules_of_descriptions(contract: Contract) -> None:
+    """It keeps the rules that hold for all descriptions, and says what it rests on."""
+    _no(checks.description(contract.service))
 
 
-def test_its_key_and_headers(contract: Contract) -> None:
-    """It says how the key is sent, and its other headers are not the key's."""
-    _no(checks.key_and_headers(contract.service))
+def test_its_routes_fit_together(contract: Contract) -> None:
+    """Its routes, their lists, children and data, and its operations fit together."""
+    _no(checks.routes(contract.service))
 
 
-def test_its_words_and_timing(contract: Contract) -> None:
-    """Its words are in lower case, and it is never asked more often than the vendor wants."""
-    _no(checks.words_and_timing(contract.service))
-
-
-def test_its_routes_and_data(contract: Contract) -> None:
-    """Each of its routes is about one id, and leads to data."""
-    _no(checks.routes_and_data(contract.service))
-
-
-def test_the_places_it_reads(contract: Contract) -> None:
+def test_it_reads_no_place_that_it_must_not(contract: Contract) -> None:
     """It reads dotted paths, and no user's id."""
     _no(checks.places(contract.service))
 

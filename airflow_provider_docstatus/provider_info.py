@@ -121,7 +121,7 @@ def form_settings(service: ServiceDescription | None) -> list[str]:
         "auth": len(service.auth) > 1,
         "prefix": len(service.prefixes) > 1,
         "zero_retention": service.zero_retention,
-        "link_hosts": bool(service.link_hosts),
+        "link_hosts": any(route.result is not None and route.result.link for route in service.routes.values()),
         "long_poll": any(route.long_poll for route in service.routes.values()),
     }
     return [name for name, setting in SETTINGS.items() if has_choice.get(name, setting.type != "object")]

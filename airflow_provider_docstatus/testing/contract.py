@@ -38,7 +38,7 @@ from airflow_provider_docstatus.registry import GROUP, all_services
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.testing import checks, reading
 from airflow_provider_docstatus.testing.checks import Lines, missing
-from airflow_provider_docstatus.testing.recordings import FOLDER, Recording, Reply
+from airflow_provider_docstatus.testing.recordings import FOLDER, Recording, Reply, place_of
 
 #: What a test file takes by ``import *``: the tests, how they are multiplied, and :func:`.missing`.
 __all__ = [  # noqa: RUF022 -- in the order of the tests
@@ -142,7 +142,7 @@ def _found(service: ServiceDescription | str | Path) -> tuple[ServiceDescription
         raise ValueError(f"{service} is no ServiceDescription but a {type(found).__name__}")  # noqa: TRY004 -- an option's value
     if SERVICES.get(found.name) is found or module.__file__ is None:
         return found, FOLDER
-    return found, Path(module.__file__).parent / "replies" / f"{found.name}.json"
+    return found, place_of(module.__file__, found.name)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

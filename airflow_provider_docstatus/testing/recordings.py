@@ -11,12 +11,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "replies"
+#: The entry points by which packages bring services.
+SERVICES_GROUP = "airflow_provider_docstatus.services"
 #: What can be asked; of the first five, each has a method and a path.
 ASKS = ("submit", "status", "result", "list", "statuses", "link", "no_route")
 #: Method and path.
@@ -252,11 +257,21 @@ def pattern(path: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-def built_in() -> list[Recording]:
-    """Return the recordings that are part of the package."""
-    return [_built_in(path) for path in sorted(FOLDER.glob("*.json"))]
+def installed() -> list[Recording]:
+    """Return the recordings of this package, then those of packages that bring a service: ``replies/`` beside its module."""
+    paths = sorted(FOLDER.glob("*.json"))
+    for point in sorted(entry_points(group=SERVICES_GROUP), key=lambda one: one.value):
+        with suppress(Exception):  # whatever another package raises; the log of Airflow's processes says it
+            spec = find_spec(point.module)
+            paths += sorted(place_of(str(spec.origin if spec else ""), "*").parent.glob("*.json"))
+    return [_read_once(path) for path in dict.fromkeys(paths)]
+
+
+def place_of(module_file: str, service: str) -> Path:
+    """Return where a package has the recorded replies of a service: ``replies/<name>.json`` beside the service's module."""
+    return Path(module_file).parent / "replies" / f"{service}.json"
 
 
 @lru_cache(maxsize=100)
-def _built_in(path: Path) -> Recording:
+def _read_once(path: Path) -> Recording:
     return Recording.read(path)

@@ -21,7 +21,7 @@ from airflow_provider_docstatus.testing import neurolinker, unsiloed
 from airflow_provider_docstatus.testing.aitronos import Aitronos
 from airflow_provider_docstatus.testing.jobs import Desk, Job, Service
 from airflow_provider_docstatus.testing.recorded import Recorded
-from airflow_provider_docstatus.testing.recordings import Recording, built_in
+from airflow_provider_docstatus.testing.recordings import Recording, installed
 from airflow_provider_docstatus.testing.routing import SURE, Asked, certainty, is_a_path, whom
 from airflow_provider_docstatus.testing.trouble import Fault, Limit, Refusal
 from airflow_provider_docstatus.testing.vendor import DESK, Vendor, no_route
@@ -91,7 +91,7 @@ class StandInVendors(Desk):
         """Begin with no jobs, no faults and no limits."""
         super().__post_init__()
         self.vendors: dict[str, Vendor] = {vendor.NAME: vendor for vendor in SPECIAL}
-        for recording in built_in():
+        for recording in installed():
             self.vendors.setdefault(recording.service, Recorded(recording))
         for given in self.replies:
             recording = Recording.read(given)

@@ -6,12 +6,13 @@ import json
 import math
 import re
 import time
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import requests
 
-from airflow_provider_docstatus.testing import StandInVendors
+from airflow_provider_docstatus.testing import StandInVendors, recordings
 
 HERE = Path(__file__).parent
 KEY = {"Authorization": "Bearer papermill_stand_in"}
@@ -313,3 +314,19 @@ def test_a_file_that_is_none_is_refused(held):
 def test_a_reply_that_cannot_be_played_is_refused(reply, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         StandInVendors(replies=[{"service": "x", "replies": [reply]}])
+
+
+def test_the_replies_of_a_service_that_a_package_brings_are_played(tmp_path, monkeypatch):
+    (tmp_path / "acme_docstatus.py").write_text("raise RuntimeError('the stand-in need not import it')")
+    (tmp_path / "replies").mkdir()
+    held = json.loads((recordings.FOLDER / "reducto.json").read_text())
+    (tmp_path / "replies" / "acme.json").write_text(json.dumps({**held, "service": "acme"}))
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [
+        EntryPoint(name, f"{module}:ACME", recordings.SERVICES_GROUP)
+        for name, module in {"acme": "acme_docstatus", "gone": "gone_docstatus", "odd": "odd..docstatus"}.items()
+    ]
+    monkeypatch.setattr(recordings, "entry_points", lambda group: points if group == recordings.SERVICES_GROUP else [])
+    vendors = StandInVendors()
+    assert vendors.vendors["acme"].NAME == "acme"
+    assert vendors.keys["acme"] == "acme_stand_in"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_docstatus.exceptions import RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.protocol.description import ListRoute, Route, ServiceDescription
@@ -15,6 +15,8 @@ from airflow_provider_docstatus.protocol.values import count, get_path
 from airflow_provider_docstatus.status import DocumentStatus
 
 Query = Mapping[str, str | tuple[str, ...]]
+#: Empty pages in a row that are followed.
+MOST_EMPTY = 10
 
 
 def list_statuses(
@@ -36,8 +38,10 @@ def list_statuses(
     :raises RequestRejected: this deployment has no such route.
     """
     found: dict[str, DocumentStatus] = {}
-    has_pages = listing.page_size is not None or listing.paging in ("token", "link")
-    most, number, turn = listing.page_size or 0, listing.first, dict[str, str]()
+    is_led = listing.paging in ("token", "link")  # the reply before leads to the next page
+    has_pages = is_led or (bool(listing.paging) and listing.page_size is not None)
+    most, number, idle = listing.page_size or 0, listing.first, 0
+    turn: Query = {}
     while limit is None or len(found) < limit:
         before = len(found)
         size = most if limit is None or listing.paging != "offset" else min(most, limit - before)
@@ -65,11 +69,13 @@ def list_statuses(
         for status in read:
             found.setdefault(status.id, status)
         offset, number = offset + len(page), number + 1
-        # A deployment that ignores the offset would send pages for ever, so a page without a new id is the last one.
-        if not has_pages or len(found) == before:
+        # A deployment that ignores the offset would send pages for ever, so a page without a new id is the last one. Where the
+        # reply leads to the next page, it may be empty since a filter took all of its jobs.
+        idle = idle + 1 if len(found) == before else 0
+        if not has_pages or idle > (MOST_EMPTY if is_led and not page else 0):
             break
-        turn = _next_turn(listing, body)
-        if not (turn if listing.paging in ("token", "link") else _has_more(listing, body, offset, is_full=len(page) >= size)):
+        last, turn = turn, _next_turn(listing, body)
+        if (not turn or turn == last) if is_led else not _has_more(listing, body, offset, is_full=len(page) >= size):
             break
     return dict(list(found.items())[:limit])
 
@@ -83,17 +89,20 @@ def list_in(service: ServiceDescription, response: Response, body: Mapping[str, 
     return items
 
 
-def _next_turn(listing: ListRoute, body: Mapping[str, Any]) -> dict[str, str]:
+def _next_turn(listing: ListRoute, body: Mapping[str, Any]) -> Query:
     """Return the query parameters of the next page that a reply names; of a link only its query, since the key stays here."""
     value = get_path(body, listing.next) if listing.next else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str) or not value:
         return {}
     if listing.paging == "token":
         return {listing.at: value}
     try:
-        return dict(parse_qsl(urlsplit(value).query)) if listing.paging == "link" else {}
+        found = parse_qs(urlsplit(value).query, keep_blank_values=True)
     except ValueError:
         return {}
+    return {name: values[0] if len(values) == 1 else tuple(values) for name, values in found.items()}
 
 
 def _has_more(listing: ListRoute, body: Mapping[str, Any], offset: int, *, is_full: bool) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from airflow_provider_docstatus.exceptions import RequestRejected
-from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
 from airflow_provider_docstatus.protocol.values import one_line
 from airflow_provider_docstatus.status import DocumentStatus
 
@@ -57,9 +57,9 @@ def target_of(service: ServiceDescription, ids: Mapping[str, object], operation:
         return _target_of_url(service, parameter, value, operation)
     name = route_name(service, parameter, operation, value)
     parts = len(service.routes[name].placeholders)
-    if parts < 2 or not isinstance(value, str):
+    if parts < 2:
         return Target(route=name, id=checked_id(service, parameter, value))
-    values = value.split("/")
+    values = value.split("/") if isinstance(value, str) else [checked_id(service, parameter, value)]
     if len(values) != parts:
         shape = "/".join(service.routes[name].placeholders)
         raise RequestRejected(
@@ -111,7 +111,7 @@ def _target_of_url(service: ServiceDescription, parameter: str, url: str, operat
     """
     try:
         place = urlsplit(url)
-        host = (place.hostname or "").lower()
+        host = (place.hostname or "").rstrip(".")
     except ValueError:
         place, host = urlsplit(""), ""
     about = f"{service.title}: {parameter}= is a URL"
@@ -120,17 +120,22 @@ def _target_of_url(service: ServiceDescription, parameter: str, url: str, operat
         raise RequestRejected(
             f"{about} on {one_line(host)!r}, but the status URLs of this connection {known}.", service=service.name
         )
-    wanted = operation_name(service, operation) if operation else None
-    for name, route in service.routes.items():
-        if route.parameter != parameter or wanted not in (None, name):
-            continue
-        pattern = re.escape(route.path)
-        for one in route.placeholders:
-            pattern = pattern.replace(re.escape("{" + one + "}"), "([^/]+)", 1)
-        if match := re.search(pattern + "/?$", place.path):
-            return Target(route=name, id="/".join(checked_id(service, parameter, unquote(part)) for part in match.groups()))
-    paths = ", ".join(route.path for name, route in service.routes.items() if wanted in (None, name))
+    names = [route_name(service, parameter, operation)] if operation else list(service.routes)
+    routes = {name: service.routes[name] for name in names if service.routes[name].parameter == parameter}
+    found = {name: match for name, route in routes.items() if (match := _match(route, place.path)) is not None}
+    if found:
+        name = min(found, key=lambda one: found[one].start())  # the longest, since one path may end like another
+        return Target(route=name, id="/".join(checked_id(service, parameter, unquote(part)) for part in found[name].groups()))
+    paths = ", ".join(route.path for route in routes.values())
     raise RequestRejected(f"{about} that is no status URL of {service.title}; those end in {paths}.", service=service.name)
+
+
+def _match(route: Route, path: str) -> re.Match[str] | None:
+    """Find a route's path at the end of a URL's path; the groups are what stands in the placeholders."""
+    pattern = re.escape(route.path)
+    for one in route.placeholders:
+        pattern = pattern.replace(re.escape("{" + one + "}"), "([^/]+)", 1)
+    return re.search(pattern + "/?$", path)
 
 
 def parent_of(service: ServiceDescription, status: DocumentStatus, route_name: str) -> Target | None:

@@ -73,8 +73,7 @@ def retry_after(service: ServiceDescription, response: Response) -> float | None
 
     ``Retry-After`` counts on 429 and 503, and on a good reply about a job that is running; a vendor's own headers on 429 only.
     ``Retry-After`` may be seconds or an HTTP date; a vendor header whose number is a recent epoch time is read as one, and one
-    whose name ends in ``-ms`` as milliseconds. An
-    unreadable or absurdly large value says nothing.
+    whose name ends in ``-ms`` as milliseconds. An unreadable or absurdly large value says nothing.
     """
     is_asked = 200 <= response.code < 300 or response.code in (TOO_MANY, _UNAVAILABLE)
     names = ("retry-after", *(service.retry_headers if response.code == TOO_MANY else ())) if is_asked else ()
@@ -108,9 +107,10 @@ def raise_if_unavailable(service: ServiceDescription, response: Response) -> Non
     about, error = "", ServiceUnavailable
     if code == TOO_MANY:
         body, error = response.json_or_text(), RateLimited
-        if _is_quota(service, body):
+        if _says(body, service.quota):
             return
-        if any(isinstance(text := get_path(body, path), str) and _plain(text) not in said for path, said in service.rate.items()):
+        has_text = any(isinstance(get_path(body, path), str) for path in service.rate)
+        if has_text and not _says(body, service.rate):
             about = ". This may be a limit of the account that waiting does not lift: look at its usage"
     text = vendor_text(service, response)
     raise error(
@@ -127,11 +127,11 @@ def _may_be_repeated(service: ServiceDescription, response: Response) -> bool:
     return get_path(response.json_or_text(), service.retry_flag) is True
 
 
-def _is_quota(service: ServiceDescription, body: Any) -> bool:
-    """Whether the body of a refusal is documented to mean a used-up account."""
-    for path, said in service.quota.items():
+def _says(body: Any, texts: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether a refusal has one of some texts at its dotted path; an empty path is the whole body. Case does not matter."""
+    for path, said in texts.items():
         text = get_path(body, path) if path else body
-        if isinstance(text, str) and _plain(text) in said:
+        if isinstance(text, str) and _plain(text) in map(_plain, said):
             return True
     return False
 
@@ -244,7 +244,7 @@ def _rejection(
         return KeyRejected(f"{said}; this deployment wants a key: put it into the password of the connection.", **about)
     if code == 401:
         return KeyRejected(f"{said}. Check the key (password) of the connection.", **about)
-    if code in service.quota_codes or code == TOO_MANY or (code == 403 and _is_quota(service, response.json_or_text())):
+    if code in service.quota_codes or code == TOO_MANY or (code == 403 and _says(response.json_or_text(), service.quota)):
         return QuotaExhausted(f"{said}. The account's quota or credit is used up; waiting does not help.", **about)
     if code == 403:
         return KeyRejected(f"{said}. Check the key of the connection, and that its account may read this id.", **about)

@@ -38,6 +38,7 @@ _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _TEXT = re.compile(r'(?:[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
 _LONGEST_ESCAPE = len("\\u0000")
+_IN_A_NUMBER = b"0123456789+-.eE"
 #: Stands for a value that does not end within the piece.
 _LONG = object()
 _CLOSING = {"{": "}", "[": "]"}
@@ -79,9 +80,10 @@ def outline_of(body: bytes, *, names: Collection[str], lists: Collection[str] = 
     :raises ValueError: it is no JSON, or is nested beyond reason.
     """
     if is_cut:
-        while body and body[-1] & 0xC0 == 0x80:  # not within a character
-            body = body[:-1]
-        body, lists = body[:-1], ()
+        end = len(body)
+        while end and (body[end - 1] & 0xC0 == 0x80 or body[end - 1] in _IN_A_NUMBER):  # not within a character or number
+            end -= 1
+        body, lists = body[: max(end - 1, 0)], ()
     walk = _Walk(body, len(BOM_UTF8) if body.startswith(BOM_UTF8) else 0, names, lists)
     try:
         value = yield from walk.value()
@@ -187,7 +189,7 @@ class _Walk:
         for inner in reversed(self._open):
             if value is not None:
                 inner.take(value)
-            value = inner.value
+            value = inner.value or None  # what is empty so far may not stay so
         return value
 
     def value(self) -> Flow[Any]:
@@ -363,11 +365,11 @@ class _Walk:
 
 def _names_and_lists(service: ServiceDescription) -> tuple[set[str], set[str]]:
     """Return the names that a description reads, and those of lists that are gone through again."""
-    routes, lists = list(_all_routes(service.routes.values())), set[str]()
-    for route in routes:
-        lists |= {name for path in (route.children, *(one.items for one in _several(route))) if path for name in _last(path)}
-    places = [*service.envelope, *service.quota, *service.rate, service.retry_flag]
-    return {*_READ_IN_ALL, *lists, *_names(routes), *(name for path in places for name in _parts(path))}, lists
+    routes = list(_all_routes(service.routes.values()))
+    paths = [path for route in routes for path in (route.children, *(one.items for one in _several(route))) if path]
+    places = [*paths, *service.envelope, *service.quota, *service.rate, service.retry_flag]
+    names = {*_READ_IN_ALL, *_names(routes), *(name for path in places for name in _parts(path))}
+    return names, {path.rpartition(".")[2] for path in paths}
 
 
 def _several(route: Route) -> list[BatchRoute | ListRoute]:
@@ -394,7 +396,3 @@ def _names(routes: Iterable[Route]) -> Iterator[str]:
 
 def _parts(path: str) -> list[str]:
     return path.replace(" ", ".").split(".")
-
-
-def _last(path: str) -> list[str]:
-    return path.split(".")[-1:]

@@ -153,6 +153,11 @@ class Route:
         """The names in braces in the path; more than one where the id has several parts."""
         return tuple(PLACEHOLDER.findall(self.path))
 
+    @property
+    def is_decided_by_result(self) -> bool:
+        """Whether only the result says if a job has ended well."""
+        return self.result is not None and self.result.decides
+
 
 @dataclass(frozen=True, kw_only=True)
 class ListRoute:
@@ -170,7 +175,8 @@ class ListRoute:
     :param first: the number of the first page.
     :param size: the query parameter of the page's size; empty if there is none.
     :param page_size: the largest page the vendor allows; None where it has no paging.
-    :param next: dotted path of the next token or link, or of the flag that says if there is more; empty for the usual places.
+    :param next: dotted path of the next token or link, or of the flag that says if there is more; empty for the flag's usual
+        places.
     :param key_optional: whether the vendor says the route needs no key.
     """
 
@@ -277,7 +283,8 @@ class ServiceDescription:
     :param tier: how well the description is known: ``live`` (seen on a real server), ``sdk`` (the vendor's own SDK agrees with
         the recorded replies), ``pages`` (documentation only).
     :param evidence: the sources of the description (text for the README).
-    :param adjust: a hook point: corrects a state by what else is in the reply, where the fields above cannot say it.
+    :param adjust: a hook point: corrects a state by what else is in the reply, where the fields above cannot say it. Of a reply
+        that is too large it gets the beginning.
     :param read_item: a hook point: reads one item of a content reply: (its data, None), (None, error text), or (None, None).
     """
 

@@ -38,6 +38,7 @@ from airflow_provider_docstatus.protocol.responses import (
 from airflow_provider_docstatus.protocol.statuses import (
     checked_object,
     data_in,
+    is_media,
     items_by_id,
     link_in,
     read_child,
@@ -224,16 +225,17 @@ def poll_one(
     yield from read_outline(service, response, may_be_cut=True)
     status = yield from read_status(service, target, response)
     route = service.routes[target.route]
+    is_decided = not route.is_decided_by_result or status.state not in (State.SUCCEEDED, State.PARTIAL)
+    if judges and not is_decided:
+        status, is_decided = (yield from judged_by_result(service, target, status)), True
     if route.members is not None and status.state.is_final:
         status = yield from _with_members(service, target, status)
-    if judges and route.result is not None and route.result.decides and status.state in (State.SUCCEEDED, State.PARTIAL):
-        status = yield from judged_by_result(service, target, status)
     if kept is not None and route.gives_data_with_status and status.state.is_final:
         with suppress(NoData, ValueError):  # a failed job has none, and a reply that is too long was cut
             body = json.loads(response.body)
             if link_in(route, body) is None:
                 kept[target] = status, data_in(service, route, status, body, response.request.label)
-    if cache is not None:
+    if cache is not None and is_decided and response.code == 200:
         cache[target] = (hash(response.body), status)
     return status
 
@@ -241,8 +243,7 @@ def poll_one(
 def judged_by_result(service: ServiceDescription, target: Target, status: DocumentStatus) -> Flow[DocumentStatus]:
     """Return the status as the result has it. A result that is too long to be read here stays unjudged; its data will tell."""
     response = yield result_request(service, target)
-    result = service.routes[target.route].result
-    if result is not None and response.media_type in result.media:
+    if is_media(service, target, response):
         return status
     yield from read_outline(service, response, may_be_cut=True)
     try:

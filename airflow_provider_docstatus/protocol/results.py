@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,13 +29,14 @@ from airflow_provider_docstatus.protocol.responses import error_text, raise_if_u
 from airflow_provider_docstatus.protocol.statuses import (
     ENDED_BADLY,
     data_in,
+    is_media,
     link_in,
     no_data,
     raise_unless_usable,
     read_result_status,
 )
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
-from airflow_provider_docstatus.protocol.values import one_line
+from airflow_provider_docstatus.protocol.values import is_empty, one_line
 from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 
 #: A flow that asks for some ids by one request, and returns the data, or the error in its place, by id.
@@ -243,9 +245,9 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
     assert result is not None  # the contract test: every route has contents or a result  # noqa: S101
     for is_last in (False, True):
         response = yield result_request(service, target)
-        if (data := _media(service, target, response)) is not None:
+        if is_media(service, target, response):
             assert status is not None  # such a reply has no status, so it was asked for before  # noqa: S101
-            return status, data
+            return status, _in_full(service, target, status, response)
         body = read_object(service, response, id=target.id) if response.code not in result.codes else {}
         status = yield from read_result_status(service, target, response, status)
         raise_unless_usable(service, status)
@@ -258,8 +260,8 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
             return status, data_in(service, route, status, body, label)
         try:
             return status, (yield from _behind_link(service, target, status, link))
-        except UnexpectedReply:
-            if is_last:
+        except UnexpectedReply as error:
+            if is_last or isinstance(error, ReplyTooLarge):
                 raise
     raise AssertionError("the second turn returns or raises")
 
@@ -275,32 +277,27 @@ def _behind_link(service: ServiceDescription, target: Target, status: DocumentSt
             service=service.name,
             id=target.id,
         )
+    return _in_full(service, target, status, response, may_be_json=True)
+
+
+def _in_full(
+    service: ServiceDescription, target: Target, status: DocumentStatus, response: Response, *, may_be_json: bool = False
+) -> Any:
+    """
+    Return the whole body of a response as data: text as text, anything else (a zip, a PDF) as bytes.
+
+    :param may_be_json: whether a body that is a JSON object or list is returned as that; storages often name another type.
+    """
     if response.is_too_large:
         raise too_large(service, response, id=target.id)
-    data = _json_or_bytes(response)
-    if isinstance(data, bytes) and response.media_type.startswith("text/"):
-        data = data.decode("utf-8", "replace")
-    if data in ({}, [], "", b""):
-        raise no_data(service, status, "the file that its link leads to is empty")
+    data: Any = response.body.decode("utf-8", "replace") if response.media_type.startswith("text/") else response.body
+    if may_be_json:
+        with suppress(ValueError):
+            value = response.json()
+            data = value if isinstance(value, (dict, list)) or "json" in response.media_type else data
+    if is_empty(data):
+        raise no_data(service, status, f"{response.request.label} answered with nothing")
     return data
-
-
-def _json_or_bytes(response: Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return response.body
-
-
-def _media(service: ServiceDescription, target: Target, response: Response) -> Any:
-    """Return the data of a reply that is no JSON: text, or bytes (a zip, a PDF); None if the route has no such replies."""
-    result = service.routes[target.route].result
-    kind = response.media_type
-    if result is None or kind not in result.media or not 200 <= response.code < 300:
-        return None
-    if response.is_too_large:
-        raise too_large(service, response, id=target.id)
-    return response.body.decode("utf-8", "replace") if kind.startswith("text/") else response.body
 
 
 def _plan_contents(service: ServiceDescription, status: DocumentStatus, content: str | None, options: Mapping[str, Any]) -> Fetch:

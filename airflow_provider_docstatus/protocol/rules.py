@@ -330,6 +330,7 @@ def _contradictions(service: ServiceDescription) -> Iterator[tuple[_Path, str]]:
         yield ("contents",), "needs read_item, a function; data cannot have it"
     for name, route in service.routes.items():
         yield from _route_contradictions(service, name, route)
+        yield from _several_contradictions(name, route)
 
 
 def _route_contradictions(service: ServiceDescription, name: str, route: Route) -> Iterator[tuple[_Path, str]]:
@@ -351,3 +352,13 @@ def _route_contradictions(service: ServiceDescription, name: str, route: Route) 
             yield (*where, "parent"), "must name another route that has children, and a detail"
         elif route.parent[1] not in route.details:
             yield (*where, "parent"), "must name a detail of this route that holds the parent's id"
+
+
+def _several_contradictions(name: str, route: Route) -> Iterator[tuple[_Path, str]]:
+    """Yield what is wrong with the replies about several ids."""
+    where = ("routes", name)
+    if route.is_decided_by_result and (route.batch is not None or route.parent is not None):
+        yield (*where, "result"), "cannot decide where a reply about several ids tells the state: leave out batch and parent"
+    for field, one in (("listing", route.listing), ("members", route.members)):
+        if one is not None and one.paging in ("token", "link") and not one.next:
+            yield (*where, field, "next"), "must say where the token or link to the next page stands"

@@ -27,6 +27,7 @@ from airflow_provider_docstatus.protocol.values import (
     first_text,
     get_path,
     https_link,
+    is_empty,
     is_something,
     one_line,
     printable,
@@ -53,11 +54,19 @@ def read_status(service: ServiceDescription, target: Target, response: Response)
     if (told := told_by_code(service, target, response, route.codes)) is not None:
         return told
     body = read_object(service, response, id=target.id)
-    if response.is_too_large:  # all that decides must be in the beginning of the reply
-        deciding = [first_of(body, route.status), *(get_path(body, path) for path in (route.flag, *route.partial) if path)]
-        if None in deciding or route.child is not None:
-            raise too_large(service, response, id=target.id)
+    if response.is_too_large and not _is_decided(service, route, body):
+        raise too_large(service, response, id=target.id)
     return (yield from status_from(service, target, body, response.request.label, code=response.code))
+
+
+def _is_decided(service: ServiceDescription, route: Route, beginning: Mapping[str, Any]) -> bool:
+    """Whether the beginning of a reply holds all that its state is read from, so that the rest cannot change it."""
+    word = get_path(beginning, route.status[0])  # another place counts only if this one is empty, which a beginning cannot tell
+    if not isinstance(word, str) or route.child is not None:
+        return False
+    beside = [path for path in (route.flag, *route.partial, route.good) if path]
+    is_success = service.states.get(word.strip().lower()) is State.SUCCEEDED
+    return not is_success or all(get_path(beginning, path) is not None for path in beside)
 
 
 def read_result_status(
@@ -73,7 +82,7 @@ def read_result_status(
     result = route.result
     assert result is not None  # the caller has asked for it  # noqa: S101
     if (told := told_by_code(service, target, response, result.codes)) is not None:
-        return told
+        return _merged(known, told)
     body = read_object(service, response, id=target.id)
     if result.failure and is_something(get_path(body, result.failure)):
         return _failed_result(service, target, body, known)
@@ -81,19 +90,24 @@ def read_result_status(
         if known is None:
             raise UnexpectedReply(f"{service.title}: {response.request.label} gives no status.", service=service.name)
         return known
-    if first_of(body, result.status or route.status) is None:
-        if response.is_too_large:
-            raise too_large(service, response, id=target.id)
-        if result.status and known is not None:  # a form of result without a word of its own
-            return known
-    about = replace(route, status=result.status or route.status, errors=result.errors or route.errors)
+    about = replace(route, errors=result.errors or route.errors)
     if result.status:  # another form of reply: none of the status reply's other fields
-        about = replace(about, ids=(), flag="", child=None, children="", counters=(), details={}, times={}, codes={})
-        about = replace(about, partial=(), links=())
-    read_as = service if about == route else replace(service, routes={**service.routes, target.route: about})
+        about = Route(path=route.path, kind=route.kind, status=result.status, errors=about.errors, ids=())
+    if response.is_too_large and not _is_decided(service, about, body):
+        raise too_large(service, response, id=target.id)
+    if result.status and known is not None and first_of(body, result.status) is None:  # a form without a word of its own
+        return known
+    read_as = replace(service, routes={**service.routes, target.route: about})
     told = yield from status_from(read_as, target, body, response.request.label, code=response.code)
-    if known is None or not result.status:
+    return _merged(known, told) if result.status else told
+
+
+def _merged(known: DocumentStatus | None, told: DocumentStatus) -> DocumentStatus:
+    """Return what a result says of a job beside the facts that are known of it. No result makes a partial success a whole one."""
+    if known is None:
         return told
+    if known.state is State.PARTIAL and told.state is State.SUCCEEDED:
+        return known
     return replace(known, state=told.state, word=told.word, message=told.message)
 
 
@@ -102,11 +116,17 @@ def _failed_result(
 ) -> DocumentStatus:
     result = service.routes[target.route].result
     assert result is not None  # the caller has read it  # noqa: S101
-    text = first_text(body, (*result.errors, result.failure))
+    text = first_text(body, (*result.errors, result.failure, *service.routes[target.route].errors))
     about = known or DocumentStatus(
         service=service.name, kind=service.routes[target.route].kind, id=target.id, state=State.FAILED, word="failed"
     )
     return replace(about, state=State.FAILED, message=text)
+
+
+def is_media(service: ServiceDescription, target: Target, response: Response) -> bool:
+    """Whether a good response to a result request is data in another form than JSON, which says nothing of a status."""
+    result = service.routes[target.route].result
+    return result is not None and response.media_type in result.media and 200 <= response.code < 300
 
 
 def with_children(status: DocumentStatus, children: tuple[DocumentStatus, ...]) -> DocumentStatus:
@@ -137,15 +157,13 @@ def status_from(
     """Read the JSON object of a status reply; ``code`` is its HTTP code."""
     route = service.routes[target.route]
     body, word, state = checked_object(service, target, body, label)
-    if state is State.SUCCEEDED:
-        state = State(route.codes.get(code, state))
     details = {"operation": target.route} if service.has_operations else {}
     more: dict[str, Any] = {"id": target.id, "word": word, "details": details}
     if route.child is not None:
         more["children"], more["left_out"] = yield from read_children(
             service, get_path(body, route.children), route.child, most=MOST_READ
         )
-    return _adjusted(service, route, body, state=state, **more)
+    return _adjusted(service, route, body, state=state, code=code, **more)
 
 
 def checked_object(
@@ -158,14 +176,16 @@ def checked_object(
         body = inside
     word = first_of(body, route.status)
     state = service.states.get(word.strip().lower()) if isinstance(word, str) else None
-    # Vendors send success=false beside "failed" too: there the word decides. Beside a word of success the two contradict.
-    is_told = isinstance(word, str) and state is not State.SUCCEEDED
-    is_refused = not is_told or (state not in ENDED_BADLY and isinstance(body.get("error"), Mapping))
-    if body.get("success") is False and is_refused and not (isinstance(word, str) and route.flag == "success"):
+    # Vendors send success=false beside "failed" too: there the word decides. Beside a word of success the two contradict, unless
+    # the vendor documents that this flag decides.
+    is_told = isinstance(word, str) and (state is not State.SUCCEEDED or route.flag == "success")
+    is_refused = not is_told or (state not in ENDED_BADLY and route.flag != "success" and isinstance(body.get("error"), Mapping))
+    if body.get("success") is False and is_refused:
         text = error_text(service, body) or "no text"
         raise UnexpectedReply(f"{service.title} answered {label} for {target.id} with success=false: {text}", **about)
     answered_id = first_of(body, route.ids)
-    if answered_id is not None and str(answered_id).lower() != target.id.lower():
+    asked_ids = (target.id.lower(), target.id.rpartition("/")[2].lower())  # of an id of two parts the reply may repeat the last
+    if answered_id is not None and str(answered_id).lower() not in asked_ids:
         raise UnexpectedReply(
             f"{service.title} answered {label} for {target.id} with another id, {one_line(str(answered_id))!r}.", **about
         )
@@ -265,9 +285,13 @@ def raise_unless_usable(service: ServiceDescription, status: DocumentStatus) -> 
         raise DocumentFailed(f"{service.title} {status.kind} {status.id} {status.state}: {text}", **about)
 
 
-def _adjusted(service: ServiceDescription, route: Route, body: Mapping[str, Any], *, state: State, **more: Any) -> DocumentStatus:
-    """Read a reply whose word means ``state``, and correct that state by the reply's counters and flags."""
+def _adjusted(
+    service: ServiceDescription, route: Route, body: Mapping[str, Any], *, state: State, code: int = 200, **more: Any
+) -> DocumentStatus:
+    """Read a reply whose word means ``state``, and correct that state by the reply's flags, counters and HTTP code."""
     state = _by_content(route, body, state)
+    if state is State.SUCCEEDED:
+        state = State(route.codes.get(code, state))
     status = _facts(service, route, body, state=state, **more)
     if service.adjust is None:
         return status
@@ -277,11 +301,12 @@ def _adjusted(service: ServiceDescription, route: Route, body: Mapping[str, Any]
 
 
 def _by_content(route: Route, body: Mapping[str, Any], state: State) -> State:
-    """Return the state as the flag and the lists or counters of bad parts beside the word have it."""
-    is_wrong = bool(route.flag) and get_path(body, route.flag) is False
-    if is_wrong and (state is State.SUCCEEDED or (route.flag == "success" and state is State.PARTIAL)):
+    """Return the state as the flag and the lists or counters of bad parts beside a word of success have it."""
+    if state is not State.SUCCEEDED:
+        return state
+    if route.flag and get_path(body, route.flag) is False:
         return State.FAILED
-    if state is not State.SUCCEEDED or not any(is_something(get_path(body, path)) for path in route.partial):
+    if not any(is_something(get_path(body, path)) for path in route.partial):
         return state
     return State.FAILED if route.good and count(get_path(body, route.good)) == 0 else State.PARTIAL
 
@@ -331,7 +356,7 @@ def data_in(service: ServiceDescription, route: Route, status: DocumentStatus, b
     """Return the data in the body of a route's result. Raises NoData if there is none."""
     take = route.result.take if route.result is not None else ""
     data = next((found for choice in take.split("|") if (found := _taken(body, choice)) is not None), None)
-    if data is None or data in ({}, [], ""):
+    if is_empty(data):
         raise no_data(service, status, f"{label} holds no {take or 'data'}")
     return data
 

@@ -77,6 +77,11 @@ def is_something(value: Any) -> bool:
     return number > 0 if number is not None else value is True or (isinstance(value, (list, dict, str)) and bool(value))
 
 
+def is_empty(data: Any) -> bool:
+    """Whether data is none at all: null, an empty object, list, text or file. False and 0 are data."""
+    return data is None or data in ({}, [], "", b"")
+
+
 def printable(text: str) -> str:
     """Replace the characters that logs, encoders and databases refuse: control characters, halves of a surrogate pair."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -124,6 +124,7 @@ class Batch(Generic[S]):
     :param refused_at: when the refusal came that this poll confirms on a fresh connection (epoch seconds); else None.
     :param late_by: seconds that its first poll is late.
     :param shape: by which routes of the service they were put together.
+    :param judges: whether its request reads the result too.
     """
 
     polls: Sequence[Poll[S]]
@@ -132,6 +133,7 @@ class Batch(Generic[S]):
     refused_at: float | None = None
     late_by: float = 0.0
     shape: object = None
+    judges: bool = False
 
     @property
     def targets(self) -> list[Target]:
@@ -165,6 +167,13 @@ def is_parent(service: ServiceDescription, parent: Target | None, route: str) ->
     return parent is not None and child is not None and child.parent is not None and child.parent[0] == parent.route
 
 
+def must_judge(batch: Batch[S], service: ServiceDescription) -> bool:
+    """Whether one of the waits for a batch needs the result read, since only that says if the job has ended well."""
+    route = service.routes.get(batch.route)
+    is_wanted = any(subscriber.judges for one in batch.polls for subscriber in one.subscribers)
+    return is_wanted and route is not None and route.is_decided_by_result
+
+
 def flow_of(
     batch: Batch[S],
     service: ServiceDescription,
@@ -191,7 +200,7 @@ def flow_of(
         return PollReply({})
     if batch.parent is not None and not batch.polls:
         return (yield from look_up(service, batch.parent, batch.route, wanted, cache))
-    decides = route.result is not None and route.result.decides
+    batch.judges = must_judge(batch, service)
     return (
         yield from poll(
             service,
@@ -199,7 +208,7 @@ def flow_of(
             parent=batch.parent,
             wanted=wanted,
             may_omit=stays and not batch.polls[0].has_failed,
-            judges=decides and any(subscriber.judges for one in batch.polls for subscriber in one.subscribers),
+            judges=batch.judges,
             cache=cache,
             kept=kept,
         )

@@ -18,7 +18,18 @@ from airflow_provider_docstatus.protocol.description import BatchRoute, ServiceD
 from airflow_provider_docstatus.protocol.flows import Kept, Observation, PollReply, StatusCache
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.targets import Target
-from airflow_provider_docstatus.waiting.polls import GRID, MAX_OMISSIONS, Batch, Poll, S, fitting, flow_of, is_parent, shape_of
+from airflow_provider_docstatus.waiting.polls import (
+    GRID,
+    MAX_OMISSIONS,
+    Batch,
+    Poll,
+    S,
+    fitting,
+    flow_of,
+    is_parent,
+    must_judge,
+    shape_of,
+)
 from airflow_provider_docstatus.waiting.wait import PollAgain
 
 #: How many parents in a row may turn out to be lone (only one child is waited for) before the look-up of parents stops.
@@ -178,6 +189,8 @@ class Schedule(Generic[S]):
         Subscribers may come and go meanwhile. No other poll of the batch's parent begins before the end.
         """
         self._detach(batch)
+        if must_judge(batch, self.service) and not batch.judges:  # who needs that has come meanwhile
+            reply = PollReply({})
         if isinstance(reply.failed, NoSuchRoute):
             self._batching_from = now + BATCH_ROUTE_RECHECK
         told = [one for target in reply.observations if (one := self._polls.get(target)) is not None]

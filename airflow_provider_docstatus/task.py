@@ -186,8 +186,8 @@ class TaskWait:
             return False
         until = min(self._clock() + seconds, self.spec.deadline)  # the triggerer polls at the deadline
         pause = self.hook.service.least_poll_interval
-        while max((now := self._clock()) + pause, self.hook.limiter.paused_until) <= until:
-            self._sleep(max(pause, self.hook.limiter.paused_until - now))
+        while (due := max(self._clock() + pause, self._asked_until)) <= until:
+            self._sleep(due - self._clock())
             if self.poke():
                 return True
         return False
@@ -202,8 +202,12 @@ class TaskWait:
         """Return the seconds until the next poke; the last one falls on the deadline."""
         now = self._clock()
         due = Subscriber.next_poll(self._subscriber, now, self._pokes)
-        asked_until = max(self.hook.limiter.paused_until, self._poller.schedule.asked_until)
-        return max(due, min(asked_until, self.spec.deadline)) - now
+        return max(due, min(self._asked_until, self.spec.deadline)) - now
+
+    @property
+    def _asked_until(self) -> float:
+        """Until when the service asks not to be polled (epoch seconds): by a 429, or by a good reply."""
+        return max(self.hook.limiter.paused_until, self._poller.schedule.asked_until)
 
     def time_out(self) -> None:
         """End every open id as timed out; as not asked where a pause after a 429 kept the last poll from being made."""
@@ -223,12 +227,14 @@ class TaskWait:
         if stall is not None:
             seen = {one: self.group.waits[one].last_seen for one in self.group.open_ids()}
             stall = {**stall, "seen": {one: list(last) for one, last in seen.items() if last}}
+        polled_at = self._poller.polled_at
+        pause = self._subscriber.interval.pause(age=polled_at - spec.started_at, polls=1, jitter=0.0)  # the triggerer adds it
         spec = replace(
             spec,
             prefix=self.hook.found_prefix,
             parent=list(parent) if parent else None,
             known=self.group.known,
-            asked_at=max(self._poller.polled_at, self.hook.limiter.paused_until),
+            asked_at=max(polled_at, self.hook.limiter.paused_until, self._poller.schedule.asked_until - pause),
             stall=stall,
         )
         left = max(spec.deadline - self._clock(), 0.0) + BACKSTOP

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_docstatus.exceptions import DocStatusError, RequestRejected
+from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription
 from airflow_provider_docstatus.protocol.flows import Flow, arun, run
 from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.status import State
 
 #: When every response came: 2024-12-16T10:30:00Z.
 NOW = 1734345000.0
@@ -43,6 +46,11 @@ def response(
         limit=LIMIT,
         received_at=NOW,
     )
+
+
+def cut_off(reply: Response, limit: int = LIMIT) -> Response:
+    """Return a response as its sender hands it on: of a body beyond the limit only the beginning."""
+    return replace(reply, limit=limit, body=reply.body[: limit + 1])
 
 
 def run_on_a_loop(flow: Flow[Any], send: Callable[[Request], Response]) -> Any:
@@ -102,3 +110,29 @@ def error_of(
 def refusal(*args: Any, **more: Any) -> str:
     """Return the text of the error that a flow or a call ends with; see :func:`error_of`."""
     return str(error_of(*args, **more))
+
+
+#: A made-up service with one plain route; what a test is about is added to it.
+ACME = ServiceDescription(
+    name="acme",
+    title="Acme",
+    host="https://acme.example.com",
+    docs="https://acme.example.com/docs",
+    auth={"bearer": ("Authorization", "Bearer {key}")},
+    routes={"job": Route(path="/jobs/{id}")},
+    words={
+        State.RUNNING: ("running",),
+        State.SUCCEEDED: ("done",),
+        State.PARTIAL: ("partly",),
+        State.REVIEW: ("review",),
+        State.FAILED: ("failed",),
+        State.CANCELLED: ("cancelled",),
+    },
+)
+JOB = Target(route="job", id="j-1")
+
+
+def acme(*, more: Mapping[str, Any] | None = None, **fields: Any) -> ServiceDescription:
+    """Return Acme with these fields of its route, and ``more`` of the service."""
+    route = replace(ACME.routes["job"], **{"result": ResultRoute(), **fields})
+    return replace(ACME, **{"routes": {"job": route}, **(more or {})})

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus import DISTRIBUTION, __version__
-from airflow_provider_docstatus.registry import all_services
+from airflow_provider_docstatus.registry import all_services, few_of
 from airflow_provider_docstatus.transport.settings import ALL_SETTINGS, EXAMPLE_HOST, OWN_SETTINGS, OWN_TYPE, SETTINGS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _INTEGRATION = "Document extraction status"
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata (https://airflow.apache.org/docs/apache-airflow-providers/)."""
     described = _described_services()
-    titles = ", ".join(integration["integration-name"] for integration, _ in described)
+    titles = few_of([integration["integration-name"] for integration, _ in described])
     return {
         "package-name": DISTRIBUTION,
         "name": _INTEGRATION,

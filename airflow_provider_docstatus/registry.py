@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
@@ -29,6 +30,8 @@ _TAKEN = {
     **dict.fromkeys(("docstatus", "DocStatusHook", "BaseHook"), DISTRIBUTION),
     **dict.fromkeys(("generic", "email", "fs", "package_index"), "apache-airflow"),
 }
+#: So many names of a long list are shown.
+_SHOWN = 3
 #: A slower load (seconds) is logged: every process of Airflow loads the services when it starts.
 _SLOW = 0.05
 #: Seconds that a thread waits while another one loads the services. That one may wait for an import of this one.
@@ -74,11 +77,30 @@ def all_services() -> list[Registered]:
 
 def how_to_connect(conn_id: str) -> str:
     """Return in a sentence how to make a connection (its id, str) that this package reads."""
-    titles = ", ".join(one.service.title for one in all_services())
+    titles = few_of([one.service.title for one in all_services()])
     return (
-        f"Make it in the UI (Admin, Connections; its type is one of {titles}; the API key is the password), "
+        f"Make it in the UI (Admin, Connections; its type is one of {titles} services; the API key is the password), "
         f"or: airflow connections add {conn_id} --conn-type neurolinker --conn-password <API key>"
     )
+
+
+def which_types(conn_type: object, own_type: str) -> str:
+    """
+    Return in a part of a sentence which types of connection this package reads, for a connection that has another one.
+
+    :param conn_type: its type (str or None).
+    :param own_type: the type that is no service's (str).
+    """
+    types = [*(one.service.name for one in all_services()), own_type]
+    near = difflib.get_close_matches(str(conn_type).lower(), types, 1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f"this package reads {few_of(types)} types (airflow providers hooks lists them){hint}"
+
+
+def few_of(names: Sequence[str]) -> str:
+    """Return the first names (str) of a list, and how many more there are: ``a, b, c and 8 more``."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 class _Installed:

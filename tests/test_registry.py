@@ -83,6 +83,15 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packag
     importlib.invalidate_caches()
 
 
+#: The connection types without another package's.
+TYPES = [*SERVICES, "docstatus"]
+
+
+def types_shown() -> list[str]:
+    """Return the connection types in the metadata, in their order."""
+    return [one["connection-type"] for one in get_provider_info()["connection-types"]]
+
+
 def names() -> list[str]:
     return [one.service.name for one in registry.all_services() if one.distribution != DISTRIBUTION]
 
@@ -192,7 +201,7 @@ def test_a_package_that_cannot_be_used_costs_only_its_own_service(
     assert line.startswith("Entry point point = bad_package_module:SERVICE of bad-package is left out: ")
     assert said in line
     assert "Upgrade or uninstall bad-package." in line
-    assert get_provider_info()["connection-types"][-1]["connection-type"] == "my_service"
+    assert types_shown() == [*SERVICES, "my_service", "docstatus"]
 
 
 def test_an_entry_point_without_an_object_is_left_out(packages: Packages) -> None:
@@ -345,7 +354,9 @@ def test_an_unknown_name_of_the_hooks_module_is_an_attribute_error(
 def test_the_metadata_list_the_service(packages: Packages) -> None:
     packages.install("vendor-package")
     info = get_provider_info()
-    built_in, mine = info["connection-types"][1], info["connection-types"][-1]
+    by_type = {one["connection-type"]: one for one in info["connection-types"]}
+    assert list(by_type) == [*SERVICES, "my_service", "docstatus"]
+    built_in, mine = by_type["aitronos"], by_type["my_service"]
     assert mine == {
         **built_in,
         "connection-type": "my_service",
@@ -355,7 +366,7 @@ def test_the_metadata_list_the_service(packages: Packages) -> None:
     }
     assert mine["ui-field-behaviour"]["placeholders"] == {"host": AITRONOS.host, "password": "My Service API key"}
     assert info["integrations"][-1]["integration-name"] == "My Service"
-    assert "My Service" in info["description"]
+    assert f"and {len(SERVICES) - 2} more)" in info["description"], "ten names are too long for a sentence"
 
 
 @pytest.mark.parametrize("more", ["auth=5", "auth={b'bytes': 1, b'other': 2}", "prefixes=None"])
@@ -363,7 +374,7 @@ def test_a_description_that_cannot_be_shown_is_left_out_of_the_metadata(
     packages: Packages, caplog: pytest.LogCaptureFixture, more: str
 ) -> None:
     packages.install("vendor-package", module(more=more))
-    assert [one["connection-type"] for one in get_provider_info()["connection-types"]] == list(SERVICES)
+    assert types_shown() == TYPES
     assert "Service my_service of vendor-package has no connection form" in caplog.text
 
 
@@ -434,7 +445,6 @@ async def test_a_triggerer_without_the_package_says_what_to_install(
         ({"route": "tomorrows"}, "upgrade the triggerer and vendor-package on it"),
         ({"version": 999}, "upgrade the triggerer and vendor-package on it"),
         ({"distribution": DISTRIBUTION, "service": "tomorrows"}, "upgrade the triggerer"),
-        ({"distribution": None, "service": "tomorrows"}, "upgrade the triggerer"),
         ({"distribution": ["odd"], "service": "tomorrows"}, "install ['odd'] on the triggerer"),
     ],
     ids=str,
@@ -447,6 +457,16 @@ async def test_a_wait_that_the_triggerer_cannot_read_says_what_to_do(
     event = await event_of(DocStatusTrigger(**{**kwargs, **changes}))
     assert event["outcome"] == "unexpected"
     assert said in event["text"]
+
+
+async def test_a_wait_for_a_described_service_ends_where_the_connection_is_of_another_type(
+    packages: Packages, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages.install("vendor-package")
+    kwargs = deferred(vendors, monkeypatch).serialize()[1]
+    event = await event_of(DocStatusTrigger(**{**kwargs, "distribution": None, "service": "tomorrows"}))
+    assert event["outcome"] == "rejected"
+    assert "'mine' is now of type my_service; this wait began when it was tomorrows. Clear the task." in event["text"]
 
 
 def test_a_wait_for_a_built_in_service_names_no_distribution(vendors: StandInVendors) -> None:
@@ -464,12 +484,19 @@ def test_a_described_service_keeps_that_it_has_no_distribution() -> None:
 
 def test_the_texts_name_the_service(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
     packages.install("vendor-package")
-    titles = ", ".join(service.title for service in SERVICES.values())
-    monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps({"conn_type": "http"}))
-    with pytest.raises(RequestRejected, match=rf"reads {', '.join(SERVICES)}, my_service\."):
+    number = len(SERVICES) + 1
+    monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps({"conn_type": "My-Service"}))
+    with pytest.raises(RequestRejected, match=rf"and {number + 1 - 3} more types .*; did you mean my_service\? Make one with"):
         DocStatusHook("wrong").endpoint  # noqa: B018 -- it reads the connection
-    with pytest.raises(RequestRejected, match=rf"type is one of {titles}, My Service;"):
+    with pytest.raises(RequestRejected, match=rf"type is one of .* and {number - 3} more services;"):
         DocStatusHook("missing").endpoint  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("names", "text"), [([], ""), (["a"], "a"), (["a", "b", "c"], "a, b, c"), (["a", "b", "c", "d", "e"], "a, b, c and 2 more")]
+)
+def test_a_long_list_is_told_in_few_words(names: list[str], text: str) -> None:
+    assert registry.few_of(names) == text
 
 
 # -- in a process of its own -----------------------------------------------------------------------------------
@@ -527,7 +554,7 @@ def test_importing_us_loads_no_entry_point(packages: Packages) -> None:
 def test_the_metadata_import_no_airflow_whatever_an_entry_point_does(packages: Packages) -> None:
     packages.install("bad-package", "import os, sys\nsys.exit('no')")
     packages.install("worse-package", points="point = worse_package_module:None.nothing")
-    assert fresh(packages, METADATA).split() == list(SERVICES)
+    assert fresh(packages, METADATA).split() == TYPES
 
 
 def test_airflow_shows_the_type_with_its_form(packages: Packages) -> None:

@@ -177,7 +177,7 @@ def description_of(data: Mapping[str, Any], *, reserved: Collection[str] = ()) -
     Build a description from data, which nobody has to trust. Status words and names of headers are lower-cased.
 
     :param data: the fields of a :class:`.ServiceDescription` as JSON's types; see ``docs/service.schema.json``.
-    :param reserved: the names that it may not have, those of other services.
+    :param reserved: the names that it may not have, those of other services and types of connections.
     :raises BadDescription: a field is missing, unknown or breaks a rule (the description's author).
     """
     data = plain(data)
@@ -186,7 +186,7 @@ def description_of(data: Mapping[str, Any], *, reserved: Collection[str] = ()) -
         more = f" ({len(problems) - _MOST_PROBLEMS} more)" if len(problems) > _MOST_PROBLEMS else ""
         raise BadDescription("; ".join(list(problems)[:_MOST_PROBLEMS]) + more + ".")
     if data["name"] in reserved:
-        raise BadDescription(f"name: must not be one of {', '.join(sorted(reserved))}.")
+        raise BadDescription("name: must not be the name of another service or type of connection.")
     _check_words(data)
     service: ServiceDescription = _built(ServiceDescription, data, data, ())
     check(service)

@@ -21,7 +21,7 @@ from airflow_provider_docstatus.protocol.hosts import HostPatterns
 from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, PAUSE, READ_AT_ONCE, Flow, Request, Response
 from airflow_provider_docstatus.protocol.rules import KEY
 from airflow_provider_docstatus.protocol.targets import route_name
-from airflow_provider_docstatus.registry import all_services, find
+from airflow_provider_docstatus.registry import find, which_types
 from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.transport.fields import (
     PORTS,
@@ -108,9 +108,8 @@ class Endpoint:
         is_own = conn.conn_type == OWN_TYPE
         found = None if is_own else find(conn.conn_type or "")
         if not is_own and found is None:
-            types = ", ".join([*(one.service.name for one in all_services()), OWN_TYPE])
             raise RequestRejected(
-                f"Connection '{conn.conn_id}' has type {conn.conn_type!r}; this package reads {types}. Make one "
+                f"Connection '{conn.conn_id}' has type {conn.conn_type!r}; {which_types(conn.conn_type, OWN_TYPE)} Make one "
                 f"with: airflow connections add {conn.conn_id}_docstatus --conn-type neurolinker --conn-password <API key>"
             )
         service = found.service if found else own_service(conn.conn_id, extra)

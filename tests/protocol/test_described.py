@@ -411,8 +411,8 @@ def test_is_refused_with_the_place_and_what_is_allowed(data: dict[str, Any], pla
 
 
 def test_a_name_of_another_service_is_refused():
-    text = refusal(changed("name", to="aitronos"), reserved=("unsiloed", "aitronos"))
-    assert text == "name: must not be one of aitronos, unsiloed."
+    text = refusal(changed("name", to="aitronos"), reserved=SERVICES)
+    assert text == "name: must not be the name of another service or type of connection."
 
 
 def test_several_problems_are_told_at_once_but_not_all():

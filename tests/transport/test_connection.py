@@ -77,7 +77,11 @@ def test_a_connection_with_a_key_and_nothing_else_is_enough(service):
 @pytest.mark.parametrize("conn_type", ["http", "docstatus_", "", None, "Neurolinker"], ids=str)
 def test_a_connection_of_another_type_is_refused_with_the_command_that_makes_one(conn_type):
     message = refusal(conn_type=conn_type)
-    assert f"has type {conn_type!r}; this package reads {', '.join(SERVICES)}, docstatus" in message
+    shown, more = ", ".join([*SERVICES][:3]), len(SERVICES) + 1 - 3
+    assert f"has type {conn_type!r}; this package reads {shown} and {more} more types (airflow providers hooks " in message
+    near = {"docstatus_": "docstatus", "Neurolinker": "neurolinker"}.get(conn_type)
+    assert (f"lists them); did you mean {near}? Make one with" if near else "lists them). Make one with") in message
+    assert len(message) < 300
     assert "airflow connections add docs_docstatus --conn-type neurolinker --conn-password <API key>" in message
 
 

@@ -24,10 +24,23 @@ from airflow_provider_docstatus._compat import BaseOperatorLink
 from airflow_provider_docstatus.provider_info import form_settings, get_provider_info
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.transport.connection import Endpoint
-from airflow_provider_docstatus.transport.settings import ALL_SETTINGS, OWN_SETTINGS, SETTINGS
+from airflow_provider_docstatus.transport.settings import ALL_SETTINGS, EXAMPLE_HOST, OWN_SETTINGS, SETTINGS
 
 LINE = tuple(int(number) for number in airflow.__version__.split(".")[:2])
-HOOKS = {"neurolinker": "NeurolinkerHook", "aitronos": "AitronosHook", "unsiloed": "UnsiloedHook", "docstatus": "DocStatusHook"}
+#: What DAGs import, so that a name here must not change.
+HOOKS = {
+    "neurolinker": "NeurolinkerHook",
+    "aitronos": "AitronosHook",
+    "unsiloed": "UnsiloedHook",
+    "reducto": "ReductoHook",
+    "llamaparse": "LlamaParseHook",
+    "landingai": "LandingAIHook",
+    "datalab": "DatalabHook",
+    "extend": "ExtendHook",
+    "azure_di": "AzureDIHook",
+    "docling": "DoclingHook",
+    "docstatus": "DocStatusHook",
+}
 OURS = "airflow_provider_docstatus"
 
 # One process for all that must be seen from a fresh interpreter: Airflow takes seconds to start.
@@ -36,7 +49,7 @@ import contextlib, gc, io, json, pkgutil, sys
 gc.disable()  # a sixth of the time it takes
 from airflow.providers_manager import ProvidersManager
 
-types, seen, manager = ["neurolinker", "aitronos", "unsiloed", "docstatus"], {}, ProvidersManager()
+types, seen, manager = TYPES, {}, ProvidersManager()
 try:
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 except ImportError:  # 2.11
@@ -94,7 +107,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str
     out = tmp_path_factory.mktemp("fresh") / "seen.json"
     environment = {**os.environ, "AIRFLOW_CONN_AITRONOS_DEFAULT": "aitronos://:key_of_the_account@"}
     process = subprocess.run(
-        [sys.executable, "-W", "default", "-c", LOOK.replace("OUT", repr(str(out)))],
+        [sys.executable, "-W", "default", "-c", LOOK.replace("OUT", repr(str(out))).replace("TYPES", repr([*HOOKS]))],
         env=environment,
         capture_output=True,
         text=True,
@@ -149,6 +162,11 @@ def test_hook_class_and_metadata_agree(name: str) -> None:
     assert "__" not in name
 
 
+def test_every_service_has_a_connection_type() -> None:
+    types = [entry["connection-type"] for entry in get_provider_info()["connection-types"]]
+    assert types == [*SERVICES, "docstatus"] == list(HOOKS)
+
+
 def test_airflow_finds_hooks_links_and_triggers(fresh: tuple[dict[str, Any], str]) -> None:
     seen, _ = fresh
     assert seen["version"] == airflow_provider_docstatus.__version__
@@ -174,7 +192,7 @@ def _has_form_library() -> bool:
 @pytest.mark.parametrize("name", HOOKS)
 def test_the_form_has_the_settings_that_matter_and_hides_what_does_not(name: str, fresh: tuple[dict[str, Any], str]) -> None:
     form, service = fresh[0]["forms"][name], SERVICES.get(name)
-    host = service.host if service else "the host of the description"
+    host = (service.host or EXAMPLE_HOST) if service else "the host of the description"
     if LINE < (3, 0):
         behaviour = form["behaviour"]
         assert list(form["fields"]) == form_settings(service)
@@ -238,13 +256,22 @@ def test_the_form_of_a_described_service_takes_a_description_of_many_lines(fresh
 
 def test_a_form_leaves_out_what_its_service_gives_no_choice_of() -> None:
     shown = {name: set(form_settings(service)) for name, service in SERVICES.items()}
-    choices = {"operation", "auth", "prefix", "status_words"}
-    assert {name: settings & choices for name, settings in shown.items()} == {
+    always = set(SETTINGS) - {"operation", "region", "auth", "prefix", "long_poll", "zero_retention", "link_hosts"}
+    always -= {"headers", "status_words"}  # objects, which no field of a form takes
+    assert {name: settings - always for name, settings in shown.items()} == {
         "neurolinker": {"prefix"},
         "aitronos": {"auth"},
         "unsiloed": {"operation", "auth"},
+        "reducto": {"region", "long_poll", "link_hosts"},
+        "llamaparse": {"operation", "region"},
+        "landingai": {"operation", "region", "zero_retention", "link_hosts"},
+        "datalab": {"operation"},
+        "extend": {"operation", "region"},
+        "azure_di": {"operation", "auth"},
+        "docling": {"prefix", "long_poll"},
     }
-    assert all(settings >= {"request_timeout", "proxy", "ca_bundle"} for settings in shown.values())
+    assert all(settings >= always for settings in shown.values())
+    assert always >= {"request_timeout", "proxy", "ca_bundle"}
 
 
 def _as_printed(value: Any) -> Any:
@@ -268,11 +295,11 @@ def test_importing_and_using_us_raises_no_deprecation_warning(fresh: tuple[dict[
     assert of_us == []
 
 
-EXTRA = {"request_timeout": 5.0, "allow_http": True, "auth": "api_key", "status_words": {"archived": "succeeded"}}
+EXTRA = {"request_timeout": 5.0, "allow_http": True, "status_words": {"archived": "succeeded"}}
 
 
 def _extra(service: str) -> dict[str, Any]:
-    return {key: value for key, value in EXTRA.items() if key != "auth" or service != "neurolinker"}
+    return {**EXTRA, "auth": list(SERVICES[service].auth)[-1]}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -300,8 +327,9 @@ def test_what_an_untouched_form_saves_means_the_defaults(service: str, monkeypat
     entry = next(entry for entry in get_provider_info()["connection-types"] if entry["connection-type"] == service)
     defaults = {name: field["schema"].get("default") for name, field in entry["conn-fields"].items()}
     texts = {name: "" if value is None else str(value) for name, value in defaults.items()}
+    fields = {"conn_type": service, "host": SERVICES[service].host or EXAMPLE_HOST, "password": "key_key_key"}
     read = []
     for extra in ({}, empty, dict.fromkeys(empty, ""), defaults, texts):
-        monkeypatch.setenv("AIRFLOW_CONN_VENDOR", json.dumps({"conn_type": service, "password": "key_key_key", "extra": extra}))
+        monkeypatch.setenv("AIRFLOW_CONN_VENDOR", json.dumps({**fields, "extra": extra}))
         read.append(hooks.DocStatusHook("vendor").endpoint)
     assert all(endpoint == read[0] for endpoint in read)

@@ -46,7 +46,7 @@ OWN_SETTINGS: Mapping[str, Setting] = {
 SETTINGS: Mapping[str, Setting] = {
     "operation": Setting(
         label="Operation",
-        help="Unsiloed: the route used when a task names none (extract, parse, classify, split, job, batch).",
+        help="The route used when a task names none, where the service has several, e.g. extract or parse.",
     ),
     "region": Setting(label="Region", help="The service's region that the account is in, where the connection names no host."),
     "auth": Setting(label="Authentication", help="How the key is sent, where the vendor has several ways."),

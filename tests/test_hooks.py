@@ -33,17 +33,26 @@ from airflow_provider_docstatus.exceptions import (
 )
 from airflow_provider_docstatus.hooks import AitronosHook, DocStatusHook, NeurolinkerHook, UnsiloedHook
 from airflow_provider_docstatus.services import SERVICES
-from airflow_provider_docstatus.status import State
+from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.transport.connection import Endpoint
 
 KEY = "key_of_the_account"
-HOSTS = {name: service.host for name, service in SERVICES.items()}
+#: A service that its users run themselves has no host of its own.
+HOSTS = {name: service.host or f"https://{name}.example.com" for name, service in SERVICES.items()}
+OWN_HOSTS = [name for name, service in SERVICES.items() if not service.host]
 NEUROLINKER, AITRONOS, UNSILOED = (HOSTS[name] for name in ("neurolinker", "aitronos", "unsiloed"))
 HEADER = {
     "neurolinker": ("Authorization", f"Bearer {KEY}"),
     "aitronos": ("X-API-Key", KEY),
     "unsiloed": ("api-key", KEY),
+    "reducto": ("Authorization", f"Bearer {KEY}"),
+    "llamaparse": ("Authorization", f"Bearer {KEY}"),
+    "landingai": ("Authorization", f"Bearer {KEY}"),
+    "datalab": ("X-API-Key", KEY),
+    "extend": ("Authorization", f"Bearer {KEY}"),
+    "azure_di": ("Ocp-Apim-Subscription-Key", KEY),
+    "docling": ("X-Api-Key", KEY),
 }
 R = "0b7c2f3e-5a53-4a53-8f10-6c4f9d6f0c11"
 
@@ -56,7 +65,8 @@ def make_hook(monkeypatch: pytest.MonkeyPatch) -> MakeHook:
     """Return a function that sets a connection and makes its hook, whose pauses end up in ``hook.naps``."""
 
     def make(service: str = "neurolinker", *, retries: int = 3, extra: Mapping[str, Any] | None = None, **fields: Any) -> Any:
-        connection = {"conn_type": service, "password": KEY, "extra": extra or {}, **fields}
+        own = {"host": HOSTS[service]} if service in OWN_HOSTS else {}
+        connection = {"conn_type": service, "password": KEY, "extra": extra or {}, **own, **fields}
         monkeypatch.setenv("AIRFLOW_CONN_VENDOR", json.dumps(connection))
         hook = DocStatusHook("vendor", retries=retries)
         hook.naps = []
@@ -106,9 +116,20 @@ def test_settings_in_a_uri_are_text_and_mean_the_same(monkeypatch: pytest.Monkey
     assert endpoint.service.states["archived"] is State.SUCCEEDED
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [name for name in SERVICES if name not in OWN_HOSTS])
 def test_without_a_host_the_services_own_is_used(service: str, make_hook: MakeHook) -> None:
     assert make_hook(service).endpoint.base_url == HOSTS[service]
+
+
+@pytest.mark.parametrize("service", OWN_HOSTS)
+def test_without_a_host_a_service_of_many_deployments_is_not_asked(
+    service: str, make_hook: MakeHook, requests_mock: Requests
+) -> None:
+    hook = make_hook(service, host="")
+    with pytest.raises(RequestRejected, match="it names no host, and each deployment has its own; put it into the host"):
+        hook.get_status(job_id="j")
+    assert hook.test_connection()[0] is False
+    assert requests_mock.call_count == 0
 
 
 def test_each_type_has_a_hook_class_but_the_plain_one_serves_all(make_hook: MakeHook) -> None:
@@ -161,13 +182,12 @@ def test_http_is_for_loopback_and_for_those_who_say_so(make_hook: MakeHook) -> N
     assert make_hook("aitronos", host="http://aitronos.example", extra={"allow_http": True}).endpoint.base_url
 
 
-AUTH = {
-    "neurolinker": ("neurolinker", {}, ("Authorization", f"Bearer {KEY}")),
-    "aitronos": ("aitronos", {}, ("X-API-Key", KEY)),
+AUTH: dict[str, tuple[str, dict[str, Any], tuple[str, str]]] = {
+    **{name: (name, {}, HEADER[name]) for name in SERVICES},
     "aitronos-bearer": ("aitronos", {"auth": "bearer"}, ("Authorization", f"Bearer {KEY}")),
-    "unsiloed": ("unsiloed", {}, ("api-key", KEY)),
     "unsiloed-x-api-key": ("unsiloed", {"auth": "x_api_key"}, ("X-API-Key", KEY)),
     "unsiloed-bearer": ("unsiloed", {"auth": "bearer"}, ("Authorization", f"Bearer {KEY}")),
+    "azure_di-bearer": ("azure_di", {"auth": "bearer"}, ("Authorization", f"Bearer {KEY}")),
 }
 
 
@@ -857,12 +877,22 @@ def test_the_test_button_takes_a_status_of_the_made_up_id_for_an_answer(make_hoo
     assert make_hook("aitronos").test_connection() == (True, "Aitronos answered.")
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_the_test_button_hides_no_rejected_key(service: str, make_hook: MakeHook, requests_mock: Requests) -> None:
-    requests_mock.get(requests_mock_module.ANY, [{"status_code": 401}, {"json": {"tasks": {"requests": []}}}])
-    works, said = make_hook(service).test_connection()
+#: The service, and an operation where it has several.
+ROUTES = [(name, route if service.has_operations else None) for name, service in SERVICES.items() for route in service.routes]
+
+
+@pytest.mark.parametrize(("service", "operation"), dict.fromkeys(ROUTES), ids=str)
+@pytest.mark.parametrize("code", [401, 403])
+def test_the_test_button_hides_no_rejected_key(
+    code: int, service: str, operation: str | None, make_hook: MakeHook, requests_mock: Requests
+) -> None:
+    refusals = [{"status_code": code, "json": {"detail": "Unknown key"}}, {"json": {"tasks": {"requests": []}}}]
+    requests_mock.get(requests_mock_module.ANY, refusals)
+    works, said = make_hook(service, extra={"operation": operation}).test_connection()
     assert works is False
-    assert "with 401. Check the key" in said
+    assert f"with {code}: Unknown key" in said
+    is_quota = code in SERVICES[service].quota_codes
+    assert ("quota" if is_quota else "Check the key") in said
     assert requests_mock.call_count == 1
 
 
@@ -1278,24 +1308,81 @@ def test_html_names_the_proxy_and_the_host_as_suspects(make_hook: MakeHook, requ
         make_hook("aitronos").get_status(job_id="j")
 
 
-@pytest.mark.parametrize("code", [200, 400, 401, 403, 404, 429, 500])
+def repeating(service: str, route: str, **more: Any) -> dict[str, Any]:
+    """Return a reply with the key in every place that the description of a route reads, but for the places of the id."""
+    read, known = SERVICES[service].routes[route], SERVICES[service]
+    places = [*read.status, *read.errors, *read.links, *read.counters, *read.partial, *known.envelope, *known.quota, *known.rate]
+    places += [place for group in (*read.times.values(), *read.details.values()) for place in group]
+    said: dict[str, Any] = {"error": {"message": f"bad key {KEY}", "details": {"key": KEY}}, "detail": KEY}
+    for place in sorted({name for several in places for name in several.split()}):
+        put(said, place, f"the key is {KEY}")
+    for place, value in more.items():
+        put(said, place, value)
+    return said
+
+
+def put(body: dict[str, Any], place: str, value: Any) -> None:
+    """Put a value at a dotted path."""
+    *above, name = place.split(".")
+    for one in above:
+        inner = body.get(one)
+        body[one] = inner if isinstance(inner, dict) else {}
+        body = body[one]
+    body[name] = value
+
+
+def which_id(service: str, route: str) -> dict[str, str]:
+    """Return the arguments that name an id of a route."""
+    read = SERVICES[service].routes[route]
+    operation = {"operation": route} if SERVICES[service].has_operations else {}
+    return {read.parameter: (read.id_prefixes or ("",))[0] + "/".join(["j"] * len(read.placeholders)), **operation}
+
+
+def said_by(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        yield f"{error} {error!r} {vars(error)}"
+        error = error.__cause__ or error.__context__
+
+
+EVERY_ROUTE = [(name, route) for name, service in SERVICES.items() for route in service.routes]
+
+
+@pytest.mark.parametrize("code", [200, 400, 401, 402, 403, 404, 410, 429, 500])
 @pytest.mark.parametrize("shape", ["json", "text"])
 def test_a_key_that_the_vendor_repeats_is_in_no_text(
     *, code: int, shape: str, make_hook: MakeHook, requests_mock: Requests, caplog: pytest.LogCaptureFixture
 ) -> None:
-    said = {"job_id": "j", "status": KEY, "error": {"message": f"bad key {KEY}", "details": {"key": KEY}}, "detail": KEY}
-    reply = {"json": said} if shape == "json" else {"text": f"wrong: {KEY}"}
-    requests_mock.get(requests_mock_module.ANY, status_code=code, headers={"Retry-After": "600"}, **reply)
-    for service in SERVICES:
-        parameter = "request_id" if service == "neurolinker" else "job_id"
-        hook = make_hook(service, extra={"operation": "parse"} if service == "unsiloed" else {})
+    for service, route in EVERY_ROUTE:
+        reply = {"json": repeating(service, route)} if shape == "json" else {"text": f"wrong: {KEY}"}
+        requests_mock.get(requests_mock_module.ANY, status_code=code, headers={"Retry-After": "600"}, **reply)
+        hook = make_hook(service)
+        asked = requests_mock.call_count
         with pytest.raises(DocStatusError) as caught:
-            hook.get_status(**{parameter: "j"})
-        error: BaseException | None = caught.value
-        while error is not None:
-            assert KEY not in f"{error} {error!r} {vars(error)}"
-            error = error.__cause__ or error.__context__
+            hook.get_status(**which_id(service, route))
+        assert requests_mock.call_count > asked, (service, route)
+        assert not [text for text in said_by(caught.value) if KEY in text], (service, route)
         assert KEY not in repr(hook.endpoint)
+        assert KEY not in hook.test_connection()[1]
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(("service", "route"), EVERY_ROUTE)
+def test_a_key_that_the_vendor_repeats_is_in_no_status(
+    service: str, route: str, make_hook: MakeHook, requests_mock: Requests, caplog: pytest.LogCaptureFixture
+) -> None:
+    read, told = SERVICES[service].routes[route], []
+    for words in SERVICES[service].words.values():
+        reply = repeating(service, route, **{read.status[0]: words[0]}, **({read.members.items: []} if read.members else {}))
+        requests_mock.register_uri(requests_mock_module.ANY, requests_mock_module.ANY, json=reply)
+        hook = make_hook(service)
+        for ask in (hook.get_status, hook.get_result):
+            try:
+                found = ask(**which_id(service, route))
+                told.append(str(found.to_dict() if isinstance(found, DocumentStatus) else found))
+            except DocStatusError as error:
+                told.extend(said_by(error))
+    assert not [text for text in told if KEY in text]
+    assert [text for text in told if "***" in text], "the places are read"
     assert KEY not in caplog.text
 
 

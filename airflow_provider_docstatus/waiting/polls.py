@@ -170,8 +170,9 @@ def is_parent(service: ServiceDescription, parent: Target | None, route: str) ->
 def must_judge(batch: Batch[S], service: ServiceDescription) -> bool:
     """Whether one of the waits for a batch needs the result read, since only that says if the job has ended well."""
     route = service.routes.get(batch.route)
-    is_wanted = any(subscriber.judges for one in batch.polls for subscriber in one.subscribers)
-    return is_wanted and route is not None and route.is_decided_by_result
+    if route is None or not route.is_decided_by_result:
+        return False
+    return any(subscriber.judges for one in batch.polls for subscriber in one.subscribers)
 
 
 def flow_of(

@@ -23,6 +23,7 @@ from airflow_provider_docstatus.protocol.flows import PollReply, poll, poll_batc
 from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.paging import MOST_EMPTY
+from airflow_provider_docstatus.protocol.rules import BadDescription, check
 from airflow_provider_docstatus.protocol.targets import Target, target_of
 from airflow_provider_docstatus.status import State
 from tests.conversations import ACME, JOB, NOW, acme, converse, error_of, refusal, response
@@ -425,10 +426,11 @@ def test_a_list_without_pages_is_asked_for_once():
 
 @pytest.mark.parametrize("paging", ["token", "link"])
 def test_a_list_whose_pages_are_led_to_must_say_where_that_stands(paging):
-    with pytest.raises(ValueError, match=rf"acme: routes\.job: a list with paging='{paging}' names its place as next"):
-        acme(listing=paged(paging))
-    with pytest.raises(ValueError, match=r"routes\.job"):
-        acme(members=paged(paging))
+    with pytest.raises(BadDescription, match=r"routes\.job\.listing\.next: must say where the token or link"):
+        check(acme(listing=paged(paging)))
+    with pytest.raises(BadDescription, match=r"routes\.job\.members\.next"):
+        check(acme(members=paged(paging)))
+    check(acme(listing=paged(paging, next="next"), members=paged("offset")))
 
 
 pages = st.lists(st.tuples(st.lists(st.sampled_from("abc"), max_size=3), st.sampled_from(["", "t", "?u=1", None])), min_size=1)

@@ -399,8 +399,9 @@ def test_a_wait_whose_route_is_gone_is_refused(mode: str, deployment: Deployment
 
 async def test_a_bad_edit_is_not_used(deployment: Deployment) -> None:
     job_id = deployment.vendors.add_job("aitronos", seconds=math.inf)
+    asked = len(deployment.vendors.requests)
     waiting = asyncio.ensure_future(event_of(own_trigger(job_id)))
-    await until(lambda: bool(deployment.reads) and bool(deployment.vendors.requests))
+    await until(lambda: len(deployment.vendors.requests) > asked)
     deployment.describe({**archive(), "words": {}})
     begun = len(deployment.reads)
     await until(lambda: len(deployment.reads) > begun + 1)
@@ -412,9 +413,9 @@ async def test_a_description_of_another_service_counts_after_a_while(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookup, "MISSING_HOLDS", 0.1)
-    job_id = deployment.vendors.add_job("aitronos", seconds=math.inf)
+    job_id, asked = deployment.vendors.add_job("aitronos", seconds=math.inf), len(deployment.vendors.requests)
     waiting = asyncio.ensure_future(event_of(own_trigger(job_id)))
-    await until(lambda: bool(deployment.reads))
+    await until(lambda: len(deployment.vendors.requests) > asked)
     deployment.describe(archive(name="other"))
     ending = ending_from(await waiting)
     assert (ending.outcome, ending.service) == ("rejected", "archive")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -41,6 +42,8 @@ from airflow_provider_docstatus.status import State
 __all__ = ["BadDescription", "description_of", "parse", "schema"]
 
 _MOST_PROBLEMS = 3
+#: What is wrong is looked for until so many errors are found.
+_MOST_ERRORS = 50
 #: Fields with names of headers in a reply, which are looked up in lower case.
 _LOWER_CASE = {"retry_headers", "remaining_headers"}
 
@@ -292,9 +295,13 @@ _MEANS = {text.pattern: text.means for text in (*TEXTS.values(), *KEYS.values(),
 
 
 def _errors(data: Any) -> list[Any]:
-    return sorted(
-        _validator().iter_errors(data), key=lambda error: ([str(step) for step in error.absolute_path], error.validator)
-    )
+    found = itertools.islice(_validator().iter_errors(data), _MOST_ERRORS)
+    return sorted(found, key=_order)
+
+
+def _order(error: Any) -> tuple[list[str], str]:
+    """Return what errors are sorted by: the field, and the items of a list by their number."""
+    return [f"{step:09}" if isinstance(step, int) else step for step in error.absolute_path], error.validator
 
 
 def _told(data: Any, error: Any) -> str:

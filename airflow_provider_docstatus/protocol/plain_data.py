@@ -13,7 +13,8 @@ from airflow_provider_docstatus.protocol.rules import BadDescription
 LONGEST = 256 * 1024
 #: The most levels of objects and lists; a description needs half of them.
 DEEPEST = 20
-
+#: The most characters of one text, so that every pattern is matched quickly.
+LONGEST_STRING = 4_000
 _LONGEST_NUMBER = 30
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _CONSTANTS = {"null": None, "true": True, "false": False, "": None}
@@ -70,9 +71,9 @@ def _number(text: str) -> int | float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(number for number, key in enumerate(keys) if key in keys[:number])
-        raise BadDescription(f"a key stands twice in one object: the first time as its key {keys.index(keys[twice]) + 1}.")
+        first: dict[str, int] = {}
+        number = next(first[key] for at, (key, _) in enumerate(pairs, 1) if first.setdefault(key, at) != at)
+        raise BadDescription(f"a key stands twice in one object: the first time as its key {number}.")
     return found
 
 
@@ -151,8 +152,8 @@ def plain(value: Any, levels: int = DEEPEST) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(one, levels - 1) for one in value]
     if isinstance(value, str):
-        if not value.isprintable():
-            raise BadDescription("every text must be one line of printable characters.")
+        if not value.isprintable() or len(value) > LONGEST_STRING:
+            raise BadDescription(f"every text must be one line of printable characters, at most {LONGEST_STRING:,}.")
         return str(value)
     if value is None or (isinstance(value, (bool, int, float)) and value == value):  # noqa: PLR0124 -- not NaN
         return value

@@ -35,7 +35,7 @@ _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 -- HTTP's word for the cha
 _PLACE = r"(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?"
 _CHARACTER = r"[A-Za-z0-9._~:@+,;=$-]"
 _SEGMENT = rf"({_CHARACTER}+({{[a-z_]+}}{_CHARACTER}*)?|{{[a-z_]+}}{_CHARACTER}*)"
-_HOST = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+_LABEL = r"[a-z0-9]+(-+[a-z0-9]+)*"
 #: Headers that HTTP, the client or a proxy set; a description must not.
 REFUSED_HEADERS = {
     "host",
@@ -85,7 +85,9 @@ _URL = Text(
     rf"https://[A-Za-z0-9._-]+{_PLACE}|http://(localhost|127(\.[0-9]{{1,3}}){{3}}|\[::1\]){_PLACE}",
     "an https URL without user, query and fragment; http for a loopback address only",
 )
-_HOSTS = Text(rf"(\*\.{_HOST}\.)?{_HOST}", "a host such as api.example.com or *.example.com, in lower case")
+_HOSTS = Text(
+    rf"{_LABEL}(\.{_LABEL})*|\*\.{_LABEL}(\.{_LABEL})+", "a host such as api.example.com or *.example.com, in lower case"
+)
 #: The texts of a field, by its name or by class and name.
 TEXTS: Mapping[str, Text] = {
     "name": NAME,

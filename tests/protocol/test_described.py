@@ -573,7 +573,7 @@ def told(read: Callable[[], Any]) -> str:
     return ""
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(places(RICH)), VALUES, SECRETS, st.booleans())
 def test_no_refusal_repeats_anything_of_the_file(place: tuple[Any, ...], value: Any, key: str, adds: bool):
     data: Any = deepcopy(RICH)
@@ -594,3 +594,19 @@ def test_no_refusal_repeats_anything_of_the_file(place: tuple[Any, ...], value: 
 def test_no_text_is_read_with_another_error_or_repeated(noise: str, at: int):
     secret = "§qzjx"
     assert secret not in told(lambda: description_of(parse(ARCHIVE[:at] + noise + secret + noise + ARCHIVE[at:])))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"words": {"failed": [1] * 50_000}},
+        {"routes": {f"route {number}": 1 for number in range(20_000)}},
+        {f"field_{number}": 1 for number in range(20_000)},
+        {"link_hosts": [f"*.{'a.' * 1_900}!"] * 50},
+        {"prefixes": ["/a" * 1_900 + "!"] * 50},
+    ],
+    ids=["items", "entries", "fields", "hosts", "paths"],
+)
+def test_a_description_of_many_faults_tells_a_few_of_them(changes: dict[str, Any]):
+    """Nothing here takes time that grows faster than the text."""
+    assert len(refusal(archive() | changes)) < 2_000

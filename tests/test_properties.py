@@ -82,21 +82,36 @@ NAMES = sorted(
 )
 
 
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Return values by dotted path as the object that has them there; a path below a value that is no object is left out."""
+    body: dict[str, Any] = {}
+    for path, value in flat.items():
+        *above, name = path.split(".")
+        inner: Any = body
+        for one in above:
+            inner = inner.setdefault(one, {}) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner[name] = value
+    return body
+
+
 @cache
 def bodies(service_name: str, route_name: str) -> st.SearchStrategy[dict[str, Any]]:
     """Build replies that look like the route's: its names, its words, its counters, and anything in between."""
     route = SERVICES[service_name].routes[route_name]
-    fixed = {"status": STATUS_WORDS, **dict.fromkeys(route.ids, st.one_of(st.just(ID), IDS))}
+    fixed = {**dict.fromkeys(route.status, STATUS_WORDS), **dict.fromkeys(route.ids, st.one_of(st.just(ID), IDS))}
     maybe = dict.fromkeys(route.counters, COUNTERS)
     maybe |= {"success": st.one_of(st.booleans(), JSON), "user_uid": st.just("USER"), "error": JSON, "data": JSON}
     maybe["result"] = st.one_of(st.fixed_dictionaries({}, optional={"success": st.booleans(), "message": JSON}), JSON)
     if route.children:
         ids = dict.fromkeys(("document_id", "job_id", "id"), IDS)
-        child = st.fixed_dictionaries({"status": STATUS_WORDS, "user_uid": st.just("USER")}, optional=ids)
+        words = dict.fromkeys(route.child.status, STATUS_WORDS)
+        child = st.fixed_dictionaries({**words, "user_uid": st.just("USER")}, optional=ids)
         maybe[route.children] = st.one_of(st.lists(st.one_of(child, JSON), max_size=3), JSON)
     shaped = st.fixed_dictionaries({}, optional={**fixed, **maybe})
-    likely = st.fixed_dictionaries({"status": STATUS_WORDS, **dict.fromkeys(route.ids[:1], st.just(ID))}, optional=maybe)
-    return st.one_of(likely, likely, shaped, st.dictionaries(st.sampled_from(NAMES), JSON, max_size=5))
+    said = {**dict.fromkeys(route.status[:1], STATUS_WORDS), **dict.fromkeys(route.ids[:1], st.just(ID))}
+    likely = st.fixed_dictionaries(said, optional=maybe).map(nested)
+    return st.one_of(likely, likely, shaped.map(nested), st.dictionaries(st.sampled_from(NAMES), JSON, max_size=5))
 
 
 def raw(body: Any) -> bytes:
@@ -178,8 +193,11 @@ def check_told(status: DocumentStatus) -> None:
 def check_success(service: ServiceDescription, route: str, status: DocumentStatus, body: Any) -> None:
     """The oracle: written against the vendors' pages, not against the code that settles."""
     assert service.states[status.word.lower()] is State.SUCCEEDED, "success only by a success word"
-    body = body[service.routes[route].inside] if "status" not in body else body
+    read = service.routes[route]
+    body = body[read.inside] if all(get_path(body, path) is None for path in read.status) else body
     numbers = {name: count(value) for name, value in body.items()}
+    counted = {path: count(get_path(body, path)) for path in read.counters}
+    assert not [path for path, number in counted.items() if number and re.search("fail|skip|partial|cancel", path.lower())]
     assert not (numbers.get("failed") and status.kind == "request")
     assert not (numbers.get("processing") and status.kind == "request")
     for total, completed in (("total", "completed"), ("total_jobs", "completed_jobs")):
@@ -188,8 +206,8 @@ def check_success(service: ServiceDescription, route: str, status: DocumentStatu
     if status.kind == "batch":
         assert not numbers.get("failed_jobs")
         assert not numbers.get("cancelled_jobs")
-    if flag := service.routes[route].flag:
-        assert get_path(body, flag) is not False
+    if read.flag:
+        assert get_path(body, read.flag) is not False
 
 
 # -- the readers -------------------------------------------------------------------------------------------------
@@ -204,7 +222,8 @@ def successes(service_name: str, route_name: str) -> st.SearchStrategy[dict[str,
     said = st.builds(lambda word, case: case(word), st.sampled_from(words), CASES)
     maybe: dict[str, Any] = dict.fromkeys(route.counters, st.sampled_from([0, 1, 2, 3, "1", None]))
     maybe |= {"success": st.booleans(), "result": st.fixed_dictionaries({}, optional={"success": st.booleans()})}
-    return st.fixed_dictionaries({"status": said, **dict.fromkeys(route.ids[:1], st.just(ID))}, optional=maybe)
+    fixed = {**dict.fromkeys(route.status[:1], said), **dict.fromkeys(route.ids[:1], st.just(ID))}
+    return st.fixed_dictionaries(fixed, optional=maybe).map(nested)
 
 
 @each_service
@@ -215,9 +234,16 @@ def test_success_is_never_contradicted_by_a_counter_or_a_flag(service, data):
     route = data.draw(st.sampled_from([*service.routes, *counting * 4]))
     body = data.draw(successes(service.name, route))
     reply = Response(request=ASKED, code=200, headers={}, body=raw(body), limit=10**6, received_at=NOW)
-    members = service.routes[route].members
-    replies = iter([reply, replace(reply, body=raw({members.items: []}))] if members else [reply])
-    got = drive(service, poll_one(service, Target(route=route, id=ID)), lambda: next(replies))
+    replies, result = [reply], service.routes[route].result
+    if members := service.routes[route].members:
+        replies.append(replace(reply, body=raw({members.items: []})))
+    judgement = body
+    if result and result.decides:
+        ended = st.sampled_from([word for word, state in service.states.items() if state.is_final])
+        judgement = nested({result.status[0]: data.draw(ended), "document": {"md_content": "text"}})
+        replies.append(replace(reply, body=raw(judgement)))
+    left = iter(replies)
+    got = drive(service, poll_one(service, Target(route=route, id=ID)), lambda: next(left, None))
     if body.get("success") is False:
         decides = service.routes[route].flag == "success"
         assert got.state is State.FAILED if decides else isinstance(got, DocStatusError)
@@ -225,6 +251,7 @@ def test_success_is_never_contradicted_by_a_counter_or_a_flag(service, data):
     assert isinstance(got, DocumentStatus)
     if got.state is State.SUCCEEDED:
         check_success(service, route, got, body)
+        assert judgement is body or service.states[get_path(judgement, result.status[0])] is State.SUCCEEDED
 
 
 @each_service

@@ -17,7 +17,7 @@ from airflow_provider_docstatus.exceptions import (
 )
 from airflow_provider_docstatus.protocol.flows import poll_one
 from airflow_provider_docstatus.protocol.targets import Target
-from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED
+from airflow_provider_docstatus.services import AITRONOS, DOCLING, NEUROLINKER, UNSILOED
 from airflow_provider_docstatus.status import State
 from tests.conversations import LIMIT, converse, refusal, response
 
@@ -168,6 +168,24 @@ def test_success_false_is_a_failure_where_the_description_says_that_it_decides(w
     body = {"success": False, "status": word, "error_message": "too many pages"}
     status, _ = converse(poll_one(service, AITRONOS_JOB), response(body))
     assert (status.state, status.message) == (state, "too many pages" if state is State.FAILED else None)
+
+
+@pytest.mark.parametrize(
+    ("failed", "result", "state"),
+    [
+        (0, "success", State.SUCCEEDED),
+        (0, "partial_success", State.PARTIAL),
+        (0, "failure", State.FAILED),
+        (1, "success", State.PARTIAL),
+        (1, "partial_success", State.PARTIAL),
+        (1, "failure", State.FAILED),
+    ],
+)
+def test_a_result_that_decides_takes_no_failed_part_back(failed, result, state):
+    counters = {"num_docs": 2, "num_succeeded": 2 - failed, "num_failed": failed}
+    said = response({"task_id": "t-1", "task_status": "success", "task_meta": counters})
+    status, _ = converse(poll_one(DOCLING, Target(route="convert", id="t-1")), said, response({"status": result, "document": {}}))
+    assert status.state is state
 
 
 @pytest.mark.parametrize("service", [NEUROLINKER, AITRONOS, UNSILOED], ids=lambda service: service.name)

@@ -161,8 +161,8 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
     _check_retention(task, hook, targets[0])
     least = service.least_poll_interval
     if poke_interval is not None and poke_interval < least:
-        asks = f"{service.title} asks not to be polled more often than every {least:g} s"
-        task.log.warning("%s; poke_interval=%g is raised to that.", asks, poke_interval)
+        text = "%s is polled every %g s at most; poke_interval=%g is raised to that."
+        task.log.warning(text, service.title, least, poke_interval)
         poke_interval = least
     ids = list(dict.fromkeys(target.id for target in targets))
     registered = find(service.name)

@@ -265,7 +265,7 @@ def test_a_form_leaves_out_what_its_service_gives_no_choice_of() -> None:
         "reducto": {"region", "long_poll", "link_hosts"},
         "llamaparse": {"operation", "region"},
         "landingai": {"operation", "region", "zero_retention", "link_hosts"},
-        "datalab": {"operation"},
+        "datalab": {"operation", "link_hosts"},
         "extend": {"operation", "region"},
         "azure_di": {"operation", "auth"},
         "docling": {"prefix", "long_poll"},

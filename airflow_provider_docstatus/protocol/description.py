@@ -30,7 +30,8 @@ class ResultRoute:
     :param errors: dotted paths of the vendor's text about a failed job in this reply; empty if they are the route's.
     :param codes: HTTP codes of 400 and more that on this route mean a state of the job, not an error.
     :param link: dotted paths of a signed link that may stand in place of the data. It is fetched without the key.
-    :param link_if: for the path of a link that may be a field of the data: another path, and the text there if it is a link.
+    :param link_if: for the path of a link that may be a field of the data: another path, and the text there if it is a link;
+        ``true`` is also the value.
     :param media: content types besides JSON that are data: text stays text, anything else is bytes.
     :param decides: whether only this reply says if the job has ended well. A wait then reads it once the status says success.
     :param kept_after_read: seconds that the vendor keeps the data after it was read once; None if reading changes nothing.

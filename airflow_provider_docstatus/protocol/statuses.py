@@ -347,7 +347,8 @@ def link_in(route: Route, body: Mapping[str, Any]) -> str | None:
     result = route.result
     for path in result.link if result is not None else ():
         flag, text = result.link_if.get(path, ("", "")) if result is not None else ("", "")
-        if isinstance(link := get_path(body, path), str) and link and (not flag or get_path(body, flag) == text):
+        is_link = not flag or (said := get_path(body, flag)) == text or (said is True and text == "true")
+        if is_link and isinstance(link := get_path(body, path), str) and link:
             return link
     return None
 

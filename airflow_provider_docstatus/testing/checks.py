@@ -163,7 +163,10 @@ def _key_of(service: ServiceDescription, replies: Recording) -> Lines:
 def _link_host(service: ServiceDescription, reply: Reply) -> str | None:
     result = service.routes[reply.route].result
     host = urlsplit(reply.url).hostname or ""
-    if result is None or not result.link or host.endswith(_NOBODYS) or HostPatterns.of(service.link_hosts).match(host):
+    own = urlsplit(service.host).hostname  # a link to the service's own host needs no entry
+    if result is None or not result.link or host.endswith(_NOBODYS) or host == own:
+        return None
+    if HostPatterns.of(service.link_hosts).match(host):
         return None
     return f"{called(reply)} is a link to {host}, which link_hosts does not name"
 

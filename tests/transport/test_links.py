@@ -261,7 +261,7 @@ def test_what_is_no_list_of_hosts_is_refused(given, said, monkeypatch):
 
 
 def test_only_the_form_of_a_service_with_links_has_the_setting():
-    assert "link_hosts" in form_settings(VENDOR)
+    assert "link_hosts" in form_settings(SERVICES["datalab"]), "whose pages do not say where its links lead to"
     assert "link_hosts" not in form_settings(AITRONOS)
 
 

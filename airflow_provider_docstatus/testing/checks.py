@@ -140,6 +140,8 @@ def recording(service: ServiceDescription, replies: Recording) -> Lines:
             yield f'{called(reply)} does not say what the message must name ("says")'
         if reply.ask in ("status", "result") and reply.route not in service.routes:
             yield f'{called(reply)} has the route "{reply.route}", which the description does not have'
+        if reply.ask in ("list", "statuses") and not asks_there(service, reply):
+            yield f"{called(reply)} is asked for at {reply.path} (ask: {reply.ask}), which no route of the description does"
         if reply.ask == "link" and reply.route in service.routes and (line := _link_host(service, reply)):
             yield line
 
@@ -147,6 +149,16 @@ def recording(service: ServiceDescription, replies: Recording) -> Lines:
 def called(reply: Reply) -> str:
     """Return how lines call a recorded reply."""
     return f'the recorded reply "{reply.name}"'
+
+
+def asks_there(service: ServiceDescription, reply: Reply) -> bool:
+    """Whether the description asks for lists, or for several ids, at the path of a recorded reply."""
+    found = (
+        (one.path for route in service.routes.values() for one in (route.listing, route.members) if one is not None)
+        if reply.ask == "list"
+        else (route.batch.path for route in service.routes.values() if route.batch is not None)
+    )
+    return any(same_path(reply.path, prefix + path) for path in found for prefix in service.prefixes)
 
 
 def _key_of(service: ServiceDescription, replies: Recording) -> Lines:

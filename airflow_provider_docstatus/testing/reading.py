@@ -26,7 +26,7 @@ from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.submissions import submitted_id
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.testing.checks import Lines, called, same_path
+from airflow_provider_docstatus.testing.checks import Lines, asks_there, called, same_path
 from airflow_provider_docstatus.testing.recordings import Recording, Reply, fitting, pattern
 from airflow_provider_docstatus.transport.redaction import redacted
 
@@ -161,10 +161,12 @@ class Reader:
 
 
 def is_for_others(service: ServiceDescription, recording: Recording, reply: Reply) -> bool:
-    """Whether a recorded reply answers what only other clients ask: a link not followed, or data in a form not asked for."""
+    """Whether a recorded reply answers what only other clients ask: a list or a link not asked for, or another form of data."""
     route = service.routes.get(reply.route)
     if reply.ask == "link":
         return route is None or route.result is None or not route.result.link
+    if reply.ask in ("list", "statuses"):
+        return not asks_there(service, reply)
     if reply.ask != "result" or _asks_so(service, reply):
         return False
     return any(one.ask == "result" and one.route == reply.route and _asks_so(service, one) for one in recording.replies)

@@ -20,7 +20,7 @@ from airflow_provider_docstatus.services import SERVICES, UNSILOED
 from airflow_provider_docstatus.testing import contract, reading
 from airflow_provider_docstatus.testing.checks import provenance
 from airflow_provider_docstatus.testing.contract import contract_of, missing
-from airflow_provider_docstatus.testing.recordings import FOLDER, Recording
+from airflow_provider_docstatus.testing.recordings import ASKS, FOLDER, Recording
 
 ROOT = Path(airflow_provider_docstatus.__file__).parents[1]
 MODULE = "airflow_provider_docstatus.testing.contract"
@@ -485,6 +485,13 @@ def test_a_description_without_a_place_for_its_replies_says_so(folder):
     from vellum_docstatus import VELLUM
 
     assert "name the file" in contract_of(VELLUM).problem
+
+
+def test_the_page_shows_replies_that_can_be_read():
+    page = (ROOT / "docs/recorded-replies.md").read_text()
+    recording = Recording.read(json.loads(page.partition("```json\n")[2].partition("```")[0]))
+    assert [reply.expect.get("word", reply.error) for reply in recording.replies] == ["failed", "NotFound"]
+    assert all(f"| `{ask}` |" in page for ask in ASKS)
 
 
 def test_the_recorded_statuses_are_counted_by_where_they_come_from():

@@ -17,7 +17,7 @@ import pytest
 import airflow_provider_docstatus
 from airflow_provider_docstatus import registry
 from airflow_provider_docstatus.services import SERVICES, UNSILOED
-from airflow_provider_docstatus.testing import contract, reading
+from airflow_provider_docstatus.testing import checks, contract, reading
 from airflow_provider_docstatus.testing.checks import provenance
 from airflow_provider_docstatus.testing.contract import contract_of, missing
 from airflow_provider_docstatus.testing.recordings import ASKS, FOLDER, Recording
@@ -290,6 +290,61 @@ DAMAGES = {
     "no_evidence": Damage(RULES, "evidence: must not be empty", 'evidence=""'),
     "too_often": Damage(RULES, "poll_interval: must not be less than least_poll_interval", "poll_interval=1.0"),
     "operations": Damage(FIT, "operations: the service has none", 'operations={"work": "job"}'),
+    "blank_title": Damage(RULES, "title: must not be empty, nor have blanks around it", 'title=" Vellum"'),
+    "upper_case": Damage(RULES, "retry_headers: must be in lower case", 'retry_headers=("X-Wait",)'),
+    "twice": Damage(RULES, "prefixes: must not hold one twice", 'prefixes=("/v1", "/v1")'),
+    "two_parts": Damage(FIT, "routes.job.path: an id of several parts needs a name for each", '**job(path="/jobs/{id}/{part}")'),
+    "parameter": Damage(FIT, "routes.job.parameter: must be one of request_id", '**job(parameter="paper_id")'),
+    "codes": Damage(FIT, "routes.job.codes: must mean states", '**job(codes={206: "half"})'),
+    "contents": Damage(
+        FIT, "routes.job.result: must be left out where", 'contents={"text": Content(path="/text")}, read_item=fails'
+    ),
+    "read_item": Damage(FIT, "read_item: needs contents", "read_item=fails"),
+    "no_counters": Damage(FIT, "routes.job.counters, children: must both be there for a request", '**job(kind="request")'),
+    "filters": Damage(
+        FIT,
+        "routes.job.listing.filters: must not hold the parameters of the pages",
+        '**job(listing=replace(JOB.listing, filters=("offset",)))',
+    ),
+    "other_names": Damage(
+        FIT,
+        "operations.job: must be in lower case, and no route's own name",
+        'routes={"job": JOB, "scan": replace(JOB, path="/scans/{id}")}, operations={"job": "scan"}',
+    ),
+    "no_place": Damage(PLACES, "routes.job: a place must be a dotted path, not 'a..b'", '**job(links=("a..b",))'),
+    "user_id": Damage(PLACES, "routes.job.details: must hold no user's id", '**job(details={"user_id": ("owner",)})'),
+    "put": Damage(FILE, "the recorded reply \"works\" has the method 'PUT'", replies=changed("works", method="PUT")),
+    "post": Damage(
+        READ, 'the recorded reply "works": the vendor is asked by GET, not by POST', replies=changed("works", method="POST")
+    ),
+    "says_too_much": Damage(
+        READ,
+        "the recorded reply \"402\": the message has 'Refused'",
+        replies=changed("402", expect={"error": "QuotaExhausted", "says": [], "never_says": ["Refused"]}),
+    ),
+    "other_item": Damage(READ, 'the recorded reply "several": messages is read as {}', '**job(errors=("why",))'),
+    "other_answer": Damage(
+        READ,
+        'the recorded reply "accepted": the answer does not hold the id v-9',
+        replies=changed("accepted", expect={"id": "v-9"}),
+    ),
+    "other_place": Damage(
+        READ,
+        "the recorded reply \"accepted\": submit leads to the id 'x-1', not to 'v-1'",
+        '**job(submit=Submission(path="/jobs", id="trace"))',
+        changed("accepted", body={"id": "v-1", "trace": "x-1"}),
+    ),
+    "no_holder": Damage(
+        READ,
+        'no recorded result holds the link of the recorded reply "what the link leads to"',
+        replies=without("its data elsewhere"),
+    ),
+    "long_facts": Damage(
+        READ,
+        'the recorded reply "is done": the status is longer than 8000 characters',
+        '**job(details={"total_pages": ("pages",), **{f"fact_{n}": ("long",) for n in range(60)}})',
+        lambda replies: named(replies, "is done")["body"].update(long="x" * 190),
+    ),
     "a_user": Damage(
         PLACES, "routes.job: 'user.name' must not be read", '**job(details={"total_pages": ("pages",), "by": ("user.name",)})'
     ),
@@ -315,16 +370,23 @@ def make(folder: Path) -> list[str]:
     return [f"vellum_docstatus:{name.upper()}" for name in ("vellum", "unrecorded", *DAMAGES)]
 
 
+def run(folder: Path, *arguments: str) -> pytest.ExitCode:
+    """Run pytest as in a project of its own; the plugin is named, so that it works installed and not."""
+    plugin = "airflow_provider_docstatus.testing.fixtures"
+    options = ["-q", "-p", plugin, "-p", "no:cacheprovider", "--strict-markers", "-c", os.devnull, "--rootdir", str(folder)]
+    return pytest.main([*options, *arguments])
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Run the contract for all of them as a user does; return what each test that failed told, by its name."""
+    """Run the contract for all of them; return what each test that failed told, by its name."""
     folder = tmp_path_factory.mktemp("vellum")
-    services = [part for name in make(folder) for part in ("--docstatus-service", name)]
-    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(folder), "--junitxml", "told.xml"]
-    command += ["-p", "airflow_provider_docstatus.testing.fixtures", "-p", "no:cacheprovider", "--pyargs", MODULE, *services]
-    env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(command, cwd=folder, env=env, check=False, capture_output=True, text=True, timeout=120)
-    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-2000:] + done.stderr
+    options = [part for name in make(folder) for part in ("--docstatus-service", name)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        patch.delitem(sys.modules, "vellum_docstatus", raising=False)
+        assert run(folder, "--junitxml", str(folder / "told.xml"), "--pyargs", MODULE, *options) == pytest.ExitCode.TESTS_FAILED
     cases = list(ET.parse(folder / "told.xml").iter("testcase"))
     assert {case.get("name").partition("[")[0] for case in cases} == {one for one in contract.__all__ if one.startswith("test_")}
     return {case.get("name"): failure.text for case in cases if (failure := case.find("failure")) is not None}
@@ -355,6 +417,18 @@ def test_one_without_recorded_replies_is_told_where_they_are_looked_for(told):
     assert text.strip().endswith("replies/unrecorded.json")
 
 
+def test_the_command_prints_the_lines_alone(folder):
+    """As a user runs it, in a process of its own."""
+    services = ["--docstatus-service", "vellum_docstatus:VELLUM", "--docstatus-service", "vellum_docstatus:NO_WORD"]
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(folder), "-p", "no:cacheprovider"]
+    command += ["-p", "airflow_provider_docstatus.testing.fixtures", "--pyargs", MODULE, *services]
+    env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    done = subprocess.run(command, cwd=folder, env=env, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-2000:] + done.stderr
+    section = done.stdout.partition("FAILURES")[2].partition("short test summary")[0].splitlines()
+    assert [line for line in section[1:] if not line.startswith(("_", "="))] == ['no recorded reply for the word "queued"']
+
+
 # -- a test file of one's own ----------------------------------------------------------------------------------
 
 DESCRIBED = """
@@ -377,12 +451,6 @@ retry_headers: [x-wait]
 link_hosts: ["*.vellum.example"]
 evidence: made up
 """
-
-
-def run(folder: Path, *arguments: str) -> pytest.ExitCode:
-    plugin = "airflow_provider_docstatus.testing.fixtures"
-    options = ["-q", "-p", plugin, "-p", "no:cacheprovider", "--strict-markers", "-c", os.devnull, "--rootdir", str(folder)]
-    return pytest.main([*options, *arguments])
 
 
 @pytest.fixture
@@ -479,6 +547,18 @@ def test_a_key_that_comes_out_is_found(monkeypatch):
 def untouched(headers: Any, body: bytes) -> Any:
     return headers, body
     yield
+
+
+def test_a_file_of_another_service_and_a_key_without_a_source_are_told(folder):
+    from vellum_docstatus import VELLUM
+
+    other = Recording.read({**recorded("papyrus"), "key": {"header": None}})
+    assert list(checks.recording(VELLUM, other)) == [
+        "the recorded replies are of 'papyrus', not of 'vellum'",
+        "the recorded key is optional, and the description does not say key_optional",
+        'no source for how the key is sent ("key": {"source": ...})',
+    ]
+    assert missing(VELLUM, Recording.read({**recorded(damage=without("401", "403")), "key": {"header": None}})) == []
 
 
 def test_a_description_without_a_place_for_its_replies_says_so(folder):

@@ -280,6 +280,7 @@ class ServiceDescription:
     :param retention: what is known about how long results are kept (text for messages).
     :param retention_seconds: seconds after which the vendor documents that it answers 404 for a job; None if it documents none.
     :param zero_retention: whether accounts exist whose data is deleted once it was read, from the status reply too.
+    :param webhooks: the vendor's page about webhooks (URL), for people; this package polls. Empty if there is none.
     :param contents: choices of ``content=``; empty if there is none. The first is the default.
     :param tier: how well the description is known: ``live`` (seen on a real server), ``sdk`` (the vendor's own SDK agrees with
         the recorded replies), ``pages`` (documentation only).
@@ -323,6 +324,7 @@ class ServiceDescription:
     retention: str = "not documented"
     retention_seconds: float | None = None
     zero_retention: bool = False
+    webhooks: str = ""
     contents: Mapping[str, Content] = field(default_factory=dict)
     tier: Literal["live", "sdk", "pages"] = "pages"
     evidence: str = ""

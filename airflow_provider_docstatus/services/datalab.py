@@ -64,6 +64,7 @@ DATALAB = ServiceDescription(
     quota_codes=(403,),  # platform/troubleshooting: a subscription that is missing, expired or unpaid
     calls_per_minute=200,  # docs/common/limits; a newer version of that page says 400
     retention="results are kept for 1 hour to 1 day after completion",  # an older page, and the page of DELETE /results
+    webhooks="https://documentation.datalab.to/platform/webhooks",
     tier="sdk",
     evidence="vendor's pages and SDK 0.5.0",
 )

@@ -81,6 +81,7 @@ LANDINGAI = ServiceDescription(
     retention="results are kept for 24 hours after completion; with zero data retention, until they are read once",
     retention_seconds=86_400.0,  # dpt3/webhooks
     zero_retention=True,
+    webhooks="https://docs.landing.ai/dpt3/webhooks",
     tier="sdk",
     evidence="vendor's specifications of v1 and v2, pages and SDK 1.18.1",
 )

@@ -53,6 +53,7 @@ LLAMAPARSE = ServiceDescription(
     retry_headers=("retry-after-ms",),  # SDK, _base_client.py
     poll_interval=5.0,  # the SDK begins at 1 s and goes up to 5 s (_polling.py)
     retention="for how long is not published; expired jobs answer 404",  # general/data_retention
+    webhooks="https://developers.llamaindex.ai/llamaparse/general/webhooks/",
     tier="sdk",
     evidence="SDK 2.19.0, vendor's pages; error texts partly from issues of the SDK's repository",
 )

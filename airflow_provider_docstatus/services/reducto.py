@@ -53,6 +53,7 @@ REDUCTO = ServiceDescription(
     retry_headers=("retry-after-ms",),  # SDK, _base_client.py
     poll_interval=5.0,  # the page's samples ask every second; jobs take seconds to minutes
     retention="usually deleted within 24 hours, unless persist_results was set",  # workflows/deletion: paid plans
+    webhooks="https://docs.reducto.ai/workflows/direct-webhooks",
     tier="sdk",
     evidence="SDK 0.25.0, vendor's pages, third-party copy of the specification (long poll)",
 )

@@ -15,7 +15,7 @@ from airflow_provider_docstatus.protocol.messages import Request
 from airflow_provider_docstatus.protocol.prefixes import PathPrefix, with_prefix
 from airflow_provider_docstatus.protocol.responses import raise_if_unavailable
 from airflow_provider_docstatus.provider_info import form_settings
-from airflow_provider_docstatus.services import AITRONOS, ResultRoute
+from airflow_provider_docstatus.services import AITRONOS, SERVICES, ResultRoute
 from airflow_provider_docstatus.transport.sync import HostSession
 from tests.certificates import Authority
 from tests.conversations import response

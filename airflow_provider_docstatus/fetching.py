@@ -135,7 +135,9 @@ class Fetcher:
         planned, errors = _Round(self._hook, plans_of, believes=(DocumentFailed, NotFinished)).run()
         found |= {one: error for (one, _), error in errors.items()}
         plans: dict[str, Fetch] = {one: fetch for (one, _), fetch in planned.items()}
-        items, errors = _Round(self._hook, plans).run()
+        result = service.routes[targets[0].route].result if targets else None
+        decides = result is not None and result.decides  # it cannot contradict the status, and to ask again may find it deleted
+        items, errors = _Round(self._hook, plans, believes=(DocumentFailed,) if decides else ()).run()
         for one, fetch in plans.items():
             parts = {part: items[one, part] for part in fetch.ids if (one, part) in items}
             refused = {part: errors[one, part] for part in fetch.ids if (one, part) in errors}

@@ -16,6 +16,7 @@ from airflow_provider_docstatus.airflow_errors import for_airflow
 from airflow_provider_docstatus.exceptions import (
     DataRefused,
     DocStatusError,
+    DocumentFailed,
     KeyRejected,
     NoData,
     NotFound,
@@ -32,6 +33,7 @@ from airflow_provider_docstatus.protocol.flows import Flow, run
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED, ServiceDescription
+from airflow_provider_docstatus.services.docling import DOCLING
 from airflow_provider_docstatus.status import DocumentStatus, State
 from tests.conversations import HTML, LIMIT, response
 
@@ -281,6 +283,14 @@ def test_a_job_that_is_said_to_have_failed_for_a_minute_is_its_own_error():
     items, errors = batch(hook)
     assert (set(items), hook.now - START) == ({"a", "c"}, 60)
     assert "torn page" in errors["b"]
+
+
+def test_a_result_that_decides_is_believed_at_once():
+    failed = {"document": {"md_content": None}, "status": "failure", "errors": [{"error_message": "no model"}]}
+    hook = Hook(DOCLING, a=[response(failed), UNKNOWN])  # read once, it is deleted
+    with pytest.raises(DocumentFailed, match="no model"):
+        fetcher(hook).fetch(Target("convert", "a"), known("job", "a", service=DOCLING))
+    assert (hook.asked, hook.now) == ([["a"]], START)
 
 
 def test_data_that_is_not_finished_for_a_minute_may_be_retried():

@@ -168,20 +168,21 @@ def readable(data: Any) -> str:
     return data if isinstance(data, str) else json.dumps(data)
 
 
-def show_refusals(live: Live, others: Collection[Step]) -> None:
-    """Show an unknown id, wrong keys, a document that fails inside a successful task, and a task that breaks."""
+def refusals(live: Live) -> list[Step]:
+    """Return the steps of an unknown id, wrong keys, a document that fails inside a successful task, and a task that breaks."""
     gated, fetched = (live.finished("invoice.pdf", options=model_at(NOBODY)) for _ in range(2))
     broken = live.finished("invoice.html", options={"pipeline": "standard"})
     word = live.server.word(gated)
     live.compare("the task of a PDF that failed, asked directly", "success", word, is_right=word == "success")
-    live.go(
+    wrong_keys = (("docling_wrong_key", "a wrong key"), ("docling_no_key", "no key")) if live.server.key else ()
+    return [
         live.step("an unknown id", "gate", UNKNOWN, "failed", "Task not found"),
         live.step("an unknown id", "fetch", UNKNOWN, "failed", "Task not found"),
-        *others,
+        *(Step(name, task, conn_id, UNKNOWN, "failed", ["401"]) for conn_id, name in wrong_keys for task in ("gate", "fetch")),
         live.step("a task that broke", "gate", broken, "failed", "Internal processing error"),
         live.step("a PDF that failed inside a task that says success", "gate", gated, "failed", "VLM inference failed"),
         live.step("a PDF that failed inside a task that says success", "fetch", fetched, "failed", "VLM inference failed"),
-    )
+    ]
 
 
 def show_fetched_twice(live: Live) -> None:
@@ -290,18 +291,15 @@ def main() -> int:
 def show(live: Live, how: str) -> list[str]:
     """Go through all steps on one server, and return the names of those that came out otherwise."""
     live.say(f"docling-serve {live.server.ask('GET', '/version').json()['docling-serve']}, {how}")
-    wrong_keys = [
-        Step(name, task, conn_id, UNKNOWN, "failed", ["401"])
-        for conn_id, name in (("docling_wrong_key", "a wrong key"), ("docling_no_key", "no key"))
-        for task in ("gate", "fetch")
-    ]
     show_files(live)
     live.say(f"the server is started again with DOCLING_SERVE_RESULT_REMOVAL_DELAY={REMOVED_AFTER}")
     live.server.stop()
     live.server.environment["DOCLING_SERVE_RESULT_REMOVAL_DELAY"] = str(REMOVED_AFTER)
     live.server.start()
-    show_refusals(live, wrong_keys if live.server.key else ())
+    steps = refusals(live)
+    run_id = live.start(*steps)  # an unknown id takes a minute: it might be another replica's
     show_fetched_twice(live)
+    live.finish(run_id, *steps)
     show_slow_and_restarted(live)
     return [f"{how}: {name}" for name in live.differs]
 

@@ -36,10 +36,12 @@ from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
+from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.task import TaskWait
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
 from airflow_provider_docstatus.waiting import rate_limiter
+from airflow_provider_docstatus.waiting.subscriber import interval_of
 from tests.task_runs import MODES, FakeTaskInstance, deferral_of, hurry, run, sensor_of, started, wait
 
 if TYPE_CHECKING:
@@ -409,6 +411,34 @@ def test_the_triggerer_waits_for_as_long_as_the_worker_was_told(vendors: StandIn
     sensor = sensor_of("deferrable", job_id=vendors.add_job("aitronos"), watch_on_worker=3, timeout=3600)
     began = time.time()
     assert deferral_of(sensor).trigger.spec.asked_at >= began + 120
+
+
+def asks_for_a_pause(vendors: StandInVendors, seconds: int) -> str:
+    """Return a job whose next poll is answered well, with the wish not to be polled again so soon."""
+    job_id = vendors.add_job("aitronos", seconds=math.inf)
+    headers = {"Retry-After": str(seconds)}
+    vendors.answer_next(200, body={"job_id": job_id, "status": "processing"}, headers=headers, path=job_id)
+    return job_id
+
+
+def test_the_triggerer_waits_for_as_long_as_a_good_reply_asks(vendors: StandInVendors) -> None:
+    job_id, began = asks_for_a_pause(vendors, 120), time.time()
+    sensor = sensor_of("deferrable", job_id=job_id, watch_on_worker=3, timeout=3600)
+    spec = deferral_of(sensor).trigger.spec
+    pause = interval_of(spec, SERVICES["aitronos"]).pause(age=spec.asked_at - spec.started_at, polls=1, jitter=0.0)
+    assert began + 120 <= spec.asked_at + pause <= time.time() + 1.2 * 120
+    assert sum(job_id in record.path for record in vendors.requests) == 1, "nor is it polled while the worker watches"
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+@pytest.mark.parametrize(("seconds", "timeout", "pause"), [(120, 3600, 120), (86_400, 3600, 600), (120, 30, 30)])
+def test_the_next_poke_comes_when_a_good_reply_asks_for_it(
+    vendors: StandInVendors, mode: str, seconds: int, timeout: float, pause: float
+) -> None:
+    sensor = sensor_of(mode, job_id=asks_for_a_pause(vendors, seconds), timeout=timeout)
+    one = TaskWait(sensor, {"ti": FakeTaskInstance()})
+    assert not one.poke()
+    assert pause - 2 < one.next_pause() <= pause
 
 
 @pytest.mark.parametrize(

@@ -421,7 +421,7 @@ async def test_where_the_limit_binds_the_last_poll_of_a_wait_goes_first(
         waiting(trigger_for("unsiloed", "extract", vendors.add_job("unsiloed", "extract", seconds=math.inf))) for _ in range(95)
     ]
     job_id = vendors.add_job("unsiloed", "extract", seconds=math.inf)
-    trigger = trigger_for("unsiloed", "extract", job_id, seconds=0.25)
+    trigger = trigger_for("unsiloed", "extract", job_id, seconds=1.0)
     one = waiting(trigger)
     await until(lambda: asked(vendors, job_id) == 1)  # the last of the burst: from now on the limit binds
     vendors.finish(job_id)

@@ -55,10 +55,8 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     * Neurolinker ``document_id``: what ``content`` names: ``json`` (default), ``markdown`` (text), ``images``,
       ``page-summaries``, ``section-summaries``, ``document-summary``, ``fields`` (after ``/extract-fields``) or ``scalars``.
     * Neurolinker ``request_id``: ``{"items": {document id: data}, "errors": {document id: text}}``.
-    * Aitronos ``job_id``: ``extracted_data``, a dict in the shape of the schema that was submitted.
-    * Unsiloed ``extract``: ``result``, a dict by field (value, scores, places); ``parse``: ``chunks``, ``total_chunks``,
-      ``page_count``; ``classify`` and ``split``: ``result``; ``job``: the reply of ``/jobs/{id}/result``; ``batch``:
-      ``{"items": {job id: data}, "errors": {job id: text}}``.
+    * A job of another service: what its description takes of the reply, see the table in docs/what-comes-back.md.
+    * A batch: ``{"items": {job id: data}, "errors": {job id: text}}``.
 
     With ``multiple_outputs=True`` each field of a dict becomes an XCom of its own. The status is under the key ``docstatus``.
 
@@ -66,8 +64,8 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     :param request_id: a Neurolinker request (str), a list of them, or the manifest of a sensor that waited for a list. Give
         exactly one of the three ids. For a list the data is ``{"items": {id: data}, "errors": {id: text}}``.
     :param document_id: a Neurolinker document (str), a list, or a manifest.
-    :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str), a list, or a manifest.
-    :param operation: Unsiloed's route (str); default: the connection's.
+    :param job_id: a job, run or batch of any other service (str), a list, or a manifest.
+    :param operation: see the sensor.
     :param content: Neurolinker only (str): which data to fetch, see above; default ``json``.
     :param content_options: more keys for Neurolinker's request (dict), e.g. ``{"content_types": ["tables"]}``,
         ``{"summary_type": "section"}``.

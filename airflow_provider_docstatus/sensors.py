@@ -40,9 +40,10 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
     :param request_id: a Neurolinker request (str), or a list of up to 1,000. Give exactly one of the three ids. A
         generator, ``map`` or dict view is read when the DAG file is.
     :param document_id: a Neurolinker document (str), or a list.
-    :param job_id: an Aitronos or Unsiloed job, or an Unsiloed batch (str), or a list.
-    :param operation: Unsiloed only (str): ``extract``, ``parse``, ``classify``, ``split``, ``job`` (generic route) or ``batch``;
-        default: the connection's.
+    :param job_id: a job, run or batch of any other service (str), or a list. Where an id has two parts (Azure: ``model/result``),
+        the status URL that the submission returned may be given instead.
+    :param operation: which of the service's routes, where it has several (str), e.g. ``extract``; default: what the id's prefix
+        says, or the connection's.
     :param accept: final states besides ``succeeded`` that open the gate (collection of str), for each id of a list: ``partial``,
         ``review``. Default none.
     :param wait_for: for a list, how many must end well: ``all`` (default), ``any``, a whole number, or a share (float below 1).

@@ -42,6 +42,22 @@ def services_table() -> str:
     return "\n".join(lines)
 
 
+def data_table() -> str:
+    lines = ["| service | operation | data | lists |", "|---|---|---|---|"]
+    for service in SERVICES.values():
+        for name, route in service.routes.items():
+            if route.result is None or route.kind == "batch":
+                continue
+            first, *others = route.result.take.split("|")
+            taken = ", ".join(f"`{part}`" for part in first.split()) or "the whole reply"
+            data = (
+                taken + (", else the whole reply" if others else "") + (", or what a link leads to" if route.result.link else "")
+            )
+            operation = f"`{name}`" if service.has_operations else ""
+            lines.append(f"| {service.title} | {operation} | {data} | {'yes' if route.listing else ''} |")
+    return "\n".join(lines)
+
+
 def timing_table() -> str:
     lines = [
         "| service | calls a second | a minute | a day | poll interval, s | shortest interval, s | `grace`, s | retention |",
@@ -97,6 +113,7 @@ def _parameters_table(module: str, name: str) -> str:
 
 TABLES = {
     "services": services_table,
+    "data": data_table,
     "timing": timing_table,
     "settings": settings_table,
     "endings": endings_table,

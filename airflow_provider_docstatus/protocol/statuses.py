@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ from airflow_provider_docstatus.protocol.values import (
     https_link,
     is_empty,
     is_something,
+    is_there,
     one_line,
     printable,
     small_fact,
@@ -61,12 +63,13 @@ def read_status(service: ServiceDescription, target: Target, response: Response)
 
 def _is_decided(service: ServiceDescription, route: Route, beginning: Mapping[str, Any]) -> bool:
     """Whether the beginning of a reply holds all that its state is read from, so that the rest cannot change it."""
-    word = get_path(beginning, route.status[0])  # another place counts only if this one is empty, which a beginning cannot tell
-    if not isinstance(word, str) or route.child is not None:
+    word = first_of(beginning, route.status)
+    before = itertools.takewhile(lambda path: get_path(beginning, path) is None, route.status)
+    if not isinstance(word, str) or route.child is not None or not all(is_there(beginning, path) for path in before):
         return False
     beside = [path for path in (route.flag, *route.partial, route.good) if path]
     is_success = service.states.get(word.strip().lower()) is State.SUCCEEDED
-    return not is_success or all(get_path(beginning, path) is not None for path in beside)
+    return not is_success or all(is_there(beginning, path) for path in beside)
 
 
 def read_result_status(

@@ -33,6 +33,17 @@ def get_path(body: Any, path: str) -> Any:
     return body
 
 
+def is_there(body: Any, path: str) -> bool:
+    """Whether a body says what stands at a dotted path: a value, null, or something that nothing can stand below."""
+    for name in path.split("."):
+        if not isinstance(body, dict):
+            return True
+        if name not in body:
+            return False
+        body = body[name]
+    return True
+
+
 def first_of(body: Any, paths: Sequence[str]) -> Any:
     """Return the first value that is not None among several dotted paths."""
     for path in paths:

@@ -56,7 +56,15 @@ def test_what_decides_may_stand_before_the_data():
 def test_a_success_is_none_while_something_that_decides_may_come(late):
     body = {name: value for name, value in GOOD.items() if name != late}
     error_of(poll_one(SERVICE, JOB), cut({**body, "data": LONG, late: GOOD[late]}), kind=ReplyTooLarge)
-    error_of(poll_one(SERVICE, JOB), cut({**body, late: None, "data": LONG}), kind=ReplyTooLarge)
+
+
+def test_null_says_that_nothing_stands_there():
+    for name in ("ok", "meta", "counts"):
+        assert polled(SERVICE, cut({**GOOD, name: None, "data": LONG})).state is State.SUCCEEDED
+    assert polled(SERVICE, cut({**GOOD, "meta": {"bad": None}, "counts": [], "data": LONG})).state is State.SUCCEEDED
+    assert polled(SERVICE, cut({**GOOD, "job": None, "status": "done", "data": LONG})).state is State.SUCCEEDED
+    error_of(poll_one(SERVICE, JOB), cut({**GOOD, "job": {"id": 1}, "status": "done", "data": LONG}), kind=ReplyTooLarge)
+    error_of(poll_one(SERVICE, JOB), cut({**GOOD, "job": None, "data": LONG}), kind=ReplyTooLarge)
 
 
 @pytest.mark.parametrize("word", ["running", "failed", "cancelled", "review", "partly"])

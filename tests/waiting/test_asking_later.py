@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_docstatus.exceptions import DocStatusError, NotFound, ServiceUnavailable
-from airflow_provider_docstatus.protocol.description import ResultRoute, ServiceDescription
+from airflow_provider_docstatus.protocol.description import BatchRoute, ResultRoute, ServiceDescription
 from airflow_provider_docstatus.protocol.flows import PollReply, run
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.targets import Target
@@ -254,3 +254,27 @@ def test_a_status_between_two_404s_begins_the_time_anew():
     times = (0, 20, 40, 50, 60, 80, 100, 109, 110, 120)
     ended = [one.observe(JOB, RUNNING if after == 50 else MISSING, NOW + after) is True for after in times]
     assert ended == [False] * 9 + [True]
+
+
+# -- several ids by one request ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "sizes"),
+    [
+        ({"most_ids": 4}, [4, 4, 2]),
+        ({"most_ids": 1}, [1] * 10),
+        ({"most_ids": 50}, [10]),
+        ({"longest_query": 21}, [3, 3, 3, 1]),  # an id takes four characters, and three for a comma
+        ({"longest_query": 21, "repeats": True}, [2, 2, 2, 2, 2]),  # four, and five for ids= and &
+        ({"longest_query": 21, "most_ids": 2}, [2, 2, 2, 2, 2]),
+    ],
+    ids=str,
+)
+def test_one_request_takes_as_many_ids_as_the_vendor_allows(fields, sizes):
+    service = acme(batch=BatchRoute(path="/many", parameter="ids", items="jobs", **fields))
+    schedule = subscribed(waiter(service, *(f"j-{number:02}" for number in range(10))))
+    assert schedule.requests_per_round(NOW) == len(sizes)
+    batches = [next_batch(schedule, NOW) for _ in sizes]
+    assert [len(batch.polls) for batch in batches] == sizes
+    assert len({target for batch in batches for target in batch.targets}) == 10

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from airflow_provider_docstatus import DISTRIBUTION
+from airflow_provider_docstatus.protocol.rules import BadDescription, check
 from airflow_provider_docstatus.protocol.values import one_line
 from airflow_provider_docstatus.services import SERVICES, ServiceDescription
 
@@ -182,10 +183,9 @@ def _load(point: EntryPoint, clock: Callable[[], float]) -> ServiceDescription |
         found = point.load()
         problem = _problem_of(found)
     except BaseException as error:  # noqa: BLE001 -- see _reason
-        problem = (
-            f"it cannot be loaded ({_reason(error)}). Its module can import neither Airflow, which loads it while it starts "
-            "itself, nor what imports Airflow"
-        )
+        problem = f"it cannot be loaded ({_reason(error)})"
+        if _is_about_airflow(error):
+            problem += ". Its module can import neither Airflow, which loads it while it starts itself, nor what imports Airflow"
     if (took := clock() - began) > _SLOW:
         log.warning(
             "Entry point %s of %s took %.0f ms to load, in every process of Airflow's. Its module should import less; tell the "
@@ -194,7 +194,7 @@ def _load(point: EntryPoint, clock: Callable[[], float]) -> ServiceDescription |
         )
     if isinstance(found, ServiceDescription) and not problem:
         return found
-    text = "Entry point %s = %s of %s is left out: %s. Upgrade or uninstall %s."
+    text = "Entry point %s = %s of %s is left out: %s. The service is missing until the maintainers of %s have mended that."
     log.warning(text, point.name, point.value, distribution, problem, distribution)
     return None
 
@@ -211,7 +211,20 @@ def _problem_of(found: object) -> str:
         return f"its service's name {found.name!r} is not made of lower-case words and digits with single '_' between them"
     if not _HOOK.fullmatch(found.hook_class_name):
         return f"class_name {found.class_name!r} is not in CamelCase"
+    try:
+        check(found)
+    except BadDescription as error:
+        return f"its description breaks a rule: {str(error).rstrip('.')}"
+    except Exception as error:  # noqa: BLE001 -- a field of another type than it should have
+        return f"its description cannot be checked ({_reason(error)})"
     return ""
+
+
+def _is_about_airflow(error: BaseException) -> bool:
+    """Whether a module could not be loaded because of an import of Airflow."""
+    frames = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = [*frames, getattr(error, "name", None) if isinstance(error, ImportError) else None]
+    return any(str(name).split(".")[0] == "airflow" for name in names) or "module 'airflow" in _reason(error)
 
 
 def _types_of_other_providers() -> dict[str, str]:

@@ -39,7 +39,7 @@ GROUP = "airflow_provider_docstatus.services"
 LIKE_AITRONOS = """
 from dataclasses import replace
 from airflow_provider_docstatus.services import AITRONOS
-SERVICE = replace(AITRONOS, name={name!r}, title={title!r}, poll_interval=0.005, least_poll_interval=0.0025{more})
+SERVICE = replace(AITRONOS, name={name!r}, title={title!r}{more})
 """
 
 
@@ -189,6 +189,9 @@ def test_a_module_may_ask_for_services_while_it_is_loaded(packages: Packages) ->
         (module(more="host=None"), "host of its description must be text"),
         (module(more="class_name=5"), "class_name of its description must be text"),
         (module(more="class_name='my.Service'"), "class_name 'my.Service' is not in CamelCase"),
+        (module(more="host='https://me:secret@archive.example.com'"), "breaks a rule: host: must be an https URL without user"),
+        (module(more="poll_interval=0.005"), "breaks a rule: poll_interval: must be a number from 1 to 86400"),
+        (module(more="auth={'key': None}"), "its description cannot be checked (TypeError"),
     ],
 )
 def test_a_package_that_cannot_be_used_costs_only_its_own_service(
@@ -200,8 +203,24 @@ def test_a_package_that_cannot_be_used_costs_only_its_own_service(
     (line,) = [record.getMessage() for record in caplog.records if record.name == registry.__name__]
     assert line.startswith("Entry point point = bad_package_module:SERVICE of bad-package is left out: ")
     assert said in line
-    assert "Upgrade or uninstall bad-package." in line
+    assert line.endswith("The service is missing until the maintainers of bad-package have mended that.")
+    assert "Airflow" not in line
     assert types_shown() == [*SERVICES, "my_service", "docstatus"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from airflow import not_there_at_all",
+        "import airflow.not_there_at_all",
+        "import airflow\nairflow.not_there_at_all",
+        "import airflow.example_dags.not_there_at_all",
+    ],
+)
+def test_a_module_that_cannot_import_airflow_is_told_why(packages: Packages, caplog: pytest.LogCaptureFixture, text: str) -> None:
+    packages.install("bad-package", text)
+    assert names() == []
+    assert "Its module can import neither Airflow, which loads it while it starts itself, nor what imports Airflow" in caplog.text
 
 
 def test_an_entry_point_without_an_object_is_left_out(packages: Packages) -> None:
@@ -371,8 +390,9 @@ def test_the_metadata_list_the_service(packages: Packages) -> None:
 
 @pytest.mark.parametrize("more", ["auth=5", "auth={b'bytes': 1, b'other': 2}", "prefixes=None"])
 def test_a_description_that_cannot_be_shown_is_left_out_of_the_metadata(
-    packages: Packages, caplog: pytest.LogCaptureFixture, more: str
+    packages: Packages, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, more: str
 ) -> None:
+    monkeypatch.setattr(registry, "check", lambda _: None)
     packages.install("vendor-package", module(more=more))
     assert types_shown() == TYPES
     assert "Service my_service of vendor-package has no connection form" in caplog.text
@@ -410,6 +430,9 @@ async def test_the_trigger_waits_for_the_service(
     packages: Packages, vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packages.install("vendor-package")
+    found = registry.find("my_service")
+    quick = replace(found, service=replace(found.service, poll_interval=0.005, least_poll_interval=0.0025))
+    monkeypatch.setattr(registry._installed, "_services", {"my_service": quick})
     trigger = deferred(vendors, monkeypatch)
     assert trigger.serialize()[1]["distribution"] == "vendor-package"
     vendors.finish(trigger.spec.id)

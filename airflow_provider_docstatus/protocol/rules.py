@@ -190,8 +190,15 @@ def check(service: ServiceDescription) -> None:
     """
     Check a description against all rules.
 
-    :raises BadDescription: it breaks one.
+    :param service: the description; data becomes one, and is checked, by :func:`.described.description_of`.
+    :raises BadDescription: it breaks a rule.
+    :raises TypeError: it is no ServiceDescription.
     """
+    if not isinstance(service, ServiceDescription):
+        raise TypeError(
+            f"check() takes a ServiceDescription, not a {type(service).__name__}; data is checked by "
+            "airflow_provider_docstatus.protocol.described.description_of(data)."
+        )
     for problem in problems(service):
         raise BadDescription(f"{problem}.")
 

@@ -410,6 +410,13 @@ def test_is_refused_with_the_place_and_what_is_allowed(data: dict[str, Any], pla
     assert SECRET not in text
 
 
+def test_data_is_checked_by_another_function_and_the_error_says_which():
+    with pytest.raises(
+        TypeError, match=r"not a dict; data is checked by airflow_\w+\.protocol\.described\.description_of\(data\)"
+    ):
+        check(archive())
+
+
 def test_a_name_of_another_service_is_refused():
     text = refusal(changed("name", to="aitronos"), reserved=SERVICES)
     assert text == "name: must not be the name of another service or type of connection."

@@ -7,8 +7,9 @@ replies by its age; ids, links and times in them become those of the job.
 
 from __future__ import annotations
 
+import difflib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from aiohttp import web
@@ -18,7 +19,7 @@ from airflow_provider_docstatus.testing.jobs import INVOICE, Desk, Job
 from airflow_provider_docstatus.testing.playing import file_names, list_reply, one_reply, play, stored_link
 from airflow_provider_docstatus.testing.recordings import Place, Recording, Reply, fitting
 from airflow_provider_docstatus.testing.trouble import Refusal
-from airflow_provider_docstatus.testing.vendor import DESK, detail
+from airflow_provider_docstatus.testing.vendor import DESK, Vendor, detail
 
 
 class Recorded:
@@ -149,3 +150,19 @@ class Recorded:
             jobs.append(desk.keep(job))
         answer = await list_reply(request, recording, [reply], jobs) if is_many else play(request, recording, reply, jobs[0])
         return await self.accepted(request, jobs, answer)
+
+
+def check_names(names: Iterable[str], vendors: Iterable[Vendor], kind: str = "") -> None:
+    """
+    Check that vendors have recorded replies of these names.
+
+    :param kind: the kind of job that the replies must be about; empty for any.
+    :raises ValueError: there is none. The text has the names that are like it; without such, all.
+    """
+    replies = [reply for one in vendors if isinstance(one, Recorded) for reply in one.recording.replies]
+    known = sorted({reply.name for reply in replies if reply.name and kind in ("", reply.route)})
+    for name in names:
+        if name not in known:
+            near, every = difflib.get_close_matches(name, known, 3), ", ".join(map(repr, known)) or "none"
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {every}"
+            raise ValueError(f"no recorded reply is called {name!r}; {hint}")

@@ -24,6 +24,30 @@ FOLDER = Path(__file__).parent / "replies"
 SERVICES_GROUP = "airflow_provider_docstatus.services"
 #: What can be asked; of the first five, each has a method and a path.
 ASKS = ("submit", "status", "result", "list", "statuses", "link", "no_route")
+_FACTS = (
+    "message",
+    "details",
+    "counters",
+    "children",
+    "errors",
+    "link",
+    "created_at",
+    "started_at",
+    "updated_at",
+    "completed_at",
+)
+_LISTED = ("states", "messages")
+#: What ``expect`` can hold besides :data:`_OF_ERRORS`, by what was asked.
+EXPECTED: Mapping[str, Sequence[str]] = {
+    "submit": ("id",),
+    "status": ("state", "word", *_FACTS),
+    "result": ("data", "errors", "content", "state", "word", *_FACTS),
+    "list": _LISTED,
+    "statuses": _LISTED,
+    "link": ("data",),
+    "no_route": (),
+}
+_OF_ERRORS = ("error", "says", "never_says", "retry_after")
 #: Method and path.
 Place = tuple[str, str]
 
@@ -60,15 +84,17 @@ class Reply:
 
     @classmethod
     def read(cls, recorded: Mapping[str, Any]) -> Reply:
-        """Read a reply of a file; fields that are not played are left out. Raises ValueError if it cannot be played."""
-        known = {one.name for one in fields(cls)}
-        reply = cls(**{"ask": "", **{name: value for name, value in recorded.items() if name in known}})
+        """Read a reply of a file. Raises ValueError if it has another field than these, or cannot be played."""
+        called = f"the recorded reply {recorded.get('name', '')!r}"
+        _only(recorded, [one.name for one in fields(cls)], called)
+        reply = cls(**{"ask": "", **recorded})
         if reply.ask not in ASKS:
-            raise ValueError(f"the recorded reply {reply.name!r} has ask={reply.ask!r}; it can be {', '.join(ASKS)}")
+            raise ValueError(f"{called} has ask={reply.ask!r}; it can be {', '.join(ASKS)}")
+        _only(reply.expect, [*EXPECTED[reply.ask], *_OF_ERRORS], f"expect of {called} (ask {reply.ask})")
         if reply.ask == "link" and not reply.url:
-            raise ValueError(f"the recorded reply {reply.name!r} is a link and has no 'url'")
+            raise ValueError(f"{called} is a link and has no 'url'")
         if reply.ask in ASKS[:5] and not re.fullmatch(r"/([^{}]|\{\w+\})*", reply.path):
-            raise ValueError(f"the recorded reply {reply.name!r} needs a path such as /jobs/{{job_id}}, not {reply.path!r}")
+            raise ValueError(f"{called} needs a path such as /jobs/{{job_id}}, not {reply.path!r}")
         return reply
 
     @property
@@ -121,11 +147,25 @@ class Recording:
         Read a file, or what such a file holds.
 
         :raises OSError: when there is no such file.
-        :raises ValueError: when it is no JSON, lacks ``service`` or ``replies``, or holds a reply that cannot be played.
+        :raises ValueError: when it is no JSON, lacks ``service`` or ``replies``, or holds a reply that cannot be played. The text
+            names the file.
         """
-        held = recorded if isinstance(recorded, Mapping) else json.loads(Path(recorded).read_text(encoding="utf-8"))
+        if isinstance(recorded, Mapping):
+            return cls._of(recorded)
+        raw = Path(recorded).read_bytes()
+        try:
+            held = json.loads(raw)
+        except ValueError as error:
+            raise ValueError(f"{recorded}: recorded replies must be JSON ({error})") from None
+        try:
+            return cls._of(held)
+        except ValueError as error:
+            raise ValueError(f"{recorded}: {error}") from None
+
+    @classmethod
+    def _of(cls, held: Any) -> Recording:
         if not isinstance(held, Mapping) or not {"service", "replies"} <= held.keys():
-            raise ValueError(f"recorded replies need 'service' and 'replies': {str(recorded)[:200]}")
+            raise ValueError(f"recorded replies need 'service' and 'replies': {str(held)[:200]}")
         return cls(str(held["service"]), dict(held.get("key") or {}), tuple(map(Reply.read, held["replies"])))
 
     def preferring(self, names: Collection[str]) -> Recording:
@@ -213,6 +253,13 @@ class Recording:
             if found:
                 return found
         return []
+
+
+def _only(held: Mapping[str, Any], allowed: Sequence[str], called: str) -> None:
+    """Raise ValueError for a key that is not allowed: it would be left out."""
+    for name in held:
+        if name not in allowed:
+            raise ValueError(f"{called} has an unknown key {name!r}; the keys are {', '.join(allowed)}")
 
 
 def ending_of(state: str) -> str:

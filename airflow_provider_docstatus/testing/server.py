@@ -20,7 +20,7 @@ from aiohttp import web
 from airflow_provider_docstatus.testing import neurolinker, unsiloed
 from airflow_provider_docstatus.testing.aitronos import Aitronos
 from airflow_provider_docstatus.testing.jobs import Desk, Job, Service
-from airflow_provider_docstatus.testing.recorded import Recorded
+from airflow_provider_docstatus.testing.recorded import Recorded, check_names
 from airflow_provider_docstatus.testing.recordings import Recording, installed
 from airflow_provider_docstatus.testing.routing import SURE, Asked, certainty, is_a_path, whom
 from airflow_provider_docstatus.testing.trouble import Fault, Limit, Refusal
@@ -79,7 +79,7 @@ class StandInVendors(Desk):
     :param port: the port to listen on; 0 for any free one, which is kept over ``stop()`` and ``start()``.
     :param ssl_context: serve HTTPS with this server-side context.
     :raises OSError: from ``start()`` or the ``with`` line, when the port is taken; at once, when a file of replies is missing.
-    :raises ValueError: when a file of replies is none.
+    :raises ValueError: when a file of replies is none, or when no reply has a name in ``prefer``.
     """
 
     replies: Sequence[Mapping[str, Any] | str | Path] = ()
@@ -96,6 +96,7 @@ class StandInVendors(Desk):
         for given in self.replies:
             recording = Recording.read(given)
             self.vendors[recording.service] = Recorded(recording)
+        check_names(self.prefer, self.vendors.values())
         for name, vendor in self.vendors.items():
             self.keys.setdefault(name, f"{name}_stand_in" if vendor.KEY_HEADERS else "")
         self.requests: list[RequestRecord] = []
@@ -170,11 +171,12 @@ class StandInVendors(Desk):
         :param fields: any further field of ``Job`` (``word``, ``reply``, ``content``, ``error``,
             ``file_name``, ``created_at``...); a request hands those that describe a document on to its
             documents.
-        :raises ValueError: when the vendor has no such kind, or its kind no such ending.
+        :raises ValueError: when the vendor has no such kind, its kind no such ending, or its file no reply called ``recorded``.
         """
         vendor = self._vendor(service)
         kind = kind or next(iter(vendor.WORDS))
         self._check(service, kind, ends)
+        check_names([str(fields[name]) for name in fields if name == "recorded"], [vendor], kind)
         details = {"seconds": self.job_seconds if seconds is None else seconds, **fields}
         if job_id is not None:
             details["job_id"] = job_id

@@ -309,11 +309,48 @@ def test_a_file_that_is_none_is_refused(held):
         ({"name": "one", "ask": "link"}, "'one' is a link and has no 'url'"),
         ({"name": "one", "ask": "status"}, "'one' needs a path such as /jobs/{job_id}, not ''"),
         ({"name": "one", "ask": "status", "path": "/jobs/{job-id}"}, "not '/jobs/{job-id}'"),
+        (
+            {"name": "one", "ask": "status", "exepct": {}},
+            "reply 'one' has an unknown key 'exepct'; the keys are ask, name, source",
+        ),
+        (
+            {"name": "one", "ask": "submit", "path": "/jobs", "expect": {"ids": []}},
+            "expect of the recorded reply 'one' (ask submit) has an unknown key 'ids'; the keys are id, error, says, never_says",
+        ),
     ],
 )
 def test_a_reply_that_cannot_be_played_is_refused(reply, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         StandInVendors(replies=[{"service": "x", "replies": [reply]}])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("service: x", "recorded replies must be JSON (Expecting value"),
+        ("\xff", "must be JSON ('utf-8'"),
+        ("[]", "need 'service'"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, text, said):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=re.escape(f"{path}: ") + ".*" + re.escape(said)):
+        StandInVendors(replies=[path])
+
+
+def test_a_name_that_no_reply_has_is_refused():
+    vendors = StandInVendors(replies=[HERE / "papermill.json"], prefer={"402"})
+    with pytest.raises(ValueError, match="no recorded reply is called 'nope'; there are '401', '402', '404',"):
+        vendors.add_job("papermill", "parse", recorded="nope")
+    with pytest.raises(ValueError, match="no recorded reply is called 'no date'; did you mean 'no data'"):
+        vendors.add_job("papermill", "extract", recorded="no date")
+    with pytest.raises(ValueError, match="no recorded reply is called '402'; there are none"):
+        vendors.add_job("neurolinker", recorded="402")
+    with pytest.raises(
+        ValueError, match="no recorded reply is called 'confidence as object'; did you mean 'confidence as an obj"
+    ):
+        StandInVendors(prefer={"confidence as object"})
 
 
 def test_the_replies_of_a_service_that_a_package_brings_are_played(tmp_path, monkeypatch):

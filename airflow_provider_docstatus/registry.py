@@ -94,7 +94,8 @@ def which_types(conn_type: object, own_type: str) -> str:
     """
     types = [*(one.service.name for one in all_services()), own_type]
     near = difflib.get_close_matches(str(conn_type).lower(), types, 1)
-    hint = f"; did you mean {near[0]}?" if near else "."
+    other = f". For another service install its package, or use type {own_type} with a description."
+    hint = f"; did you mean {near[0]}?" if near else other
     return f"this package reads {few_of(types)} types (airflow providers hooks lists them){hint}"
 
 

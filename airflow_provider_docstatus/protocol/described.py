@@ -291,6 +291,8 @@ _TYPES = {
     "number": "a number",
     "null": "null",
 }
+#: YAML reads {key} without quotes as an object of one key without a value.
+_IN_QUOTES = " (quote a text that begins with {)"
 _MEANS = {text.pattern: text.means for text in (*TEXTS.values(), *KEYS.values(), CODE)}
 
 
@@ -309,7 +311,7 @@ def _told(data: Any, error: Any) -> str:
     while error.validator == "anyOf":
         other_types = [one for one in error.context if one.validator == "type" and not one.relative_path]
         if len(other_types) == len(error.context):  # else what is wrong with it as that one of the types which it is of
-            allowed = " or ".join(_TYPES[one.validator_value] for one in other_types)
+            allowed = " or ".join(map(_allowed, other_types))
             return f"{dotted(data, error.absolute_path)}: must be {allowed}"
         error = next(one for one in error.context if one not in other_types)
     where = dotted(data, error.absolute_path) or "the description"
@@ -330,7 +332,9 @@ def _told(data: Any, error: Any) -> str:
 def _allowed(error: Any) -> str:
     value = error.validator_value
     if error.validator == "type":
-        return _TYPES[value]
+        is_auth = list(error.absolute_path)[:-1] == ["auth"]
+        is_braces = value == "string" and isinstance(error.instance, Mapping) and list(error.instance.values()) == [None]
+        return _TYPES[value] + (" of header and value" if is_auth else _IN_QUOTES if is_braces else "")
     if error.validator == "enum":
         return f"one of {', '.join(map(str, value))}"
     if error.validator == "pattern":

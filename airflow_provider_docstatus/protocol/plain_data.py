@@ -108,7 +108,7 @@ def _from_yaml(text: str) -> Any:
     except yaml.YAMLError as error:  # its own text shows a part of the file
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise BadDescription(f"{where}this is not valid YAML.") from None
+        raise BadDescription(f"{where}this is not valid YAML (quote a text with a brace or a colon in it).") from None
     return stack[0].items[0] if stack[0].items else None
 
 

@@ -193,7 +193,9 @@ def checked_object(
             f"{service.title} answered {label} for {target.id} with another id, {one_line(str(answered_id))!r}.", **about
         )
     if not isinstance(word, str) or not word.strip():
-        raise UnexpectedReply(f"{service.title} answered {label} for {target.id} without a status word.", **about)
+        raise UnexpectedReply(
+            f"{service.title} answered {label} for {target.id} without a status word (at {' or '.join(route.status)}).", **about
+        )
     if state is None:
         shown = (one_line(word) or "")[:60]
         raise UnknownWord(

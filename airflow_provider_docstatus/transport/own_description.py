@@ -17,7 +17,8 @@ from airflow_provider_docstatus.protocol.plain_data import LONGEST
 from airflow_provider_docstatus.registry import all_services
 from airflow_provider_docstatus.transport.settings import OWN_SETTINGS, OWN_TYPE
 
-_FOLDER = "[docstatus] descriptions_folder"
+#: Without brackets: Airflow's command line takes a word in them for markup, and leaves it out.
+_FOLDER = "option descriptions_folder of section docstatus"
 
 
 def own_service(conn_id: str, extra: object) -> ServiceDescription:
@@ -43,7 +44,8 @@ def own_service(conn_id: str, extra: object) -> ServiceDescription:
         return description_of(data, reserved={OWN_TYPE, *(one.service.name for one in all_services())})
     except BadDescription as error:
         about = named[0] if len(named) == 1 else "description"
-        raise RequestRejected(f"Connection '{conn_id}' ({OWN_TYPE}), {about}: {error}") from None
+        text = str(error).replace("the description: ", "") if about == "description" else str(error)
+        raise RequestRejected(f"Connection '{conn_id}' ({OWN_TYPE}), {about}: {text}") from None
 
 
 def _content(file: Any) -> bytes:
@@ -56,9 +58,11 @@ def _content(file: Any) -> bytes:
     if not Path(folder).is_absolute():
         raise BadDescription(f"{_FOLDER} must be an absolute path.")
     root = os.path.realpath(folder)
+    if not Path(root).is_dir():
+        raise BadDescription(f"the folder that {_FOLDER} names is not there on this machine.")
     path = os.path.realpath(os.path.join(root, file))  # noqa: PTH118 -- a path as text, whose links are followed before the check
     if os.path.commonpath([root, path]) != root or path == root:
-        raise BadDescription(f"it must name a file below {_FOLDER}, also where links lead.")
+        raise BadDescription(f"it must name a file below the folder that {_FOLDER} names, also where links lead.")
     return _read(path)
 
 
@@ -72,7 +76,7 @@ def _read(path: str) -> bytes:
         with open(handle, "rb", closefd=False) as file:
             content = file.read(LONGEST + 1)
     except FileNotFoundError:
-        raise BadDescription(f"there is no such file below {_FOLDER} on this machine.") from None
+        raise BadDescription(f"there is no such file on this machine, below the folder that {_FOLDER} names.") from None
     except OSError as error:
         raise BadDescription(f"the file cannot be read on this machine ({type(error).__name__}).") from None
     finally:

@@ -373,6 +373,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "the key's header": (changed("headers", to={"authorization": "x"}), "headers", "and not the key's"),
     "a header's value": (changed("headers", to={"X-Version": "é"}), "headers", "printable ASCII"),
     "a header of the connection": (changed("connection_headers", to=["Cookie"]), "connection_headers", "that HTTP itself uses"),
+    "a text for header and value": (changed("auth", "bearer", to="x"), "auth.bearer", "a list of header and value"),
+    "braces without quotes": (
+        changed("auth", "bearer", to=["X-Key", {"key": None}]),
+        "auth.bearer.#2",
+        r"must be text \(quote a text that begins with {\)",
+    ),
     "three parts": (changed("auth", "bearer", to=["X-Key", "{key}", "x"]), "auth.bearer", "at most 2"),
     "no way to send the key": (changed("auth", to={}), "auth", "at least 1 entry"),
     "a header to read with a blank": (
@@ -513,6 +519,7 @@ UNREADABLE = {
     "a text": (SECRET, "must be an object"),
     "nothing": ("", "must be an object"),
     "broken YAML": (f"a: [{SECRET}", r"line \d, column \d+: this is not valid YAML"),
+    "braces without quotes": (f"auth: {{x: [X-Key, {SECRET} {{key}}]}}", r"not valid YAML \(quote a text with a brace"),
     "a tab": (f"a:\n\t{SECRET}: 1", "not valid YAML"),
     "broken JSON": (f'{{"a": "{SECRET}",', r"line 1, column \d+: this is not valid JSON"),
     "NaN": ('{"a": NaN}', "not JSON"),

@@ -41,7 +41,7 @@ EXTRACT = Target(route="extract", id="j-1")
         (response(text=b'{"a": "\xff"}'), UnexpectedReply, "not JSON"),
         (response([{"status": "completed"}]), UnexpectedReply, "JSON that is not an object (list)"),
         (response("completed"), UnexpectedReply, "not an object (str)"),
-        (response({"job_id": "j-1"}), UnexpectedReply, "without a status word"),
+        (response({"job_id": "j-1"}), UnexpectedReply, "without a status word (at status)"),
         (response({"job_id": "j-1", "status": " "}), UnexpectedReply, "without a status word"),
         (response({"job_id": "j-1", "status": None}), UnexpectedReply, "without a status word"),
         (response({"job_id": "j-1", "status": ["completed"]}), UnexpectedReply, "without a status word"),

@@ -80,8 +80,9 @@ def test_a_connection_of_another_type_is_refused_with_the_command_that_makes_one
     shown, more = ", ".join([*SERVICES][:3]), len(SERVICES) + 1 - 3
     assert f"has type {conn_type!r}; this package reads {shown} and {more} more types (airflow providers hooks " in message
     near = {"docstatus_": "docstatus", "Neurolinker": "neurolinker"}.get(conn_type)
-    assert (f"lists them); did you mean {near}? Make one with" if near else "lists them). Make one with") in message
-    assert len(message) < 300
+    other = "For another service install its package, or use type docstatus with a description. Make one with"
+    assert (f"lists them); did you mean {near}? Make one with" if near else f"lists them). {other}") in message
+    assert len(message) < 330
     assert "airflow connections add docs_docstatus --conn-type neurolinker --conn-password <API key>" in message
 
 

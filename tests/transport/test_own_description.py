@@ -89,6 +89,7 @@ def test_the_folder_itself_may_be_a_link(folder: Path, tmp_path: Path, monkeypat
         ({"description": ""}, "it has none"),
         ({"description": f"a: [{SECRET}"}, "not valid YAML"),
         ({"description": {**archive(), "title": [SECRET]}}, "description: title: must be text"),
+        ({"description": {**archive(), "wrods": 1}}, "description: has an unknown field (did you mean words?)"),
         ({"description": {**archive(), "name": "aitronos"}}, "name: must not be the name of another service"),
         ({"description": {**archive(), "name": "docstatus"}}, "of another service or type of connection"),
         ({"description": archive(), "mode": "x"}, "unknown keys: mode; the keys are description, file, operation"),
@@ -114,7 +115,11 @@ def test_another_type_of_connection_has_no_description() -> None:
 def test_no_file_outside_the_folder_is_read(name: str, folder: Path, tmp_path: Path) -> None:
     (folder / "link.yaml").symlink_to(tmp_path / "outside.yaml")
     (folder / "linked").symlink_to(tmp_path)
-    said = "below [docstatus] descriptions_folder, also where links lead" if name else "it has none"
+    said = (
+        "below the folder that option descriptions_folder of section docstatus names, also where links lead"
+        if name
+        else "it has none"
+    )
     assert said in refusal({"file": name})
 
 
@@ -127,7 +132,7 @@ def test_a_folder_whose_name_only_begins_the_same_is_outside(folder: Path) -> No
 
 def test_a_file_needs_the_folder_to_be_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW__DOCSTATUS__DESCRIPTIONS_FOLDER")
-    assert "only where [docstatus] descriptions_folder is set" in refusal({"file": str(folder / "archive.yaml")})
+    assert "only where option descriptions_folder of section docstatus is set" in refusal({"file": str(folder / "archive.yaml")})
     monkeypatch.setenv("AIRFLOW__DOCSTATUS__DESCRIPTIONS_FOLDER", "services")
     assert "must be an absolute path" in refusal({"file": "archive.yaml"})
 
@@ -138,8 +143,20 @@ def test_a_file_is_named_by_text(name: Any, folder: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(folder: Path) -> None:
-    assert "no such file below [docstatus] descriptions_folder on this machine" in refusal({"file": "archive.yml"})
+    text = refusal({"file": "archive.yml"})
+    assert "no such file on this machine, below the folder that option descriptions_folder of section docstatus names." in text
     assert "cannot be read on this machine (NotADirectoryError)" in refusal({"file": "archive.yaml/x"})
+
+
+def test_a_folder_that_is_not_there_is_told_apart(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+    assert "file: the folder that option descriptions_folder of section docstatus names is not there" in refusal({"file": "a"})
+
+
+def test_no_text_has_brackets_that_airflow_would_take_for_markup(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [refusal({"file": name}) for name in ("/outside.yaml", "archive.yml", "\0")]
+    monkeypatch.setenv("AIRFLOW__DOCSTATUS__DESCRIPTIONS_FOLDER", "relative")
+    assert all("[" not in text for text in [*texts, refusal({"file": "archive.yaml"})])
 
 
 def test_a_folder_is_no_file(folder: Path) -> None:

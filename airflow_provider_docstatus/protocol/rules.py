@@ -88,8 +88,15 @@ _URL = Text(
 _HOSTS = Text(
     rf"{_LABEL}(\.{_LABEL})*|\*\.{_LABEL}(\.{_LABEL})+", "a host such as api.example.com or *.example.com, in lower case"
 )
+_DOTTED = Text(r"[^$\[\]]*", "dotted names only, such as result.data, without $ and [")
+#: The fields of places in a reply.
+_PLACES = (
+    "take status failure errors link ids flag partial good inside links times counters children details items next envelope "
+    "retry_flag Submission.id"
+)
 #: The texts of a field, by its name or by class and name.
 TEXTS: Mapping[str, Text] = {
+    **dict.fromkeys(_PLACES.split(), _DOTTED),
     "name": NAME,
     "class_name": Text(r"[A-Z][A-Za-z0-9]*", "a name such as MyService"),
     "kind": NAME,
@@ -117,8 +124,8 @@ KEYS: Mapping[str, Text] = {
     "regions": _REGION,
     "times": Text("created_at|started_at|updated_at|completed_at", "one of created_at, started_at, updated_at, completed_at"),
     "headers": _HEADER,
-    "quota": Text(".*", "a dotted path"),
-    "rate": Text(".*", "a dotted path"),
+    "quota": _DOTTED,
+    "rate": _DOTTED,
 }
 #: An HTTP code as a key.
 CODE = Text("[1-5][0-9][0-9]", "an HTTP code")

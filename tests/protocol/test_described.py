@@ -355,6 +355,19 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "another code of a quota": (changed("quota_codes", to=[200]), "quota_codes.#1", "a number from 400"),
     "seconds of a long poll": (changed("routes", "job", "long_poll", to=["wait", 0]), "routes.job.long_poll.#2", "from 1"),
+    # places in a reply
+    "JSONPath": (changed("routes", "job", "result", "take", to="$.data"), "routes.job.result.take", "must be dotted names only"),
+    "an index": (
+        changed("routes", "job", "errors", to=["a", "errors[0].x"]),
+        "routes.job.errors.#2",
+        "must be dotted names only",
+    ),
+    "an index of a time": (
+        changed("routes", "job", "times", to={"created_at": ["a[0]"]}),
+        "routes.job.times.created_at.#1",
+        "dotted",
+    ),
+    "an index of a quota": (changed("quota", to={"errors[0].code": ["x"]}), "quota", "each key must be dotted names only"),
     # placeholders
     "a format": (changed("routes", "job", "query", to={"x": "{id.__class__}"}), "routes.job.query", "braces may only stand in"),
     "the key in a query": (changed("routes", "job", "query", to={"token": "{key}"}), "routes.job.query", "braces may only stand"),

@@ -179,14 +179,8 @@ def _distribution(point: EntryPoint) -> str:
 
 def _load(point: EntryPoint, clock: Callable[[], float]) -> ServiceDescription | None:
     """Return the service of an entry point, or None if it has none that can be used."""
-    distribution, began, found = _distribution(point), clock(), None
-    try:
-        found = point.load()
-        problem = _problem_of(found)
-    except BaseException as error:  # noqa: BLE001 -- see _reason
-        problem = f"it cannot be loaded ({_reason(error)})"
-        if _is_about_airflow(error):
-            problem += ". Its module can import neither Airflow, which loads it while it starts itself, nor what imports Airflow"
+    distribution, began = _distribution(point), clock()
+    found, problem = load_one(point)
     if (took := clock() - began) > _SLOW:
         log.warning(
             "Entry point %s of %s took %.0f ms to load, in every process of Airflow's. Its module should import less; tell the "
@@ -198,6 +192,18 @@ def _load(point: EntryPoint, clock: Callable[[], float]) -> ServiceDescription |
     text = "Entry point %s = %s of %s is left out: %s. The service is missing until the maintainers of %s have mended that."
     log.warning(text, point.name, point.value, distribution, problem, distribution)
     return None
+
+
+def load_one(point: EntryPoint) -> tuple[object, str]:
+    """Load an entry point; return what it names (None if nothing), and why that is no service that can be used, else empty."""
+    try:
+        found = point.load()
+        return found, _problem_of(found)
+    except BaseException as error:  # noqa: BLE001 -- see _reason
+        problem = f"it cannot be loaded ({_reason(error)})"
+        if _is_about_airflow(error):
+            problem += ". Its module can import neither Airflow, which loads it while it starts itself, nor what imports Airflow"
+        return None, problem
 
 
 def _problem_of(found: object) -> str:

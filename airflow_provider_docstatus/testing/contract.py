@@ -23,18 +23,17 @@ Nothing here needs Airflow's database, a network or a key.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 from airflow_provider_docstatus.protocol.described import BadDescription, description_of, parse
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.registry import GROUP, all_services
+from airflow_provider_docstatus.registry import GROUP, all_services, load_one
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.testing import checks, reading
 from airflow_provider_docstatus.testing.checks import Lines, missing
@@ -98,8 +97,8 @@ def contract_of(service: ServiceDescription | str | Path, replies: str | Path | 
         return Contract(found, Recording.read(path))
     except FileNotFoundError:
         return Contract(found, None, f"there are no recorded replies: no file {path}")
-    except (OSError, ValueError, TypeError) as error:
-        return Contract(found, None, f"the recorded replies in {path} cannot be read: {error}")
+    except (OSError, ValueError) as error:  # its text names the file
+        return Contract(found, None, f"the recorded replies cannot be read: {error}")
 
 
 def installed() -> Iterator[Contract]:
@@ -111,15 +110,11 @@ def installed() -> Iterator[Contract]:
     known = all_services()
     yield from (contract_of(service) for service in SERVICES.values())
     for point in entry_points(group=GROUP):
-        if not any(one.service is _loaded(point.load) for one in known):
-            raise ValueError(f"the entry point {point.name} = {point.value} is left out; the log says why")
+        found, problem = load_one(point)
+        if not any(one.service is found for one in known):
+            why = problem or "another service or package has its name, or that of its hook class"
+            raise ValueError(f"the entry point {point.name} = {point.value} is left out: {why}")
         yield contract_of(point.value)
-
-
-def _loaded(load: Callable[[], Any]) -> Any:
-    with suppress(Exception):
-        return load()
-    return None
 
 
 def _found(service: ServiceDescription | str | Path) -> tuple[ServiceDescription, Path | None]:
@@ -133,6 +128,8 @@ def _found(service: ServiceDescription | str | Path) -> tuple[ServiceDescription
         except (OSError, BadDescription) as error:
             raise ValueError(f"{path} is no description that can be used: {error}") from None
     module_name, _, name = str(service).partition(":")
+    if not name.strip():
+        raise ValueError(f"{service} names no description: write {module_name}:NAME, or the path of a .json or .yaml file")
     try:
         module = importlib.import_module(module_name)
         found = getattr(module, name.strip())

@@ -159,7 +159,7 @@ class Recording:
             raise ValueError(f"{recorded}: recorded replies must be JSON ({error})") from None
         try:
             return cls._of(held)
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError) as error:  # the last two of what is no object or list
             raise ValueError(f"{recorded}: {error}") from None
 
     @classmethod

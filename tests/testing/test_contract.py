@@ -281,9 +281,7 @@ DAMAGES = {
         'the recorded reply "several" is asked for at /v1/jobs (ask: statuses), which no route of the description does',
         "**job(batch=None)",
     ),
-    "not_a_reply": Damage(
-        FILE, "cannot be read: the recorded reply 'works' has ask='poll'", replies=changed("works", ask="poll")
-    ),
+    "not_a_reply": Damage(FILE, "json: the recorded reply 'works' has ask='poll'", replies=changed("works", ask="poll")),
     "unnoticed": Damage(NOTICED, "routes.job.ids: no recorded reply has an id there, so", '**job(ids=("job_id",))'),
     "no_ids": Damage(NOTICED, 'routes.job.ids: it is empty, and the recorded reply "waits" repeats the id', "**job(ids=())"),
     "plain_http": Damage(RULES, "host: must be an https URL", 'host="http://api.vellum.example"'),
@@ -488,6 +486,7 @@ def test_a_test_file_of_ones_own_needs_one_import_and_a_constant(folder, constan
     [
         (["--docstatus-service", "nothing_of_this_name:VELLUM"], "is no module:NAME of a description"),
         (["--docstatus-service", "vellum_docstatus:NOTHING"], "is no module:NAME of a description"),
+        (["--docstatus-service", "vellum_docstatus"], "vellum_docstatus names no description: write vellum_docstatus:NAME, or"),
         (["--docstatus-service", "vellum_docstatus:JOB"], "is no ServiceDescription but a Route"),
         (["--docstatus-service", "nothing.yaml"], "nothing.yaml is no description that can be used"),
         (
@@ -532,7 +531,20 @@ def test_every_service_that_is_installed_is_tested_without_an_option(folder, mon
     assert all(one.recording is not None for one in found)
     (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\nvellum = vellum_docstatus:JOB\n")
     monkeypatch.setattr(registry, "_installed", registry._Installed())
-    with pytest.raises(ValueError, match="vellum = vellum_docstatus:JOB is left out"):
+    with pytest.raises(ValueError, match="vellum = vellum_docstatus:JOB is left out: it is no ServiceDescription but a Route"):
+        list(contract.installed())
+    (folder / "broken.py").write_text("raise RuntimeError('no licence')")
+    (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\nvellum = broken:VELLUM\n")
+    monkeypatch.setattr(registry, "_installed", registry._Installed())
+    with pytest.raises(ValueError, match=r"is left out: it cannot be loaded \(RuntimeError: no licence\)"):
+        list(contract.installed())
+    points = "one = vellum_docstatus:VELLUM\ntwo = other_docstatus:VELLUM"
+    (folder / "other_docstatus.py").write_text(
+        "import vellum_docstatus\nfrom dataclasses import replace\nVELLUM = replace(vellum_docstatus.VELLUM)"
+    )
+    (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{points}\n")
+    monkeypatch.setattr(registry, "_installed", registry._Installed())
+    with pytest.raises(ValueError, match="two = other_docstatus:VELLUM is left out: another service or package has its name"):
         list(contract.installed())
 
 

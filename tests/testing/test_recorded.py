@@ -330,6 +330,7 @@ def test_a_reply_that_cannot_be_played_is_refused(reply, said):
         ("service: x", "recorded replies must be JSON (Expecting value"),
         ("\xff", "must be JSON ('utf-8'"),
         ("[]", "need 'service'"),
+        ('{"service": "x", "replies": [1]}', ""),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, text, said):

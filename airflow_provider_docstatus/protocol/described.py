@@ -31,6 +31,7 @@ from airflow_provider_docstatus.protocol.rules import (
     TEXTS,
     BadDescription,
     Text,
+    as_data,
     check,
     dotted,
     must_hold_any,
@@ -103,7 +104,13 @@ def _define(owner: type, definitions: dict[str, Any]) -> None:
     }
     for name, (field, hint) in known.items():
         about = {"description": said[name]} if name in said else {}
-        properties[name] = {**about, **_schema_of(hint, owner, field, definitions)}
+        properties[name] = {**about, **_schema_of(hint, owner, field, definitions), **_default_of(field)}
+
+
+def _default_of(field: Field[Any]) -> dict[str, Any]:
+    """Return what holds without a field, for its schema; nothing if it is needed."""
+    made = field.default_factory() if field.default_factory is not MISSING else field.default
+    return {} if made is MISSING else {"default": as_data(made)}
 
 
 def _schema_of(

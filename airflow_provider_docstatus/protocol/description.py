@@ -29,10 +29,11 @@ class ResultRoute:
     :param failure: dotted path of what is there only if the job has failed, whatever the word says; empty if there is none.
     :param errors: dotted paths of the vendor's text about a failed job in this reply; empty if they are the route's.
     :param codes: HTTP codes of 400 and more that on this route mean a state of the job, not an error.
-    :param link: dotted paths of a signed link that may stand in place of the data. It is fetched without the key.
+    :param link: dotted paths of a signed link that may stand in place of the data. It is fetched without the key. Empty if
+        there is none.
     :param link_if: for the path of a link that may be a field of the data: another path, and the text there if it is a link;
         ``true`` is also the value.
-    :param media: content types besides JSON that are data: text stays text, anything else is bytes.
+    :param media: content types besides JSON that are data: text stays text, anything else is bytes. Empty for JSON only.
     :param decides: whether only this reply says if the job has ended well. A wait then reads it once the status says success.
     :param kept_after_read: seconds that the vendor keeps the data after it was read once; None if reading changes nothing.
     """
@@ -82,7 +83,8 @@ class Route:
     :param key_optional: whether the vendor says the route needs no key (default False).
     :param refuses_in_text: whether the vendor also refuses in plain text here (default False: with a JSON object only). A refusal
         in another form is taken for a proxy's, and waited out.
-    :param id_prefixes: what ids of this route begin with, so that no ``operation`` need be given.
+    :param id_prefixes: what ids of this route begin with, so that no ``operation`` need be given; empty if that
+        does not tell.
     :param ids: dotted paths of the id in the reply, to notice a reply about another id; empty if the reply does not repeat it.
     :param status: dotted paths of the status word; the first that is there counts.
     :param codes: HTTP codes with a meaning. Below 400 (206) the state replaces success. From 400 on (409) it is the job's state.
@@ -94,7 +96,7 @@ class Route:
         are joined. Like all paths here, never a place that may hold extracted data: its fields have any name, ``message`` and
         ``total_pages`` too.
     :param inside: the name of an object that may hold the whole reply, if there is no ``status`` beside it; empty if none may.
-    :param links: dotted paths of the link to the vendor's page of the document.
+    :param links: dotted paths of the link to the vendor's page of the document; empty if replies have none.
     :param times: our time fields and the dotted paths they are read from.
     :param counters: dotted paths of the vendor's counters; the last part is the counter's name.
     :param children: dotted path of the list of documents or jobs inside, empty if there is none.
@@ -248,16 +250,17 @@ class ServiceDescription:
     :param words: the vendor's status words in lower case, by what they mean.
     :param class_name: the name of the hook class without ``Hook``; empty for the name in CamelCase.
     :param host: the default host (URL); empty if each deployment has its own.
-    :param regions: hosts (URLs) by the name of their region; the default host's among them, if it has a name.
+    :param regions: hosts (URLs) by the name of their region; the default host's among them, if it has a
+        name. Empty if there is one host for all.
     :param prefixes: the documented path prefixes; the first is used until a response shows that the deployment uses another.
     :param headers: fixed headers of every request.
-    :param connection_headers: the names of the headers that a connection may set.
+    :param connection_headers: the names of the headers that a connection may set; empty if it may set none.
     :param key_optional: whether deployments without a key exist.
     :param status_hosts: host patterns of status URLs, besides the connection's host. Such a URL may be given as the id; its id is
-        taken out of it, and asked for at the connection's host.
+        taken out of it, and asked for at the connection's host. Empty: of the connection's host only.
     :param link_hosts: host patterns of signed links: exact, ``*.example.com``, or an IP address or network. A link is followed to
-        an address that is not public only if an address or network here holds it.
-    :param operations: other names that the vendor's pages use for an operation, each with our name of it.
+        an address that is not public only if an address or network here holds it. Empty: to the connection's host only.
+    :param operations: other names that the vendor's pages use for an operation, each with our name of it; empty for ours only.
     :param has_no_failure_word: whether the vendor documents no word for a failed job.
     :param envelope: dotted paths of the parts of an error reply's text; empty for the usual places.
     :param quota_codes: HTTP codes that mean a used-up account or an unpaid subscription, which ends a wait at once.
@@ -267,7 +270,7 @@ class ServiceDescription:
         the account: it is waited out, with a warning.
     :param retry_flag: dotted path of an error reply's flag that, if true, says that the same request may succeed later.
     :param retry_headers: vendor headers (lower case) of a 429 that say how long to wait, after ``Retry-After``; one that ends in
-        ``-ms`` in milliseconds.
+        ``-ms`` in milliseconds. Empty for ``Retry-After`` only.
     :param remaining_headers: the vendor's headers (lower case) for how many calls are left, and when there are more (epoch).
     :param calls_per_second: the documented limit of one key in any second; None if there is none.
     :param calls_per_minute: likewise in any 60 s.

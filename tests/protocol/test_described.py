@@ -133,6 +133,19 @@ def test_the_schema_describes_every_field_and_forbids_others():
         assert all(one["description"] for one in definition["properties"].values())
 
 
+def test_the_schema_says_what_holds_without_a_field():
+    fields = schema()["properties"]
+    assert (fields["poll_interval"]["default"], fields["quota_codes"]["default"], fields["lost_after"]["default"]) == (
+        10,
+        [402],
+        None,
+    )
+    assert "default" not in fields["name"]
+    assert schema()["$defs"]["Route"]["properties"]["ids"]["default"] == ["job_id"]
+    for name in ("regions", "status_hosts", "link_hosts", "operations", "retry_headers", "envelope"):
+        assert "mpty" in fields[name]["description"], "what holds without it"
+
+
 def test_the_schema_has_no_functions():
     text = json.dumps(schema())
     assert not {name for name in functions_of(AITRONOS) if f'"{name}": ' in text}

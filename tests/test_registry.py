@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -113,6 +114,19 @@ def test_a_service_of_another_package_is_found(packages: Packages) -> None:
     assert (found.service.title, found.distribution) == ("My Service", "vendor-package")
     assert registry.find("another_one") is None
     assert [one.service.name for one in registry.all_services()] == [*SERVICES, "my_service"]
+
+
+def test_the_module_in_the_documentation_is_a_package(packages: Packages) -> None:
+    page = (ROOT / "docs/adding-a-service.md").read_text()
+    text, points = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("python", "toml"))
+    group, point = points.splitlines()
+    assert group == f'[project.entry-points."{GROUP}"]'
+    packages.install("archive-docstatus", points=point.replace('"', ""))
+    (packages.folder / "archive_docstatus.py").write_text(text)
+    packages.modules.append("archive_docstatus")
+    found = registry.find("archive")
+    assert found is not None
+    assert found.service.states["queued"] == "running"
 
 
 def test_without_another_package_there_are_the_built_in_ones_only(packages: Packages) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.testing import StandInVendors, recordings
 
 HERE = Path(__file__).parent
@@ -368,3 +369,24 @@ def test_the_replies_of_a_service_that_a_package_brings_are_played(tmp_path, mon
     vendors = StandInVendors()
     assert vendors.vendors["acme"].NAME == "acme"
     assert vendors.keys["acme"] == "acme_stand_in"
+
+
+def test_a_service_that_a_connection_describes_is_played_as_the_page_says(monkeypatch):
+    page = (recordings.FOLDER.parents[2] / "docs/testing-your-dags.md").read_text()
+    (block,) = [one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if one.startswith("MY_VENDOR = ")]
+    namespace = {}
+    exec(block.partition("\nwith ")[0], namespace)
+    description = {
+        "name": "my_vendor", "title": "My Vendor", "host": "https://vendor.example", "docs": "https://vendor.example",
+        "auth": {"bearer": ["Authorization", "Bearer {key}"]}, "prefixes": ["/v1"],
+        "routes": {"job": {"path": "/jobs/{id}", "ids": ["id"], "status": ["state"], "result": {"take": "data"}}},
+        "words": {"running": ["working"], "succeeded": ["done"], "failed": ["failed"]},
+    }  # fmt: skip
+    with StandInVendors(replies=[namespace["MY_VENDOR"]]) as vendors:
+        connection = {
+            "conn_type": "docstatus", "host": vendors.url, "password": "my_vendor_stand_in",
+            "extra": {"description": json.dumps(description)},
+        }  # fmt: skip
+        monkeypatch.setenv("AIRFLOW_CONN_MY_VENDOR_DEFAULT", json.dumps(connection))
+        job_id = vendors.add_job("my_vendor", seconds=0)
+        assert DocStatusHook("my_vendor_default").get_status(job_id=job_id).word == "done"

@@ -109,20 +109,26 @@ def ids_of(task: WaitingTask) -> dict[str, Any]:
     }
 
 
-def bare_ids(task: WaitingTask) -> dict[str, Any]:
-    """Return the task's ids as the service is asked for them: a status URL names its id."""
-    given = ids_of(task)
+def bare_ids(task: WaitingTask) -> tuple[dict[str, Any], str | None]:
+    """Return the task's ids as the service is asked for them, and its operation: a status URL names both."""
+    given, operation = ids_of(task), task.operation
     if not any("://" in str(one) for value in given.values() for one in (value if isinstance(value, list) else [value])):
-        return given
+        return given, operation
     hook = DocStatusHook(task.conn_id)
 
     def bare(name: str, one: Any) -> Any:
-        return hook.target(**{name: one}, operation=task.operation).id if "://" in str(one) else one
+        nonlocal operation
+        if "://" not in str(one):
+            return one
+        target = hook.target(**{name: one}, operation=task.operation)
+        operation = operation or (target.route if hook.service.has_operations else None)
+        return target.id
 
-    return {
+    bare_of = {
         name: [bare(name, one) for one in value] if isinstance(value, list) else bare(name, value)
         for name, value in given.items()
     }
+    return bare_of, operation
 
 
 def limit_of(task: WaitingTask) -> tuple[float, Overdue]:
@@ -149,7 +155,15 @@ def _targets(hook: DocStatusHook, task: WaitingTask) -> tuple[list[Target], bool
     if not values:
         hook.target(**{**ids, name: "any"}, operation=task.operation)  # check the other arguments all the same
         raise AirflowSkipException(f"{name} is an empty list: there is nothing to wait for.")
-    return [hook.target(**{**ids, name: one}, operation=task.operation) for one in checked_ids(name, values)], True
+    targets = [hook.target(**{**ids, name: one}, operation=task.operation) for one in checked_ids(name, values)]
+    routes = list(dict.fromkeys(target.route for target in targets))
+    if len(routes) > 1:  # one wait asks on one route, and on a wrong one an id is unknown
+        raise RequestRejected(
+            f"{hook.service.title}: the ids in {name} are of several operations ({', '.join(routes)}); give each operation a "
+            f"task of its own, or map: .expand({name}=[...]).",
+            service=hook.service.name,
+        )
+    return targets, True
 
 
 def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSpec:

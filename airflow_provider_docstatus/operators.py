@@ -257,7 +257,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
                 "the id itself, e.g. {{ ti.xcom_pull('wait')['id'] }}."
             )
         hook = DocStatusHook(self.conn_id, retries=0)
-        operation = self.operation or hook.endpoint.operation
+        operation = self.operation or hook.endpoint.operation or manifest.get("operation")
         waited_for = manifest.get("operation") or hook.endpoint.operation or operation
         made_for = (manifest.get("service"), manifest.get("parameter"), operation_name(hook.service, waited_for))
         if made_for != (hook.service.name, parameter, operation_name(hook.service, operation)):
@@ -272,7 +272,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         items: dict[str, Any] = {}
         refused: dict[str, DocStatusError] = {}
         if wanted:
-            targets = [hook.target(**{parameter: one}, operation=self.operation) for one in wanted]
+            targets = [hook.target(**{parameter: one}, operation=operation) for one in wanted]
             items, refused = self._fetcher(hook).fetch_list(targets)
             errors.update({one: str(error) for one, error in refused.items()})
             self._check_needed(refused, total=len(items) + len(errors), fetched=len(wanted))

@@ -255,7 +255,7 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
     :raises DocStatusError: see :func:`.report.result_of`.
     """
     date, overdue = run_date(context), limit_of(task)[1]
-    asked = bare_ids(task)
+    asked, operation = bare_ids(task)
     for name, values in asked.items():
         if isinstance(values, list):
             ids = [str(one) for one in checked_ids(name, values)]
@@ -264,7 +264,7 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
                 and "n" in str(event.get("states"))
                 and _is_past_retention(task, event.get("service"), date)
             )
-            manifest = manifest_from(event, ids, parameter=name, operation=task.operation, is_late=is_late)
+            manifest = manifest_from(event, ids, parameter=name, operation=operation, is_late=is_late)
             context["ti"].xcom_push(key=XCOM_KEY, value=manifest)
             needed = needed_of(task.wait_for, len(ids))
             return manifest_result(manifest, needed=needed, accept=task.accept, text=event.get("text"), overdue=overdue)

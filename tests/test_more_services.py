@@ -169,6 +169,35 @@ def test_the_operator_takes_a_status_url_too(vendors, way):
     assert run(operator_of("azure_di", job_id=url, operation="model", **WAYS[way]))
 
 
+def url_of(vendors: StandInVendors, route: str, job_id: str) -> str:
+    path = SERVICES["azure_di"].routes[route].path
+    for place, part in zip(SERVICES["azure_di"].routes[route].placeholders, job_id.split("/"), strict=True):
+        path = path.replace(f"{{{place}}}", part)
+    return f"{vendors.url}/documentintelligence{path}?api-version=2024-11-30"
+
+
+@each_mode
+def test_the_manifest_of_status_urls_says_their_operation(vendors, mode):
+    job_id = vendors.add_job("azure_di", "classifier", seconds=SOON)
+    manifest = wait(mode, conn_id="azure_di_default", job_id=[url_of(vendors, "classifier", job_id)])
+    assert manifest["operation"] == "classifier"
+    assert list(run(operator_of("azure_di", job_id=manifest))["items"]) == [job_id]
+    with pytest.raises(RequestRejected, match=r"is the manifest of a wait .* \(operation classifier\)"):
+        run(operator_of("azure_di", job_id=manifest, operation="model"))
+
+
+@each_mode
+def test_a_list_of_several_operations_is_refused_and_nothing_is_sent(vendors, mode):
+    prefixed = [vendors.add_job("extend", kind) for kind in ("extract", "classify")]
+    urls = [url_of(vendors, kind, vendors.add_job("azure_di", kind)) for kind in ("model", "classifier")]
+    before = len(vendors.requests)
+    with pytest.raises(RequestRejected, match=r"are of several operations \(extract, classify\)"):
+        wait(mode, conn_id="extend_default", job_id=prefixed)
+    with pytest.raises(RequestRejected, match=r"are of several operations \(model, classifier\)"):
+        wait(mode, conn_id="azure_di_default", job_id=urls)
+    assert len(vendors.requests) == before
+
+
 @each_mode
 def test_a_status_url_of_another_host_is_refused_and_nothing_is_sent(vendors, mode):
     before = len(vendors.requests)

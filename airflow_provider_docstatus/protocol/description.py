@@ -27,6 +27,8 @@ class ResultRoute:
     :param has_status: whether the reply holds the status as well, so that one request gets both.
     :param status: dotted paths of the status word in this reply; empty if they are the route's.
     :param failure: dotted path of what is there only if the job has failed, whatever the word says; empty if there is none.
+    :param partial: dotted paths of lists, counters or texts that make a success partial, like the route's, in this reply.
+    :param good: dotted paths, separated by a space, of the counters of good parts, like the route's, in this reply.
     :param errors: dotted paths of the vendor's text about a failed job in this reply; empty if they are the route's.
     :param codes: HTTP codes of 400 and more that on this route mean a state of the job, not an error.
     :param link: dotted paths of a signed link that may stand in place of the data. It is fetched without the key. Empty if
@@ -44,6 +46,8 @@ class ResultRoute:
     has_status: bool = True
     status: tuple[str, ...] = ()
     failure: str = ""
+    partial: tuple[str, ...] = ()
+    good: str = ""
     errors: tuple[str, ...] = ()
     codes: Mapping[int, State] = field(default_factory=dict)
     link: tuple[str, ...] = ()
@@ -91,7 +95,8 @@ class Route:
     :param flag: dotted path of the vendor's own flag that, if false, makes a word of success a failure; empty if there is none.
     :param partial: dotted paths of lists that name bad parts, of counters that count them, or of texts about them. If one is not
         empty, a success is only partial.
-    :param good: dotted path of the counter of good parts; if it is 0, a partial success is a failure. Empty if there is none.
+    :param good: dotted paths, separated by a space, of the counters of good parts; if none is above 0, a partial success is a
+        failure. Empty if there is none.
     :param errors: dotted paths of the vendor's text about a failed job; the first that has one counts. Names separated by a space
         are joined. Like all paths here, never a place that may hold extracted data: its fields have any name, ``message`` and
         ``total_pages`` too.

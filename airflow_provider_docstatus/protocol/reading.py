@@ -389,7 +389,7 @@ def _names(routes: Iterable[Route]) -> Iterator[str]:
         paths += [route.children, route.flag, route.good, route.inside]
         paths += [path for several in (*route.times.values(), *route.details.values()) for path in several]
         if route.result is not None:
-            paths += [*route.result.status, *route.result.errors, route.result.failure]
+            paths += [*route.result.status, *route.result.errors, *route.result.partial, route.result.failure, route.result.good]
         for path in paths:
             yield from _parts(path)
 

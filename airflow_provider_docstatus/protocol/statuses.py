@@ -67,7 +67,7 @@ def _is_decided(service: ServiceDescription, route: Route, beginning: Mapping[st
     before = itertools.takewhile(lambda path: get_path(beginning, path) is None, route.status)
     if not isinstance(word, str) or route.child is not None or not all(is_there(beginning, path) for path in before):
         return False
-    beside = [path for path in (route.flag, *route.partial, route.good) if path]
+    beside = [path for path in (route.flag, *route.partial, *route.good.split()) if path]
     is_success = service.states.get(word.strip().lower()) is State.SUCCEEDED
     return not is_success or all(is_there(beginning, path) for path in beside)
 
@@ -93,16 +93,28 @@ def read_result_status(
         if known is None:
             raise UnexpectedReply(f"{service.title}: {response.request.label} gives no status.", service=service.name)
         return known
-    about = replace(route, errors=result.errors or route.errors)
+    own = {"errors": result.errors or route.errors, "partial": result.partial or route.partial, "good": result.good or route.good}
+    about = replace(route, **own)
     if result.status:  # another form of reply: none of the status reply's other fields
-        about = Route(path=route.path, kind=route.kind, status=result.status, errors=about.errors, ids=())
+        own |= {"partial": result.partial, "good": result.good}
+        about = Route(path=route.path, kind=route.kind, status=result.status, ids=(), **own)
     if response.is_too_large and not _is_decided(service, about, body):
         raise too_large(service, response, id=target.id)
     if result.status and known is not None and first_of(body, result.status) is None:  # a form without a word of its own
-        return known
+        return _judged_by_counters(about, body, known)
     read_as = replace(service, routes={**service.routes, target.route: about})
     told = yield from status_from(read_as, target, body, response.request.label, code=response.code)
     return _merged(known, told) if result.status else told
+
+
+def _judged_by_counters(about: Route, body: Mapping[str, Any], known: DocumentStatus) -> DocumentStatus:
+    """Return a known status as a result without a word has it: by its counters and lists of bad parts."""
+    state = _by_content(about, body, State.SUCCEEDED)
+    if state is State.SUCCEEDED:
+        return known
+    counted = {path.rpartition(".")[2]: count(get_path(body, path)) for path in (*about.good.split(), *about.partial)}
+    counters = ", ".join(f"{name} {number}" for name, number in counted.items() if number is not None)
+    return replace(known, state=state, message=first_text(body, about.errors) or counters or None)
 
 
 def _merged(known: DocumentStatus | None, told: DocumentStatus) -> DocumentStatus:
@@ -313,7 +325,8 @@ def _by_content(route: Route, body: Mapping[str, Any], state: State) -> State:
         return State.FAILED
     if not any(is_something(get_path(body, path)) for path in route.partial):
         return state
-    return State.FAILED if route.good and count(get_path(body, route.good)) == 0 else State.PARTIAL
+    good = [number for path in route.good.split() if (number := count(get_path(body, path))) is not None]
+    return State.FAILED if good and not any(good) else State.PARTIAL
 
 
 def _facts(

@@ -20,7 +20,7 @@ DOCLING = ServiceDescription(
             status=("task_status",),
             errors=("failure.message", "error_message"),  # since 2026-06 and 2026-02; older servers give neither
             partial=("task_meta.num_failed", "task_meta.num_partially_succeeded"),  # null with the Local engine, seen live
-            good="task_meta.num_succeeded",
+            good="task_meta.num_succeeded task_meta.num_partially_succeeded",  # counted apart: jobkit, convert/results.py
             counters=tuple(
                 f"task_meta.num_{name}" for name in ("docs", "processed", "succeeded", "partially_succeeded", "failed")
             ),
@@ -31,6 +31,8 @@ DOCLING = ServiceDescription(
                 take="document|",  # chunks, and the counts of a remote target, stand beside each other
                 status=("status",),
                 failure="failure",  # {"kind": "TaskFailureResult", "failure": {...}} in a 200
+                partial=("num_failed", "num_partially_succeeded"),  # of a remote target, whose reply has no word
+                good="num_succeeded num_partially_succeeded",
                 errors=("errors", "failure.message"),
                 media=("application/zip",),  # two files, or the target zip
                 decides=True,  # seen live: "success" is the task's, its documents may have failed

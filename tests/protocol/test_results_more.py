@@ -126,6 +126,23 @@ def test_of_a_result_with_a_word_of_its_own_nothing_else_is_read():
     error_of(poll_one(OWN, JOB), DONE, response({"outcome": "odd"}), kind=UnknownWord)
 
 
+@pytest.mark.parametrize(
+    ("body", "state", "message"),
+    [
+        ({"bad": 0, "good": 2}, SUCCEEDED, None),
+        ({"bad": 1, "good": 1}, PARTIAL, "good 1, bad 1"),
+        ({"bad": 2, "good": 0}, FAILED, "good 0, bad 2"),
+        ({"bad": 2, "good": 0, "fair": 1}, PARTIAL, "good 0, fair 1, bad 2"),
+        ({"bad": 2, "good": 0, "problems": "torn"}, FAILED, "torn"),
+    ],
+    ids=str,
+)
+def test_a_result_without_a_word_is_judged_by_its_counters(body, state, message):
+    counting = acme(result=replace(OWN.routes["job"].result, partial=("bad",), good="good fair"))
+    status, _ = judged(counting, DONE, response(body))
+    assert (status.state, status.word, status.message) == (state, "done", message)
+
+
 @pytest.mark.parametrize("word", ["running", "failed", "cancelled", "review"])
 def test_a_result_is_not_read_before_the_status_says_success(word):
     status, paths = judged(OWN, response({"status": word}))

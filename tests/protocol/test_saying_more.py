@@ -204,6 +204,16 @@ def test_bad_parts_make_a_success_partial_and_without_good_ones_a_failure(beside
     assert state_of(PARTS, {"status": "done", **beside}) is state
 
 
+@pytest.mark.parametrize(
+    ("counts", "state"),
+    [({"good": 0, "fair": 1}, PARTIAL), ({"good": 0, "fair": 0}, FAILED), ({"good": 0}, FAILED), ({}, PARTIAL)],
+    ids=str,
+)
+def test_good_parts_may_have_several_counters(counts, state):
+    service = acme(partial=("counts.failed",), good="counts.good counts.fair")
+    assert state_of(service, {"status": "done", "counts": {"failed": 1, **counts}}) is state
+
+
 @pytest.mark.parametrize("word", ["running", "failed", "review", "cancelled"])
 def test_bad_parts_change_no_other_word(word):
     body = {"status": word, "counts": {"failed": 3, "good": 0}}

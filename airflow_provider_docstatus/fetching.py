@@ -26,7 +26,7 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.protocol.flows import Kept
+from airflow_provider_docstatus.protocol.flows import Kept, KeptLink
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.results import (
     DOCUMENTS_AT_ONCE,
@@ -38,6 +38,7 @@ from airflow_provider_docstatus.protocol.results import (
     fetch_some,
     may_pass,
     plan_fetch,
+    plan_link,
     reasons_of,
 )
 from airflow_provider_docstatus.protocol.storable import fault_of
@@ -126,15 +127,19 @@ class Fetcher:
             return Fetch(ids=[target.id], ask=ask)
 
         found: dict[str, Any] = {}
+        plans: dict[str, Fetch] = {}
         for target in targets:
             if target in self._kept:
                 known_status, data = self._kept[target]
+                if isinstance(data, KeptLink):
+                    plans[target.id] = plan_link(service, target, known_status, data.url)
+                    continue
                 checked = _or_error(target.id, data)
                 found[target.id] = checked if isinstance(checked, DocStatusError) else (known_status, data)
-        plans_of = {target.id: plan(target) for target in targets if target.id not in found}
+        plans_of = {target.id: plan(target) for target in targets if target.id not in found and target.id not in plans}
         planned, errors = _Round(self._hook, plans_of, believes=(DocumentFailed, NotFinished)).run()
         found |= {one: error for (one, _), error in errors.items()}
-        plans: dict[str, Fetch] = {one: fetch for (one, _), fetch in planned.items()}
+        plans |= {one: fetch for (one, _), fetch in planned.items()}
         result = service.routes[targets[0].route].result if targets else None
         decides = result is not None and result.decides  # it cannot contradict the status, and to ask again may find it deleted
         items, errors = _Round(self._hook, plans, believes=(DocumentFailed,) if decides else ()).run()

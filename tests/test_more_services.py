@@ -15,6 +15,7 @@ from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.testing import StandInVendors
 from tests.task_runs import MODES, FakeTaskInstance, run, wait
+from tests.transport.loopback import answer, serving
 
 SOON = 0.015
 WAYS = {
@@ -116,6 +117,18 @@ def test_a_gate_that_read_a_result_says_for_how_long_it_stays(vendors, mode, cap
     assert "docling-serve deletes the data 300 s after that" in caplog.text + capsys.readouterr().out
 
 
+@each_mode
+def test_documents_that_failed_on_their_way_to_a_remote_target_close_the_gate(monkeypatch, mode):
+    """The engine that runs in the server itself keeps no counters of a task."""
+    task = b'{"task_id": "t", "task_status": "success", "task_meta": null}'
+    counts = b'{"num_converted": 2, "num_succeeded": 0, "num_partially_succeeded": 0, "num_failed": 2}'
+    with serving() as server:
+        server.reply = lambda head: answer(200, task if "/status/" in head else counts)
+        monkeypatch.setenv("AIRFLOW_CONN_DOCLING_DEFAULT", json.dumps({"conn_type": "docling", "host": f"http://{server.place}"}))
+        with pytest.raises(DocumentFailed, match="num_failed 2"):
+            wait(mode, conn_id="docling_default", job_id="t")
+
+
 # -- a status reply that deletes what it holds (zero retention) ---------------------------------------------------
 
 
@@ -147,6 +160,34 @@ def test_an_operator_on_its_worker_takes_the_data_from_the_reply_that_says_finis
     data = run(operator_of("landingai", job_id=[job_id] if is_list else job_id, operation="parse", **WAYS[way]))
     assert "markdown" in (data["items"][job_id] if is_list else data)
     assert asked(vendors, job_id) == 1
+
+
+@pytest.mark.parametrize("way", ["finished", "watched"])
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_a_link_in_the_reply_that_says_finished_is_followed_since_a_second_reply_has_none(monkeypatch, way, is_list):
+    told: list[str] = []
+    with serving() as server:
+
+        def reply(head: str) -> bytes:
+            if head.startswith("GET /storage?sig=1 "):
+                return answer(200, b'{"markdown": "# A"}') if "Bearer" not in head else answer(403)
+            link = f"http://{server.place}/storage?sig=1"
+            done = {"job_id": "j-1", "status": "completed", "output_url": link, "metadata": {}}
+            told.append(head)
+            return answer(200, json.dumps(done).encode()) if len(told) == 1 else answer(404, b'{"detail": "Job not found"}')
+
+        server.reply = reply
+        connection = {
+            "conn_type": "landingai",
+            "host": f"http://{server.place}",
+            "password": "k",
+            "extra": {"zero_retention": True},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_LANDINGAI_DEFAULT", json.dumps(connection))
+        job_id = ["j-1"] if is_list else "j-1"
+        data = run(operator_of("landingai", job_id=job_id, operation="parse_v1", **WAYS[way]))
+    assert (data["items"]["j-1"] if is_list else data) == {"markdown": "# A"}
+    assert len(told) == 1
 
 
 # -- status URLs as ids, ids that name their operation, links -----------------------------------------------------

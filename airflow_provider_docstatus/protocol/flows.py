@@ -56,8 +56,19 @@ Observation = DocumentStatus | DocStatusError
 #: The last status of each id, after what it was read from: the item of a parent's reply, or the hash of the id's own reply, which
 #: may be large. What has not changed is not read again.
 StatusCache = dict[Target, tuple[object, DocumentStatus]]
-#: The status and the data of each id whose status reply held both.
+#: The status and the data of each id whose status reply held both, or the :class:`KeptLink` in place of the data.
 Kept = dict[Target, tuple[DocumentStatus, Any]]
+
+
+@dataclass(frozen=True)
+class KeptLink:
+    """
+    A signed link that a status reply held in place of the data, where a second reply may hold none.
+
+    :param url: the link; it may be the only way to the data.
+    """
+
+    url: str
 
 
 def run(flow: Flow[T], send: Callable[[Request], Response]) -> T:
@@ -214,7 +225,8 @@ def poll_one(
 
     :param judges: whether the result is read too where only that says if the job has ended well (:attr:`.ResultRoute.decides`).
     :param reply: gets what the reply says beside the status.
-    :param kept: gets the data if the reply of a finished job holds it, for accounts whose data is deleted when it is read.
+    :param kept: gets the data, or the link to it, if the reply of a finished job holds it, for accounts whose data is deleted
+        when it is read.
     """
     response = yield status_request(service, target)
     if reply is not None:
@@ -233,8 +245,9 @@ def poll_one(
     if kept is not None and route.gives_data_with_status and status.state.is_final:
         with suppress(NoData, ValueError):  # a failed job has none, and a reply that is too long was cut
             body = json.loads(response.body)
-            if link_in(route, body) is None:
-                kept[target] = status, data_in(service, route, status, body, response.request.label)
+            link = link_in(route, body)
+            data = KeptLink(link) if link else data_in(service, route, status, body, response.request.label)
+            kept[target] = status, data
     if cache is not None and is_decided and response.code == 200:
         cache[target] = (hash(response.body), status)
     return status

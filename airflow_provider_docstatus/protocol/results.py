@@ -266,6 +266,15 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
     raise AssertionError("the second turn returns or raises")
 
 
+def plan_link(service: ServiceDescription, target: Target, status: DocumentStatus, link: str) -> Fetch:
+    """Plan the fetch of what a link leads to that cannot be asked for anew, since the reply that held it is deleted."""
+
+    def ask(_ids: Sequence[str]) -> Flow[dict[str, Any]]:
+        return {target.id: (yield from _behind_link(service, target, status, link))}
+
+    return Fetch(ids=[target.id], ask=ask, status=status)
+
+
 def _behind_link(service: ServiceDescription, target: Target, status: DocumentStatus, link: str) -> Flow[Any]:
     """Fetch what a signed link leads to. Raises UnexpectedReply if the link is refused, as one that has expired is."""
     response = yield Request(path="", route="(a signed link)", link=link)

@@ -27,7 +27,7 @@ LAYERS = [
     {"protocol.plain_data"},
     {"protocol.described"},
     {"protocol.responses", "protocol.reading"},
-    {"protocol.statuses"},
+    {"protocol.statuses", "protocol.extracted"},
     {"protocol.paging", "protocol.prefixes"},
     {"protocol.flows"},
     {"protocol.results", "protocol.listing", "protocol.submissions"},

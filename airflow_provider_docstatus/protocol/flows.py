@@ -27,6 +27,7 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription
+from airflow_provider_docstatus.protocol.extracted import data_in, link_in
 from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, Flow, Pause, Request, Response, T
 from airflow_provider_docstatus.protocol.paging import list_in, list_statuses
 from airflow_provider_docstatus.protocol.reading import in_slices, read_outline
@@ -37,10 +38,8 @@ from airflow_provider_docstatus.protocol.responses import (
 )
 from airflow_provider_docstatus.protocol.statuses import (
     checked_object,
-    data_in,
     is_media,
     items_by_id,
-    link_in,
     read_child,
     read_result_status,
     read_status,

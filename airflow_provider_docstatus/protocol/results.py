@@ -22,16 +22,14 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.extracted import data_in, link_in, no_data
 from airflow_provider_docstatus.protocol.flows import poll_one, result_request
 from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
 from airflow_provider_docstatus.protocol.paging import list_in
 from airflow_provider_docstatus.protocol.responses import error_text, raise_if_unavailable, read_object, too_large
 from airflow_provider_docstatus.protocol.statuses import (
     ENDED_BADLY,
-    data_in,
     is_media,
-    link_in,
-    no_data,
     raise_unless_usable,
     read_result_status,
 )

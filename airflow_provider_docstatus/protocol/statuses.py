@@ -11,7 +11,6 @@ from typing import Any
 
 from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
-    NoData,
     NotFinished,
     UnexpectedReply,
     UnknownWord,
@@ -28,7 +27,6 @@ from airflow_provider_docstatus.protocol.values import (
     first_text,
     get_path,
     https_link,
-    is_empty,
     is_something,
     is_there,
     one_line,
@@ -93,11 +91,18 @@ def read_result_status(
         if known is None:
             raise UnexpectedReply(f"{service.title}: {response.request.label} gives no status.", service=service.name)
         return known
-    own = {"errors": result.errors or route.errors, "partial": result.partial or route.partial, "good": result.good or route.good}
-    about = replace(route, **own)
+    errors = result.errors or route.errors
+    about = replace(route, errors=errors, partial=result.partial or route.partial, good=result.good or route.good)
     if result.status:  # another form of reply: none of the status reply's other fields
-        own |= {"partial": result.partial, "good": result.good}
-        about = Route(path=route.path, kind=route.kind, status=result.status, ids=(), **own)
+        about = Route(
+            path=route.path,
+            kind=route.kind,
+            status=result.status,
+            ids=(),
+            errors=errors,
+            partial=result.partial,
+            good=result.good,
+        )
     if response.is_too_large and not _is_decided(service, about, body):
         raise too_large(service, response, id=target.id)
     if result.status and known is not None and first_of(body, result.status) is None:  # a form without a word of its own
@@ -358,45 +363,3 @@ def _facts(
         details={**details, **{name: fact for name, fact in facts.items() if fact is not None}},
         **{name: utc_time(first_of(body, paths)) for name, paths in route.times.items()},
     )
-
-
-def link_in(route: Route, body: Mapping[str, Any]) -> str | None:
-    """Return the signed link that stands in place of the data in the body of a route's result, None if there is none."""
-    result = route.result
-    for path in result.link if result is not None else ():
-        flag, text = result.link_if.get(path, ("", "")) if result is not None else ("", "")
-        is_link = not flag or (said := get_path(body, flag)) == text or (said is True and text == "true")
-        if is_link and isinstance(link := get_path(body, path), str) and link:
-            return link
-    return None
-
-
-def data_in(service: ServiceDescription, route: Route, status: DocumentStatus, body: Mapping[str, Any], label: str) -> Any:
-    """Return the data in the body of a route's result. Raises NoData if there is none."""
-    take = route.result.take if route.result is not None else ""
-    data = next((found for choice in take.split("|") if (found := _taken(body, choice)) is not None), None)
-    if is_empty(data):
-        raise no_data(service, status, f"{label} holds no {take or 'data'}")
-    return data
-
-
-def no_data(service: ServiceDescription, status: DocumentStatus, reason: str, kind: type[NoData] = NoData) -> NoData:
-    """Return the error for a finished document without data."""
-    return kind(
-        f"{service.title} says {status.kind} {status.id} is {status.word!r}, but gives no data: {reason}. Look at the "
-        "document in the vendor's own tools.",
-        service=service.name,
-        id=status.id,
-        state=status.state,
-        link=status.link,
-    )
-
-
-def _taken(body: Mapping[str, Any], take: str) -> Any:
-    if not take:
-        return dict(body)
-    names = take.split()
-    if len(names) == 1:
-        return get_path(body, take)
-    found = {name: body[name] for name in names if body.get(name) is not None}
-    return found if names[0] in found else None

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_docstatus.testing.recordings import built_in
+from airflow_provider_docstatus.testing.recordings import installed
 
 
 def good_replies(service: str, *asks: str) -> list[Any]:
     """Return the replies of these asks that a source shows and that are no errors, as parameters of a test."""
-    recording = next(one for one in built_in() if one.service == service)
+    recording = next(one for one in installed() if one.service == service)
     return [
         pytest.param(reply, id=reply.name)
         for reply in recording.replies

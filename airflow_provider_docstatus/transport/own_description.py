@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,9 @@ from airflow_provider_docstatus.transport.settings import OWN_SETTINGS, OWN_TYPE
 
 #: Without brackets: Airflow's command line takes a word in them for markup, and leaves it out.
 _FOLDER = "option descriptions_folder of section docstatus"
+#: No step of a path follows a link that has come just now. A file is not waited for, as a pipe is; a folder may be unreadable.
+_OPEN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def own_service(conn_id: str, extra: object) -> ServiceDescription:
@@ -53,8 +55,8 @@ def _content(file: Any) -> bytes:
     folder = conf.get("docstatus", "descriptions_folder", fallback="") or ""
     if not folder:
         raise BadDescription(f"a connection may name a file only where {_FOLDER} is set, on workers and triggerers.")
-    if not isinstance(file, str) or "\0" in file:
-        raise BadDescription("it must be a path as text.")
+    if not isinstance(file, str) or not file.isprintable():  # so neither a NUL nor half of a surrogate pair
+        raise BadDescription("it must be a path as text, in printable characters.")
     if not Path(folder).is_absolute():
         raise BadDescription(f"{_FOLDER} must be an absolute path.")
     root = os.path.realpath(folder)
@@ -63,14 +65,18 @@ def _content(file: Any) -> bytes:
     path = os.path.realpath(os.path.join(root, file))  # noqa: PTH118 -- a path as text, whose links are followed before the check
     if os.path.commonpath([root, path]) != root or path == root:
         raise BadDescription(f"it must name a file below the folder that {_FOLDER} names, also where links lead.")
-    return _read(path)
+    return _read(root, Path(path).relative_to(root).parts)
 
 
-def _read(path: str) -> bytes:
-    handle = -1
+def _read(root: str, names: Sequence[str]) -> bytes:
+    """Return what is in a file, whose path below the folder has these names."""
+    handles: list[int] = []
     try:
-        # Neither waits for who writes into a pipe, nor follows a link that has come just now.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handles.append(os.open(root, _OPEN_FOLDER))
+        for name in names[:-1]:
+            handles.append(os.open(name, _OPEN_FOLDER, dir_fd=handles[-1]))
+        handles.append(os.open(names[-1], _OPEN_FILE, dir_fd=handles[-1]))
+        handle = handles[-1]
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise BadDescription("it is no regular file.")
         with open(handle, "rb", closefd=False) as file:
@@ -80,6 +86,6 @@ def _read(path: str) -> bytes:
     except OSError as error:
         raise BadDescription(f"the file cannot be read on this machine ({type(error).__name__}).") from None
     finally:
-        with suppress(OSError):
-            os.close(handle)
+        for one in handles:
+            os.close(one)
     return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def test_a_file_needs_the_folder_to_be_set(folder: Path, monkeypatch: pytest.Mon
     assert "must be an absolute path" in refusal({"file": "archive.yaml"})
 
 
-@pytest.mark.parametrize("name", [7, ["archive.yaml"], "a\0b"], ids=repr)
+@pytest.mark.parametrize("name", [7, ["archive.yaml"], "a\0b", "a\ud800b", "a\nb"], ids=ascii)
 def test_a_file_is_named_by_text(name: Any, folder: Path) -> None:
     assert "must be a path as text" in refusal({"file": name})
 
@@ -179,6 +180,42 @@ def test_a_link_that_comes_after_the_check_is_not_followed(folder: Path, monkeyp
     (folder / "link.yaml").symlink_to(folder.parent / "outside.yaml")
     monkeypatch.setattr(os.path, "realpath", str)
     assert "cannot be read" in refusal({"file": "link.yaml"})
+
+
+def test_a_folder_that_becomes_a_link_after_the_check_is_not_followed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "more").mkdir()
+    (folder / "more" / "outside.yaml").write_text(ARCHIVE)
+    check = os.path.commonpath
+
+    def changed(paths: list[str]) -> str:
+        (folder / "more" / "outside.yaml").unlink()
+        (folder / "more").rmdir()
+        (folder / "more").symlink_to(folder.parent)
+        return check(paths)
+
+    monkeypatch.setattr(os.path, "commonpath", changed)
+    assert "cannot be read" in refusal({"file": "more/outside.yaml"})
+
+
+def test_reading_leaves_nothing_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: set[int] = set()
+    start, end = os.open, os.close
+
+    def opening(*arguments: Any, **options: Any) -> int:
+        opened.add(handle := start(*arguments, **options))
+        return handle
+
+    def closing(handle: int) -> None:
+        opened.discard(handle)
+        end(handle)
+
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(os, "close", closing)
+    (folder / "more").mkdir()
+    for name in ("archive.yaml", "more/no.yaml", "more"):
+        with suppress(RequestRejected):
+            endpoint({"file": name})
+    assert not opened
 
 
 def test_a_long_file_is_not_read_whole(folder: Path) -> None:

@@ -33,7 +33,7 @@ def parse(text: bytes | str) -> Mapping[str, Any]:
     try:
         raw = text.encode() if isinstance(text, str) else text
         if len(raw) > LONGEST:
-            raise BadDescription(f"it is longer than {LONGEST // 1024} KiB.")
+            _too_long()
         text = raw.decode("utf-8-sig")
     except UnicodeError:
         raise BadDescription("it is not UTF-8 text.") from None
@@ -41,6 +41,18 @@ def parse(text: bytes | str) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         raise BadDescription("it must be an object: fields with their values.")
     return found
+
+
+def parsed(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a description that somebody else has parsed. Raises BadDescription if its JSON is longer than a text may be."""
+    found: Mapping[str, Any] = plain(value)
+    if len(json.dumps(found, ensure_ascii=False).encode()) > LONGEST:
+        _too_long()
+    return found
+
+
+def _too_long() -> NoReturn:
+    raise BadDescription(f"it is longer than {LONGEST // 1024} KiB.")
 
 
 def _from_json(text: str) -> Any:

@@ -12,7 +12,7 @@ from airflow_provider_docstatus._compat import conf
 from airflow_provider_docstatus.exceptions import RequestRejected
 from airflow_provider_docstatus.protocol.described import BadDescription, description_of, parse
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.plain_data import LONGEST
+from airflow_provider_docstatus.protocol.plain_data import LONGEST, parsed
 from airflow_provider_docstatus.registry import all_services
 from airflow_provider_docstatus.transport.settings import OWN_SETTINGS, OWN_TYPE
 
@@ -40,7 +40,7 @@ def own_service(conn_id: str, extra: object) -> ServiceDescription:
                 f"the extra must have one of {' and '.join(OWN_SETTINGS)}; it has {' and '.join(named) or 'none'}."
             )
         what = given[named[0]] if named == ["description"] else _content(given["file"])
-        data = what if isinstance(what, Mapping) else parse(what) if isinstance(what, (str, bytes)) else None
+        data = parsed(what) if isinstance(what, Mapping) else parse(what) if isinstance(what, (str, bytes)) else None
         if data is None:
             raise BadDescription("it must be an object or text.")
         return description_of(data, reserved={OWN_TYPE, *(one.service.name for one in all_services())})

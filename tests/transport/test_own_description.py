@@ -92,6 +92,7 @@ def test_the_folder_itself_may_be_a_link(folder: Path, tmp_path: Path, monkeypat
         ({"description": {**archive(), "title": [SECRET]}}, "description: title: must be text"),
         ({"description": {**archive(), "wrods": 1}}, "description: has an unknown field (did you mean words?)"),
         ({"description": {**archive(), "name": "aitronos"}}, "name: must not be the name of another service"),
+        ({"description": {**archive(), "title": ["x" * 1_000] * 300}}, "longer than 256 KiB"),
         ({"description": {**archive(), "name": "docstatus"}}, "of another service or type of connection"),
         ({"description": archive(), "mode": "x"}, "unknown keys: mode; the keys are description, file, operation"),
         ([archive()], "it has none"),

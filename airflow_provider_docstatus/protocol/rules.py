@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass
 from enum import Enum
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from airflow_provider_docstatus.protocol.description import (
     PLACEHOLDER,
@@ -22,7 +23,7 @@ from airflow_provider_docstatus.protocol.description import (
     Route,
     ServiceDescription,
 )
-from airflow_provider_docstatus.protocol.hosts import HostPatterns, Network
+from airflow_provider_docstatus.protocol.hosts import HostPatterns, Network, address_in, is_host_name
 
 #: Where the key stands in a header's value.
 KEY = "{key}"
@@ -38,6 +39,9 @@ _SEGMENT = rf"({_CHARACTER}+({{[a-z_]+}}{_CHARACTER}*)?|{{[a-z_]+}}{_CHARACTER}*
 _LABEL = r"[a-z0-9]+(-+[a-z0-9]+)*"
 #: Headers that HTTP, the client or a proxy set; a description must not.
 REFUSED_HEADERS = {
+    "accept-encoding",
+    "content-encoding",
+    "expect",
     "host",
     "cookie",
     "content-length",
@@ -271,6 +275,8 @@ def _problem(owner: type, field: Field[Any], value: Any) -> str | None:
         return f"must be one line of printable characters, at most {LONGEST_TEXT}"
     if (known := rule_of(TEXTS, owner, field.name)) and not all(re.fullmatch(pattern_of(known, field), one) for one in texts):
         return f"must be {known.means}"
+    if known is _URL and not all(map(_may_be_asked, filter(None, texts))):
+        return "must name a host that can exist, and a port from 1 to 65535"
     if (known := rule_of(KEYS, owner, field.name)) and not all(re.fullmatch(known.pattern, key) for key in keys):
         return f"each key must be {known.means}"
     least, most = rule_of(NUMBERS, owner, field.name, ANY_NUMBER)
@@ -283,6 +289,17 @@ def _problem(owner: type, field: Field[Any], value: Any) -> str | None:
     if field.name == "link_hosts" and not all(map(_may_hold_data, HostPatterns.of(texts).networks)):
         return "an IP network must have at least 8 bits, such as 10.0.0.0/8, and must not hold the metadata of a cloud's machine"
     return None if all(_has_no_other_braces(text) for text in (*texts, *keys)) else f"braces may only stand in {ID}"
+
+
+def _may_be_asked(url: str) -> bool:
+    """Whether both HTTP libraries take a URL's host and port; of plain http only loopback's."""
+    parts = urlsplit(url)
+    name = (parts.hostname or "").lower()
+    try:
+        is_place = parts.port != 0 and is_host_name(name)
+    except ValueError:
+        return False
+    return is_place and (parts.scheme == "https" or name == "localhost" or address_in(name) is not None)
 
 
 def _placeholder_problem(owner: type, field: str, path: str) -> str | None:
@@ -314,14 +331,14 @@ def _header_problem(service: ServiceDescription, owner: type, field: Field[Any],
             if not re.fullmatch(_TOKEN, header) or _is_refused(header):
                 return "each way begins with the name of an HTTP header, which is none that HTTP itself uses"
             rest = template.replace(KEY, "", 1)
-            if rest == template or "{" in rest or "}" in rest or not _is_ascii(rest):
-                return f"each way ends with the header's value: printable ASCII with {KEY} once and no other braces"
+            if rest == template or "{" in rest or "}" in rest or not _is_value(template):
+                return f"each way ends with the header's value: printable ASCII with {KEY} once, no other braces, no outer blanks"
     elif field.name in ("headers", "connection_headers"):
         keys = {header.lower() for header, _ in service.auth.values()}
         if any(not re.fullmatch(_TOKEN, header) or _is_refused(header) or header.lower() in keys for header in value):
             return "each must be the name of an HTTP header, which is none that HTTP itself uses and not the key's"
-        if isinstance(value, Mapping) and not all(isinstance(text, str) and _is_ascii(text) for text in value.values()):
-            return "each value must be printable ASCII"
+        if isinstance(value, Mapping) and not all(isinstance(text, str) and _is_value(text) for text in value.values()):
+            return "each value must be printable ASCII without blanks around it"
     return None
 
 
@@ -329,8 +346,8 @@ def _is_refused(header: str) -> bool:
     return header.lower() in REFUSED_HEADERS or header.lower().startswith("proxy-")
 
 
-def _is_ascii(text: str) -> bool:
-    return text.isascii() and text.isprintable()
+def _is_value(text: str) -> bool:
+    return text.isascii() and text.isprintable() and text == text.strip()
 
 
 def _contradictions(service: ServiceDescription) -> Iterator[tuple[_Path, str]]:

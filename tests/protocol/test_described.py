@@ -353,6 +353,22 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "a host of a top-level domain": (changed("link_hosts", to=["*.com"]), "link_hosts.#1", r"\*.example.com"),
     "a pattern": (changed("status_hosts", to=["api[0-9].example.com"]), "status_hosts.#1", "a host such as"),
     "a host with a port": (changed("status_hosts", to=["api.example.com:80"]), "status_hosts.#1", "a host such as"),
+    **{
+        f"a {field} that is no place, {host[:24]}": (
+            changed(*path, to={"eu": host} if field == "region" else host),
+            "",
+            "a host that can exist, and a port from 1 to 65535",
+        )
+        for field, path in (("host", ("host",)), ("route's host", ("routes", "job", "host")), ("region", ("regions",)))
+        for host in (
+            "https://a.example.com:99999",
+            "https://a.example.com:0",
+            "https://a..example.com",
+            "https://.",
+            f"https://{'a' * 64}.example.com",
+            "http://127.999.1.1",
+        )
+    },
     "every network": (changed("link_hosts", to=["0.0.0.0/0"]), "link_hosts", "at least 8 bits"),
     "no network": (changed("link_hosts", to=["10.0.0.1/8"]), "link_hosts", "does not fit"),
     **{
@@ -474,6 +490,11 @@ def test_several_problems_are_told_at_once_but_not_all():
         {"X Y": "x"},
         {"X-Y": "é"},
         {"X-Y": "x\r\nHost: y"},
+        {"X-Y": " x"},
+        {"X-Y": "x "},
+        {"Expect": "100-continue"},
+        {"accept-encoding": "br"},
+        {"Content-Encoding": "gzip"},
         {"": "x"},
     ],
     ids=str,

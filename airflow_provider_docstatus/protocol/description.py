@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -342,7 +343,7 @@ class ServiceDescription:
     def __post_init__(self) -> None:
         """Check that the words tell how a job ends, the regions and the host patterns."""
         words = [word for several in self.words.values() for word in several]
-        twice = sorted({word for word in words if words.count(word) > 1})
+        twice = sorted(word for word, number in Counter(words).items() if number > 1)
         if twice:
             raise ValueError(f"{self.name}: words: {', '.join(twice)} stand in two states")
         if any(word != word.strip().lower() or not word for word in words):

@@ -17,6 +17,8 @@ from airflow_provider_docstatus.transport.settings import EXAMPLE_HOST, SETTINGS
 
 #: The usual port of a scheme.
 PORTS = {"http": 80, "https": 443}
+#: The path of a URL as it is sent; the two HTTP libraries would escape anything else in different ways.
+_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 
 
 class ConnectionFields(Protocol):
@@ -103,6 +105,10 @@ def base_url_of(conn: ConnectionFields, service: ServiceDescription, region: str
         port = parts.port or conn.port
     except ValueError:
         problem.refuse("host is not a URL")
+    if port and not 0 < port < 65536:
+        problem.refuse(f"port {port} is none: it must be from 1 to 65535")
+    if not _PATH.fullmatch(parts.path):
+        problem.refuse("host has a path with characters that no URL has, such as spaces or a backslash")
     has_more = parts.username or parts.password or parts.query or parts.fragment
     if parts.scheme not in ("http", "https") or not is_host_name(parts.hostname or "") or has_more:
         example = service.host or EXAMPLE_HOST
@@ -149,7 +155,7 @@ def number(name: str, settings: Mapping[str, Any], problem: Problem, *, may_be_z
     value = settings.get(name, SETTINGS[name].default)
     try:
         found = float(value) if not isinstance(value, bool) else -1.0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = -1.0
     if not (0 < found < float("inf") or (may_be_zero and found == 0)):
         problem.refuse(f"{name}={value!r} must be a number above 0" + (", or 0" if may_be_zero else ""))
@@ -160,7 +166,7 @@ def headers_of(service: ServiceDescription, given: Any, problem: Problem) -> dic
     """Return the service's fixed headers, and those that a connection sets (an object, or its JSON)."""
     try:
         items = list((json.loads(given) if isinstance(given, str) else given).items())
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         problem.refuse("headers must map names to texts, as JSON")
     allowed = {name.lower(): name for name in service.connection_headers}
     found = {name: value for name, value in service.headers.items() if name.lower() not in {name.lower() for name, _ in items}}
@@ -191,7 +197,7 @@ def with_words(service: ServiceDescription, words: Any, problem: Problem) -> Ser
         words = json.loads(words) if isinstance(words, str) else words
         more = {str(word).strip().lower(): State(state) for word, state in words.items()}
         meanings = {**service.states, **more}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         problem.refuse(f"status_words must map vendor words to one of {', '.join(State)}, as JSON")
     if "" in more:
         problem.refuse("status_words has an empty word; a reply without a word is never an answer")

@@ -149,6 +149,8 @@ def test_a_setting_left_empty_is_its_default(name):
         ({"calls_per_minute": 0}, "calls_per_minute=0 must be a number above 0"),
         ({"calls_per_day": -1}, "calls_per_day=-1 must be a number above 0"),
         ({"calls_per_day": "unlimited"}, "calls_per_day='unlimited' must be a number above 0"),
+        ({"calls_per_day": 10**400}, "must be a number above 0"),
+        ({"status_words": "[" * 100_000}, "status_words must map"),
         ({"share": 0}, "share=0 must be a number above 0"),
         ({"allow_http": "yes"}, "allow_http='yes' must be true or false"),
         ({"allow_http": 1}, "allow_http=1 must be true or false"),
@@ -252,6 +254,21 @@ def test_a_host_that_is_more_or_less_than_a_host_is_refused(host):
     message = refusal(host=host)
     assert f"host must look like {NEUROLINKER.host} (no user, query or fragment); the key belongs in the password" in message
     assert "word" not in message.replace("password", "")
+
+
+@pytest.mark.parametrize("path", ["a b", "\u00fc", "a\\b", 'a"b', "a<b"])
+def test_a_path_that_needs_escapes_is_refused(path):
+    assert "host has a path with characters that no URL has" in refusal(host=f"https://api.example.com/{path}/v1")
+
+
+@pytest.mark.parametrize("port", [65536, 99999, -1])
+def test_a_port_that_is_none_is_refused(port):
+    assert f"port {port} is none: it must be from 1 to 65535" in refusal(port=port)
+
+
+def test_many_words_are_read_in_one_pass():
+    words = {f"word {number}": "running" for number in range(50_000)}
+    assert len(endpoint({"status_words": words}).service.states) > len(words)
 
 
 @pytest.mark.parametrize("host", ["https://api.example.com:99999", "https://api.example.com:x", "https://[::1"])

@@ -16,8 +16,8 @@ def _operation(owner: str, analyze: str, results: str, **more: Any) -> Route:
         docs=f"{_DOCS}/v3-error-guide",
         query={"api-version": "2024-11-30"},
         ids=(),  # the path has them; the reply has none, or a batch's second one
-        # v3-error-guide: the message that helps is in the inner error
-        errors=("error.innererror.code error.innererror.message", "error.code error.message"),
+        # v3-error-guide: the message that helps is in the inner errors, which may be inside each other
+        errors=("error.innererror.code error.innererror", "error.code error.message"),
         times={"created_at": ("createdDateTime",), "updated_at": ("lastUpdatedDateTime",)},
         submit=Submission(path=f"{owner}:{analyze}", id_header="operation-location"),
         **more,
@@ -55,7 +55,7 @@ AZURE_DI = ServiceDescription(
         State.FAILED: ("failed", "skipped"),
         State.CANCELLED: ("canceled",),
     },
-    envelope=("error.innererror.code error.innererror.message",),
+    envelope=("error.innererror.code error.innererror",),
     calls_per_second=15,  # service-limits: submissions and polls of one resource, tier S0; F0 has 1
     retention="results are kept for 24 hours after completion",
     retention_seconds=86_400.0,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_docstatus.exceptions import (
@@ -27,6 +27,8 @@ from airflow_provider_docstatus.protocol.rules import BadDescription, check
 from airflow_provider_docstatus.protocol.targets import Target, target_of
 from airflow_provider_docstatus.status import State
 from tests.conversations import ACME, JOB, NOW, acme, converse, error_of, refusal, response
+
+many = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
 SUCCEEDED, FAILED = State.SUCCEEDED, State.FAILED
 
@@ -226,6 +228,7 @@ def test_an_id_in_a_status_url_is_checked_like_any_other(part):
     assert "job_id=" in refusal(lambda: targeted(WITHOUT_ROOT, f"https://acme.example.com/jobs/{part}"))
 
 
+@many
 @given(st.text(alphabet="aJ1-./%2e:@\\?#&é ", max_size=12))
 def test_whatever_stands_in_a_status_url_the_request_stays_on_its_route(text):
     try:
@@ -436,6 +439,7 @@ def test_a_list_whose_pages_are_led_to_must_say_where_that_stands(paging):
 pages = st.lists(st.tuples(st.lists(st.sampled_from("abc"), max_size=3), st.sampled_from(["", "t", "?u=1", None])), min_size=1)
 
 
+@many
 @given(pages=pages, listing=st.sampled_from([OFFSET, FROM_ZERO, FROM_ONE, TOKEN, LINK]), endless=st.booleans())
 def test_whatever_the_pages_are_a_list_comes_to_an_end(pages, listing, endless):
     asked = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_docstatus.exceptions import NotFound, RequestRejected, ServiceUnavailable, UnexpectedReply, UnknownWord
@@ -15,6 +15,8 @@ from airflow_provider_docstatus.protocol.listing import list_jobs
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus, State
 from tests.conversations import ACME, JOB, acme, converse, error_of, refusal, response
+
+many = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
 RUNNING, SUCCEEDED, PARTIAL, FAILED, REVIEW = State.RUNNING, State.SUCCEEDED, State.PARTIAL, State.FAILED, State.REVIEW
 
@@ -304,6 +306,7 @@ deep = st.recursive(
 )
 
 
+@many
 @given(error=deep, errors=st.sampled_from([("error",), ("error.code error.message", "error.details"), ("error.innererror",)]))
 def test_whatever_stands_in_an_error_the_message_is_a_short_line_or_none(error, errors):
     message = status_of(acme(errors=errors), {"status": "failed", "error": error}).message

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_docstatus.exceptions import DocStatusError, NotFound, ServiceUnavailable
@@ -23,6 +23,8 @@ from airflow_provider_docstatus.waiting.spec import WaitSpec
 from airflow_provider_docstatus.waiting.subscriber import Subscriber
 from airflow_provider_docstatus.waiting.wait import LEAST_404S, LOST_AFTER
 from tests.conversations import ACME, JOB, acme, response
+
+many = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
 NOW = 1_000_000.0
 HOUR = 3600.0
@@ -152,6 +154,7 @@ def test_a_later_reply_asks_for_no_earlier_end_of_a_workers_pause():
     assert schedule.asked_until == NOW + 40
 
 
+@many
 @given(asked=st.floats(0, 600_000), interval=st.floats(2, 900), seconds=st.floats(1, 5000))
 def test_whatever_is_asked_for_the_next_poll_is_in_time_and_not_too_soon(asked, interval, seconds):
     schedule = subscribed(waiter(seconds=seconds, interval=interval))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from datetime import timedelta
 from typing import Any, Protocol, overload
 
@@ -172,7 +172,7 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
     poke_interval, backoff, max_wait, _ = task.interval_settings
     targets, is_list = _targets(hook, task)
     _check_stall(task, service, targets[0])
-    _check_retention(task, hook, targets[0])
+    _check_retention(task, hook, targets)
     least = service.least_poll_interval
     if poke_interval is not None and poke_interval < least:
         text = "%s is polled every %g s at most; poke_interval=%g is raised to that."
@@ -211,17 +211,21 @@ def _check_stall(task: WaitingTask, service: ServiceDescription, target: Target)
     raise no_time_of_change(service, target)
 
 
-def _check_retention(task: WaitingTask, hook: DocStatusHook, target: Target) -> None:
+def _check_retention(task: WaitingTask, hook: DocStatusHook, targets: Sequence[Target]) -> None:
     """Refuse a wait that would read the data, and so delete it, without keeping it."""
-    if not hook.endpoint.zero_retention or not hook.service.routes[target.route].gives_data_with_status:
+    if not hook.endpoint.zero_retention or not hook.service.routes[targets[0].route].gives_data_with_status:
         return
+    about = (
+        f"{hook.service.title} deletes the data of this account as soon as it is read (zero_retention in connection "
+        f"'{hook.conn_id}'), and the status reply of a finished job holds it. "
+    )
     if task.judges or (task.deferrable and task.wait_for_completion):
-        raise RequestRejected(
-            f"{hook.service.title} deletes the data of this account as soon as it is read (zero_retention in connection "
-            f"'{hook.conn_id}'), and the status reply of a finished job holds it. Use ExtractedDataOperator with "
-            "wait_for_completion=True and deferrable=False, which takes the data from that reply.",
-            service=hook.service.name,
+        text = (
+            "Use ExtractedDataOperator with wait_for_completion=True and deferrable=False, which takes the data from that reply."
         )
+        raise RequestRejected(about + text, service=hook.service.name)
+    if len(targets) > 1:  # the data of one would be lost with an error about another
+        raise RequestRejected(f"{about}Give each task one id: .expand(job_id=...).", service=hook.service.name)
 
 
 def no_time_of_change(service: ServiceDescription, target: Target) -> RequestRejected:

@@ -163,6 +163,14 @@ def test_an_operator_on_its_worker_takes_the_data_from_the_reply_that_says_finis
 
 
 @pytest.mark.parametrize("way", ["finished", "watched"])
+def test_several_ids_in_one_task_are_refused_since_an_error_about_one_would_lose_the_data_of_another(vendors, no_retention, way):
+    ids, before = [vendors.add_job("landingai", "parse") for _ in range(2)], len(vendors.requests)
+    with pytest.raises(RequestRejected, match=r"Give each task one id: \.expand\(job_id=\.\.\.\)"):
+        run(operator_of("landingai", job_id=ids, operation="parse", **WAYS[way]))
+    assert len(vendors.requests) == before
+
+
+@pytest.mark.parametrize("way", ["finished", "watched"])
 @pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
 def test_a_link_in_the_reply_that_says_finished_is_followed_since_a_second_reply_has_none(monkeypatch, way, is_list):
     told: list[str] = []

@@ -17,7 +17,7 @@ def _operation(owner: str, analyze: str, results: str, **more: Any) -> Route:
         query={"api-version": "2024-11-30"},
         ids=(),  # the path has them; the reply has none, or a batch's second one
         # v3-error-guide: the message that helps is in the inner errors, which may be inside each other
-        errors=("error.innererror.code error.innererror", "error.code error.message"),
+        errors=("error.innererror.code error.innererror", "error.code error"),
         times={"created_at": ("createdDateTime",), "updated_at": ("lastUpdatedDateTime",)},
         submit=Submission(path=f"{owner}:{analyze}", id_header="operation-location"),
         **more,

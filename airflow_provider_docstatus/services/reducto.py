@@ -15,6 +15,7 @@ _LIST = ListRoute(
     path="/jobs", items="jobs", item=_ITEM, query=_WITHOUT_CONFIGS, paging="token", at="cursor", page_size=500, next="next_cursor"
 )
 
+_DELETED = {409: State.EXPIRED}  # resources/job.py, delete: 409 while it is being deleted, then 410
 REDUCTO = ServiceDescription(
     name="reducto",
     title="Reducto",
@@ -31,10 +32,12 @@ REDUCTO = ServiceDescription(
             links=("result.studio_link",),
             times=_TIMES,
             details={**_FACTS, "progress": ("progress",), "credits": ("result.usage.credits",)},
+            codes=_DELETED,
             long_poll=("timeout", 30.0),  # third-party copy of the specification: in seconds, without a longest time
             # types/shared/url_result.py: large data is a link in place of the data. That of an edit is the edited document.
             result=ResultRoute(
                 take="result.result",
+                codes=_DELETED,
                 link=("result.result.url", "result.document_url"),
                 link_if={"result.result.url": ("result.result.type", "url")},  # else it may be a field of extracted data
             ),

@@ -15,8 +15,9 @@ _NAME = re.compile(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 #: IPv6 networks whose addresses end in the IPv4 address that they stand for: IPv4-compatible, mapped, translated (SIIT), NAT64.
 _END_IN_IPV4 = tuple(ipaddress.IPv6Network(text) for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96"))
-#: Networks that only later versions of Python know not to be public: documentation, segment routing.
-_NOT_PUBLIC = (ipaddress.IPv6Network("3fff::/20"),)
+#: Networks that only later versions of Python know not to be public (documentation; protocol assignments, with the metadata of
+#: machines at Oracle), and a public address that Azure gives to its own service on each machine.
+_NOT_PUBLIC = tuple(ipaddress.ip_network(text) for text in ("3fff::/20", "192.0.0.0/24", "168.63.129.16/32"))
 
 
 def is_host_name(hostname: str) -> bool:
@@ -87,7 +88,7 @@ def is_public(address: Address) -> bool:
     an IPv4 address (IPv4-mapped, 6to4, NAT64).
     """
     *_, last = _forms_of(address)
-    if isinstance(last, ipaddress.IPv6Address) and (last not in _GLOBAL_UNICAST or any(last in one for one in _NOT_PUBLIC)):
+    if any(last in one for one in _NOT_PUBLIC) or (isinstance(last, ipaddress.IPv6Address) and last not in _GLOBAL_UNICAST):
         return False
     return last.is_global and not last.is_multicast and not last.is_reserved
 

@@ -57,7 +57,10 @@ REFUSED_HEADERS = {
 #: Link-local networks, others with the metadata of machines at a cloud, and IPv6 addresses that stand for an IPv4 address.
 _NEVER_LINKED = tuple(
     ipaddress.ip_network(text)
-    for text in ("169.254.0.0/16", "100.100.100.200/32", "fe80::/10", "fd00:ec2::/32", "::/8", "64:ff9b::/96", "2002::/16")
+    for text in (
+        *("169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
+        *("fe80::/10", "fd00:ec2::/32", "fd20:ce::/32", "::/8", "64:ff9b::/96", "2002::/16"),
+    )
 )
 
 

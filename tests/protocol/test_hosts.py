@@ -105,6 +105,9 @@ def test_what_is_no_pattern_is_refused_when_it_is_read(pattern):
         "64:ff9b:1::1",
         "2002:7f00:1::1",
         "2002:a00:1::1",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
+        "192.0.0.192",
     ],
 )
 def test_an_address_is_not_public(address):

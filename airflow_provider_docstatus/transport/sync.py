@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +25,23 @@ from airflow_provider_docstatus.transport.connection import Endpoint
 from airflow_provider_docstatus.transport.framing import ACCEPT_ENCODING, BadFraming, Body, Framing, by_name
 
 _PIECE = 64 * 1024
+#: Whether the request under way is for a link, of which nothing but the host may be shown.
+_follows_link: ContextVar[bool] = ContextVar("follows_link", default=False)
+
+
+def _hide_link(record: logging.LogRecord) -> bool:
+    """Take the path out of urllib3's debug lines about a link: the signature is a key to the data."""
+    if _follows_link.get() and isinstance(record.args, tuple):
+        record.args = tuple("(a signed link)" if isinstance(one, str) and _is_place(one) else one for one in record.args)
+    return True
+
+
+def _is_place(text: str) -> bool:
+    return text.startswith("/") or "://" in text  # a proxy is asked for the whole URL
+
+
+for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(_hide_link)
 
 
 class HostSession(requests.Session):
@@ -103,8 +122,12 @@ class HostSession(requests.Session):
         """Send a request; the reply is open until the block ends."""
         url = self._endpoint.url(request)
         if request.link:
-            with self._followed(url, headers) as reply:
-                yield reply
+            before = _follows_link.set(True)
+            try:
+                with self._followed(url, headers) as reply:
+                    yield reply
+            finally:
+                _follows_link.reset(before)
         else:
             with self.request(request.method, url, headers=headers, json=request.json, stream=True) as reply:
                 yield reply

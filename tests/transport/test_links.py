@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -286,6 +287,18 @@ def test_a_storage_that_does_not_answer_is_named_without_the_signature(storage, 
     with pytest.raises(ServiceUnavailable) as caught:
         ask(endpoint, link(f"https://{STORAGE}:{storage.port}{SIGNED}"))
     assert str(caught.value) == f"Made-up did not answer the link to {STORAGE}:{storage.port} (it broke off)."
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_no_librarys_debug_line_shows_the_signature(hangs_up, storage, monkeypatch, caplog):
+    endpoint = endpoint_of(monkeypatch, VENDOR, LOOPBACK)
+    storage.reply = b"" if hangs_up else answer(200, b"{}")
+    caplog.set_level("DEBUG")
+    with suppress(ServiceUnavailable):
+        ask(endpoint, link(f"https://{STORAGE}:{storage.port}{SIGNED}"))
+    assert STORAGE in caplog.text
+    assert "s1gnature" not in caplog.text
+    assert "AK%2F1" not in caplog.text
 
 
 def test_a_certificate_of_another_host_is_not_trusted(storage, monkeypatch):

@@ -303,7 +303,7 @@ REJECTIONS = {
     "unsiloed-wrong-key-as-a-json-string": Situation(
         service="unsiloed",
         route="parse",
-        set_up=a_switch("unsiloed", "parse", unsiloed_parse_errors="json"),
+        set_up=a_switch("unsiloed", "parse", prefer={"401 as a bare JSON string"}),
         expected=KeyRejected,
         text="401: Invalid API key",
         connection={"password": "us_wrong"},
@@ -368,7 +368,7 @@ REJECTIONS = {
         retry_after=60,
     ),
     "unsiloed-usage-limit": Situation(
-        service="unsiloed", set_up=a_limit("unsiloed", reason="quota"), expected=QuotaExhausted, text="Usage limit exceeded"
+        service="unsiloed", set_up=a_limit("unsiloed", reason="quota"), expected=QuotaExhausted, text="Quota exhausted"
     ),
     "unsiloed-no-credit": Situation(
         service="unsiloed", set_up=a_limit("unsiloed", reason="payment"), expected=QuotaExhausted, text="Insufficient quota"
@@ -437,7 +437,7 @@ UNAVAILABLE = {
         service="unsiloed",
         set_up=a_limit("unsiloed", retry_after="3"),
         expected=RateLimited,
-        text="429: Rate limit",
+        text="429: Status check rate limit",
         retry_after=3,
     ),
     "reset": Situation(

@@ -664,9 +664,9 @@ RESULTS: dict[str, tuple[str, str, str | None, Callable[[Any], bool]]] = {
     "aitronos": ("aitronos", "job", None, lambda data: data["invoice_number"] == "INV-2024-001"),
     "extract": ("unsiloed", "extract", "extract", lambda data: data["invoice_number"]["value"] == "INV-2024-001"),
     "review": ("unsiloed", "extract", "extract", lambda data: data["invoice_number"]["score"] == 0.98),
-    "parse": ("unsiloed", "parse", "parse", lambda data: len(data["chunks"]) == data["total_chunks"] == 3),
+    "parse": ("unsiloed", "parse", "parse", lambda data: len(data["chunks"]) == 1 and data["total_chunks"] == 25),
     "classify": ("unsiloed", "classify", "classify", lambda data: data["classification"] == "invoice"),
-    "split": ("unsiloed", "split", "split", lambda data: len(data["files"]) == 2),
+    "split": ("unsiloed", "split", "split", lambda data: len(data["files"]) == 1),
     "job": ("unsiloed", "extract", "job", lambda data: data["data"]["invoice_number"]["value"] == "INV-2024-001"),
 }
 
@@ -675,7 +675,7 @@ RESULTS: dict[str, tuple[str, str, str | None, Callable[[Any], bool]]] = {
 def test_a_finished_job_hands_out_its_data(name: str, vendors: StandInVendors, make_hook: MakeHook) -> None:
     service, kind, operation, is_right = RESULTS[name]
     ends = "review" if name == "review" else "completed"
-    job = vendors.add_job(service, kind, seconds=0, ends=ends, pages=3)
+    job = vendors.add_job(service, kind, seconds=0, ends=ends)
     hook = make_hook(service, **at(vendors, service))
     data = hook.get_result(job_id=job, operation=operation)
     assert is_right(data), data

@@ -47,7 +47,7 @@ class Job:
     :param ends: ``completed``, ``failed``, and where the vendor has them ``partial``, ``review``,
         ``cancelled``.
     :param file_name: the submitted file's name.
-    :param pages: the document's number of pages.
+    :param pages: Neurolinker: the document's number of pages.
     :param size_bytes: the document's size.
     :param content: what the document says; each vendor wraps it in its own shape.
     :param error: what the vendor says when the job fails.
@@ -141,8 +141,6 @@ class Desk:
     :param unsiloed_many: whether the withdrawn routes for many jobs exist; a number is the code they answer
         instead.
     :param unsiloed_keyless_jobs: let the generic ``/jobs`` family answer without a key.
-    :param unsiloed_parse_errors: ``text`` as in the specification, or ``json`` (a bare JSON string) as in the
-        samples.
     """
 
     job_seconds: float = 2.0
@@ -163,7 +161,6 @@ class Desk:
     neurolinker_error_field: str = "error"
     unsiloed_many: Literal[True, 404, 405, 501] = True
     unsiloed_keyless_jobs: bool = False
-    unsiloed_parse_errors: Literal["text", "json"] = "text"
 
     def __post_init__(self) -> None:
         """Start with no jobs."""

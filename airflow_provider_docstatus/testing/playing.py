@@ -100,7 +100,7 @@ async def list_reply(
         name: value for name, value in request.query.items() if reply.ask == "list" and value not in request.app[DESK].jobs
     }
     known = await _asked_jobs(request, recording, reply) if jobs is None else jobs
-    made = [_item(recording, reply, items, job) for job in known]
+    made = [listed(recording, reply, items, job) for job in known]
     rewriting.refill(body, items, [item for item in made if _passes(item, filters)])
     return play(request, recording, reply, body=body)
 
@@ -125,7 +125,7 @@ async def _asked_ids(request: web.Request, reply: Reply) -> list[str]:
     return rewriting.texts(await _json(request))
 
 
-def _item(recording: Recording, reply: Reply, items: Sequence[Any], job: Job) -> Any:
+def listed(recording: Recording, reply: Reply, items: Sequence[Any], job: Job) -> Any:
     """Return a job as the list shows it: the recorded item of its state, or the first one with the word of its status."""
     states, now = reply.expect.get("states", {}), time.time()
     state = {"completed": "succeeded", "waiting": "running"}.get(job.state(now), job.state(now))
@@ -138,7 +138,8 @@ def _item(recording: Recording, reply: Reply, items: Sequence[Any], job: Job) ->
     word = job.word or (status.expect.get("word") if status and states.get(recorded) != state else None)
     if word and place and isinstance(item, dict) and place[1] in item:
         item[place[1]] = word
-    return item
+    message = reply.expect.get("messages", {}).get(recorded)
+    return rewriting.swapped(item, message, job.error) if job.error and message else item
 
 
 def _passes(item: Any, filters: Mapping[str, str]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from aiohttp import web
@@ -95,6 +95,10 @@ class Recorded:
         """Return the answer to a submission, whose jobs are made."""
         return answer
 
+    def found(self, request: web.Request, kinds: Collection[str]) -> Job | None:
+        """Return the job of these kinds that the path names, as it is to be shown; None if there is none."""
+        return request.app[DESK].find(self.NAME, "/".join(request.match_info.values()), *kinds)
+
     # -- what is asked ---------------------------------------------------------------------------------------------
 
     def played(self, desk: Desk) -> Recording:
@@ -125,9 +129,7 @@ class Recorded:
             return await self._submit(request, next((reply for reply in here if not reply.error), here[0]))
         if asks & {"list", "statuses"}:
             return await list_reply(request, recording, [reply for reply in here if reply.ask in {"list", "statuses"}])
-        job = request.app[DESK].find(
-            self.NAME, "/".join(request.match_info.values()), *{reply.route for reply in replies if reply.route}
-        )
+        job = self.found(request, {reply.route for reply in replies if reply.route})
         reply = one_reply(recording, job, time.time(), here, replies) if job else None
         if reply is None:
             ask = "result" if job else "status"  # of an unknown id, data routes say what the status route says

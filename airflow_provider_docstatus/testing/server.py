@@ -17,13 +17,14 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from airflow_provider_docstatus.testing import neurolinker, unsiloed
+from airflow_provider_docstatus.testing import neurolinker
 from airflow_provider_docstatus.testing.aitronos import Aitronos
 from airflow_provider_docstatus.testing.jobs import Desk, Job, Service
 from airflow_provider_docstatus.testing.recorded import Recorded, check_names
 from airflow_provider_docstatus.testing.recordings import Recording, installed
 from airflow_provider_docstatus.testing.routing import SURE, Asked, certainty, is_a_path, whom
 from airflow_provider_docstatus.testing.trouble import Fault, Limit, Refusal
+from airflow_provider_docstatus.testing.unsiloed import Unsiloed
 from airflow_provider_docstatus.testing.vendor import DESK, Vendor, no_route
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ __all__ = ["Fault", "Job", "Limit", "RequestRecord", "StandInVendors"]
 
 STORED = re.compile("/storage/([^/]+)/([^/]+)")
 
-SPECIAL: tuple[Vendor, ...] = (neurolinker, Aitronos(), unsiloed)
+SPECIAL: tuple[Vendor, ...] = (neurolinker, Aitronos(), Unsiloed())
 LARGEST_UPLOAD = 100 * 1024 * 1024
 START_SECONDS = 10.0
 

@@ -61,7 +61,12 @@ def no_route() -> web.Response:
 
 def missing_part(name: str) -> web.Response:
     """Return FastAPI's complaint about a form part that is not there."""
-    return detail(422, [{"type": "missing", "loc": ["body", name], "msg": "Field required", "input": None}])
+    return detail(*missing(name))
+
+
+def missing(name: str) -> tuple[int, object]:
+    """Return code and ``detail`` of FastAPI's complaint about a form part that is not there."""
+    return 422, [{"type": "missing", "loc": ["body", name], "msg": "Field required", "input": None}]
 
 
 def parsed_json(text: object) -> object:

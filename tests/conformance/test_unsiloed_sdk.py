@@ -105,14 +105,14 @@ def test_it_never_stops_on_a_cancelled_parse(client: UnsiloedClient, named: Call
 def test_it_reads_every_field_of_its_models(vendors: StandInVendors, client: UnsiloedClient) -> None:
     """The submit's answers and the finished jobs fill the SDK's classes."""
     submitted = client.parse(file=b"%PDF", merge_tables=True)
-    assert (submitted.status, submitted.file_name, submitted.credit_used) == ("Starting", "document.pdf", 1)
+    assert (submitted.status, submitted.file_name, submitted.credit_used) == ("Starting", "document.pdf", 10)
     assert (submitted.merge_tables, submitted.quota_remaining) == (True, 450)
-    parsed = client.get_parse_result(vendors.add_job("unsiloed", "parse", seconds=0, pages=3))
-    assert (parsed.page_count, parsed.total_chunks, len(parsed.chunks)) == (3, 3, 3)
+    parsed = client.get_parse_result(vendors.add_job("unsiloed", "parse", seconds=0))
+    assert (parsed.page_count, parsed.total_chunks, len(parsed.chunks)) == (10, 25, 1)
     extracted = client.get_extract_result(vendors.add_job("unsiloed", seconds=0))
-    assert (extracted.file_name, extracted.metadata["page_count"]) == ("invoice.pdf", 1)
+    assert (extracted.file_name, extracted.metadata["page_count"]) == (None, 27)
     split = client.get_split_result(vendors.add_job("unsiloed", "split", seconds=0))
-    assert (split.quota_remaining, len(split.result["files"])) == (450, 2)
+    assert (split.quota_remaining, len(split.result["files"])) == (450, 1)
 
 
 def test_it_declines_the_output_by_a_header(vendors: StandInVendors, client: UnsiloedClient) -> None:
@@ -139,7 +139,7 @@ def test_it_reports_an_unknown_job(client: UnsiloedClient, operation: str) -> No
 
 def test_it_stumbles_over_the_404_its_own_page_shows(vendors: StandInVendors, client: UnsiloedClient) -> None:
     """A mistake of the SDK: a bare JSON string has no ``get``."""
-    vendors.unsiloed_parse_errors = "json"
+    vendors.prefer = {"404 as a bare JSON string"}
     with pytest.raises(AttributeError):
         client.get_parse_result("1")
 

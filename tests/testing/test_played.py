@@ -12,6 +12,7 @@ from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
 from airflow_provider_docstatus.testing.recorded import Recorded
+from airflow_provider_docstatus.testing.unsiloed import extracted
 
 PLAYED = {name: vendor for name, vendor in StandInVendors().vendors.items() if isinstance(vendor, Recorded) and name in SERVICES}
 ENDINGS = [
@@ -44,16 +45,19 @@ def test_every_ending_is_read_as_it_was_recorded(vendors, name, kind, ends):
 
 @pytest.mark.parametrize(("name", "kind"), [param.values[:2] for param in ENDINGS if param.values[2] == "completed"])
 def test_the_data_of_a_finished_job_are_the_recorded_ones(vendors, name, kind):
-    job_id = vendors.add_batch([vendors.add_job(name)]) if kind == "batch" and has_members(name) else vendors.add_job(name, kind)
+    is_of_members = kind == "batch" and has_members(name)
+    member = "job" if name == "unsiloed" else next(iter(SERVICES[name].routes))
+    job_id = vendors.add_batch([vendors.add_job(name, member)]) if is_of_members else vendors.add_job(name, kind)
     data = DocStatusHook(f"{name}_default").get_target_result(Target(route=kind, id=job_id))[1]
-    if kind == "batch" and has_members(name):
+    if is_of_members:
         (data,) = data["items"].values()
-        kind = next(iter(SERVICES[name].routes))
-    assert shape(data) in [shape(one) for one in [INVOICE, *PLAYED[name].recording.data(kind)]]
+        kind = member
+    assert shape(data) in [shape(one) for one in [INVOICE, extracted(INVOICE), *PLAYED[name].recording.data(kind)]]
 
 
 def has_members(name):
-    return SERVICES[name].routes["batch"].members is not None
+    batch = SERVICES[name].routes["batch"]
+    return bool(batch.members or batch.child)
 
 
 def shape(data):

@@ -288,7 +288,7 @@ class TestLimits:
             ("rate", "/parse/1", 429, "Rate limit exceeded"),
             ("quota", "/parse/1", 429, "Usage limit exceeded"),
             ("payment", "/parse/1", 402, "Insufficient quota — not enough page credits remaining."),
-            ("rate", "/extract/1", 429, '{"detail": "Rate limit exceeded"}'),
+            ("rate", "/extract/1", 429, '{"detail": "Status check rate limit exceeded"}'),
         ],
     )
     def test_unsiloed_tells_its_refusals_apart_by_text(

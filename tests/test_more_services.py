@@ -118,7 +118,7 @@ def test_a_gate_that_read_a_result_says_for_how_long_it_stays(vendors, mode, cap
 
 
 @each_mode
-def test_documents_that_failed_on_their_way_to_a_remote_target_close_the_gate(monkeypatch, mode):
+def test_documents_that_failed_on_their_way_to_a_remote_target_close_the_gate(vendors, monkeypatch, mode):
     """The engine that runs in the server itself keeps no counters of a task."""
     task = b'{"task_id": "t", "task_status": "success", "task_meta": null}'
     counts = b'{"num_converted": 2, "num_succeeded": 0, "num_partially_succeeded": 0, "num_failed": 2}'
@@ -172,7 +172,7 @@ def test_several_ids_in_one_task_are_refused_since_an_error_about_one_would_lose
 
 @pytest.mark.parametrize("way", ["finished", "watched"])
 @pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
-def test_a_link_in_the_reply_that_says_finished_is_followed_since_a_second_reply_has_none(monkeypatch, way, is_list):
+def test_a_link_in_the_reply_that_says_finished_is_followed_since_a_second_has_none(vendors, monkeypatch, way, is_list):
     told: list[str] = []
     with serving() as server:
 

@@ -44,6 +44,11 @@ def which(service: str, one: Any) -> dict[str, Any]:
     return {route.parameter: one, **operation}
 
 
+def closing(code: int, body: bytes = b"{}") -> bytes:
+    """Return the bytes of a reply that ends its connection, since a hook keeps one for longer than a test."""
+    return answer(code, body, "Content-Type: application/json\r\nConnection: close\r\n")
+
+
 def asked(vendors: StandInVendors, path: str) -> int:
     return sum(path in record.path and record.method == "GET" for record in vendors.requests)
 
@@ -123,7 +128,7 @@ def test_documents_that_failed_on_their_way_to_a_remote_target_close_the_gate(ve
     task = b'{"task_id": "t", "task_status": "success", "task_meta": null}'
     counts = b'{"num_converted": 2, "num_succeeded": 0, "num_partially_succeeded": 0, "num_failed": 2}'
     with serving() as server:
-        server.reply = lambda head: answer(200, task if "/status/" in head else counts)
+        server.reply = lambda head: closing(200, task if "/status/" in head else counts)
         monkeypatch.setenv("AIRFLOW_CONN_DOCLING_DEFAULT", json.dumps({"conn_type": "docling", "host": f"http://{server.place}"}))
         with pytest.raises(DocumentFailed, match="num_failed 2"):
             wait(mode, conn_id="docling_default", job_id="t")
@@ -178,11 +183,11 @@ def test_a_link_in_the_reply_that_says_finished_is_followed_since_a_second_has_n
 
         def reply(head: str) -> bytes:
             if head.startswith("GET /storage?sig=1 "):
-                return answer(200, b'{"markdown": "# A"}') if "Bearer" not in head else answer(403)
+                return closing(200, b'{"markdown": "# A"}') if "Bearer" not in head else closing(403)
             link = f"http://{server.place}/storage?sig=1"
             done = {"job_id": "j-1", "status": "completed", "output_url": link, "metadata": {}}
             told.append(head)
-            return answer(200, json.dumps(done).encode()) if len(told) == 1 else answer(404, b'{"detail": "Job not found"}')
+            return closing(200, json.dumps(done).encode()) if len(told) == 1 else closing(404, b'{"detail": "Job not found"}')
 
         server.reply = reply
         connection = {

@@ -600,5 +600,7 @@ def test_airflow_shows_the_type_with_its_form(packages: Packages) -> None:
     shown = json.loads(fresh(packages, MANAGER).splitlines()[-1])
     assert shown["hook"] == "airflow_provider_docstatus.hooks.MyServiceHook"
     assert shown["title"] == "My Service"
-    if LINE != (3, 0):  # which has no provider's form without Flask-AppBuilder
+    if (
+        not (3, 0) <= LINE < (3, 2)
+    ):  # these lines have no provider's form without Flask-AppBuilder, or their API server's stand-in
         assert {"auth", "request_timeout", "proxy"} <= set(shown["fields"])

@@ -131,7 +131,7 @@ def _schema_of(
         return {"anyOf": [of(one) if one is not type(None) else {"type": "null"} for one in inside]}
     if is_dataclass(hint):
         _define(hint, definitions)  # type: ignore[arg-type]  # a class, not an instance
-        return {"$ref": f"#/$defs/{hint.__name__}"}  # type: ignore[union-attr]
+        return {"$ref": f"#/$defs/{hint.__name__}"}  # type: ignore[union-attr]  # as above
     if origin is tuple and inside[-1:] == (...,):
         return {"type": "array", "items": of(inside[0]), "minItems": least, "maxItems": MOST_ENTRIES}
     if origin is tuple:
@@ -227,7 +227,7 @@ def _built(hint: Any, value: Any, data: Any, path: tuple[str | int, ...]) -> Any
         known = _hints(hint)  # type: ignore[arg-type]  # as above
         made = {name: _built(known[name][1], one, data, (*path, name)) for name, one in value.items()}
         try:
-            return hint(**made)  # type: ignore[operator]
+            return hint(**made)  # type: ignore[operator]  # as above
         except ValueError as error:
             text = _without_values(str(error), data)
             where = "" if re.match(r"[a-z_.]+: ", text) else f"{dotted(data, path) or 'the description'}: "

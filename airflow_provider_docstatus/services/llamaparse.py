@@ -1,39 +1,49 @@
 """LlamaParse v2 (https://developers.llamaindex.ai/llamaparse/): the parse jobs and the extraction jobs of LlamaCloud."""
 
-from airflow_provider_docstatus.protocol.description import BatchRoute, ListRoute, ResultRoute, Route, ServiceDescription
-from airflow_provider_docstatus.protocol.description import Submission as Submit
+from typing import Any
+
+from airflow_provider_docstatus.protocol.description import (
+    BatchRoute,
+    ListRoute,
+    ResultRoute,
+    Route,
+    ServiceDescription,
+    Submission,
+)
 from airflow_provider_docstatus.status import State
 
 _FILTERS = ("status", "created_at_on_or_after", "created_at_on_or_before", "project_id", "organization_id")
-_PARSE = Route(
-    path="/parse/{id}",
+
+
+def _jobs(path: str, **more: Any) -> Route:
+    """Return the route of one kind of job; its list, its batch and its submission have the same path."""
+    return Route(
+        path=f"{path}/{{id}}",
+        ids=("id",),
+        errors=("error_message",),
+        times={"created_at": ("created_at",), "updated_at": ("updated_at",)},
+        # How many items a page has is not documented; an id that is left out is polled by itself.
+        batch=BatchRoute(path=path, parameter="job_ids", items="items", repeats=True, most_ids=20),
+        listing=ListRoute(path=path, items="items", filters=_FILTERS, paging="token", at="page_token", next="next_page_token"),
+        submit=Submission(path=path, id="id"),
+        cancel=f"{path}/{{id}}/cancel",
+        **more,
+    )
+
+
+_PARSE = _jobs(
+    "/parse",
     id_prefixes=("pjb-",),  # SDK, resources/batches.py
-    ids=("id",),
     inside="job",  # types/parsing_get_response.py; an item of the list is the same without it
-    errors=("error_message",),
-    times={"created_at": ("created_at",), "updated_at": ("updated_at",)},
     details={"tier": ("tier",), "name": ("name",), "credits": ("usage.credits",)},
     # The tier "fast" has text only, and refuses markdown with 400 (third party). Pages that failed stand among the others.
     result=ResultRoute(query={"expand": "markdown"}, take="markdown"),
-    # How many items a page has is not documented; an id that is left out is polled by itself.
-    batch=BatchRoute(path="/parse", parameter="job_ids", items="items", repeats=True, most_ids=20),
-    listing=ListRoute(path="/parse", items="items", filters=_FILTERS, paging="token", at="page_token", next="next_page_token"),
-    submit=Submit(path="/parse", id="id"),
-    cancel="/parse/{id}/cancel",
 )
-_EXTRACT = Route(
-    path="/extract/{id}",
-    ids=("id",),
-    errors=("error_message",),
-    times=_PARSE.times,
+_EXTRACT = _jobs(
+    "/extract",
     details={"total_pages": ("metadata.usage.num_pages_extracted",), "credits": ("usage.credits",)},
     result=ResultRoute(take="extract_result"),
-    batch=BatchRoute(path="/extract", parameter="job_ids", items="items", repeats=True, most_ids=20),
-    listing=ListRoute(path="/extract", items="items", filters=_FILTERS, paging="token", at="page_token", next="next_page_token"),
-    submit=Submit(path="/extract", id="id"),
-    cancel="/extract/{id}/cancel",
 )
-
 LLAMAPARSE = ServiceDescription(
     name="llamaparse",
     title="LlamaParse",

@@ -285,7 +285,7 @@ def _error(service: ServiceDescription, reply: Reply, reading: Reading) -> Lines
         yield f"the error does not name the service: {message}"
     is_refusal = isinstance(error, RequestRejected) and not isinstance(error, NotFinished)  # that is a state of the job
     if is_refusal and error.code != reply.code:  # type: ignore[attr-defined]  # a RequestRejected
-        yield f"the error has the code {error.code}, not {reply.code}"  # type: ignore[attr-defined]
+        yield f"the error has the code {error.code}, not {reply.code}"  # type: ignore[attr-defined]  # as above
     if (
         isinstance(reply.id, str)
         and not isinstance(error, ServiceUnavailable)

@@ -28,13 +28,14 @@ from airflow_provider_docstatus.exceptions import (
     RequestRejected,
     ResultTooLarge,
 )
-from airflow_provider_docstatus.fetching import Fetcher, missing, repeats
+from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.protocol.flows import Kept
 from airflow_provider_docstatus.protocol.results import checked_content, reasons_of
 from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
 from airflow_provider_docstatus.protocol.targets import operation_name
+from airflow_provider_docstatus.rounds import missing, repeats
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
 from airflow_provider_docstatus.waiting.group import needed_of

@@ -49,6 +49,7 @@ LAYERS = [
     {"forms", "probe"},
     {"hooks"},
     {"own_poller"},
+    {"rounds"},
     {"arguments", "triggers", "fetching"},
     {"task"},
     {"sensors", "operators", "watchers"},

@@ -28,7 +28,7 @@ from airflow_provider_docstatus.exceptions import (
 )
 from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription
 from airflow_provider_docstatus.protocol.extracted import data_in, link_in
-from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, Flow, Pause, Request, Response, T
+from airflow_provider_docstatus.protocol.messages import NO_RESPONSE, Flow, Pause, Request, Response, Sink, T
 from airflow_provider_docstatus.protocol.paging import list_in, list_statuses
 from airflow_provider_docstatus.protocol.reading import in_slices, read_outline
 from airflow_provider_docstatus.protocol.responses import (
@@ -55,19 +55,26 @@ Observation = DocumentStatus | DocStatusError
 #: The last status of each id, after what it was read from: the item of a parent's reply, or the hash of the id's own reply, which
 #: may be large. What has not changed is not read again.
 StatusCache = dict[Target, tuple[object, DocumentStatus]]
-#: The status and the data of each id whose status reply held both, or the :class:`KeptLink` in place of the data.
-Kept = dict[Target, tuple[DocumentStatus, Any]]
 
 
-@dataclass(frozen=True)
-class KeptLink:
+@dataclass(frozen=True, kw_only=True)
+class KeptReply:
     """
-    A signed link that a status reply held in place of the data, where a second reply may hold none.
+    The status reply of a finished job, where a second reply may not hold the data again.
 
-    :param url: the link; it may be the only way to the data.
+    :param status: what it says.
+    :param body: the reply as it came (bytes).
+    :param data: the data in it; None if there is a link in its place.
+    :param link: the signed link, which may be the only way to the data; empty if there is none.
     """
 
-    url: str
+    status: DocumentStatus
+    body: bytes
+    data: Any = None
+    link: str = ""
+
+
+Kept = dict[Target, KeptReply]
 
 
 def run(flow: Flow[T], send: Callable[[Request], Response]) -> T:
@@ -244,9 +251,9 @@ def poll_one(
     if kept is not None and route.gives_data_with_status and status.state.is_final:
         with suppress(NoData, ValueError):  # a failed job has none, and a reply that is too long was cut
             body = json.loads(response.body)
-            link = link_in(route, body)
-            data = KeptLink(link) if link else data_in(service, route, status, body, response.request.label)
-            kept[target] = status, data
+            link = link_in(route, body) or ""
+            data = None if link else data_in(service, route, status, body, response.request.label)
+            kept[target] = KeptReply(status=status, body=response.body, data=data, link=link)
     if cache is not None and is_decided and response.code == 200:
         cache[target] = (hash(response.body), status)
     return status
@@ -278,11 +285,11 @@ def status_request(service: ServiceDescription, target: Target) -> Request:
     return _request(service, target, service.routes[target.route])
 
 
-def result_request(service: ServiceDescription, target: Target) -> Request:
-    """Return the request for one id's data."""
+def result_request(service: ServiceDescription, target: Target, into: Sink | None = None) -> Request:
+    """Return the request for one id's data; ``into`` gets the reply as it comes."""
     result = service.routes[target.route].result
     assert result is not None  # the contract test: every route has contents or a result  # noqa: S101
-    return _request(service, target, result)
+    return replace(_request(service, target, result), into=into)
 
 
 def _request(service: ServiceDescription, target: Target, asked: Route | ResultRoute) -> Request:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 #: The most of a body that is read at once (bytes), which takes a few milliseconds. What is longer is read in pieces.
@@ -20,6 +20,16 @@ class Pause:
 
 
 PAUSE = Pause()
+
+
+class Sink(Protocol):
+    """Where the whole body of a good reply is written to, however long it is."""
+
+    def restart(self) -> None:
+        """Drop what was written: a reply begins anew."""
+
+    def write(self, piece: bytes, /) -> Any:
+        """Write the next bytes of the body, decoded."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -39,6 +49,7 @@ class Request:
     :param host: another host of the service (URL) that the request goes to; empty for the connection's.
     :param link: a signed link (URL), which is got without the key in place of the path; empty if it is none.
     :param long_poll: the query parameter that lets the service hold the answer, and its longest seconds.
+    :param into: gets the body of a good reply; the response then holds the beginning of a long one.
     """
 
     path: str
@@ -53,6 +64,7 @@ class Request:
     host: str = ""
     link: str = ""
     long_poll: tuple[str, float] | None = None
+    into: Sink | None = None
 
     @property
     def method(self) -> str:
@@ -88,6 +100,7 @@ class Request:
             host=self.host,
             link=self.link,
             long_poll=self.long_poll,
+            into=self.into,
         )
 
 

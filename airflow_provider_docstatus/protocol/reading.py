@@ -28,7 +28,7 @@ FIRST_ITEMS = 100
 DEEPEST = 900
 #: The names that are read in any service's replies, and in the error envelopes of those that have one.
 _READ_IN_ALL = (
-    *("data", "status", "success", "result", "error", "message", "detail"),
+    *("data", "status", "success", "result", "results", "document_id", "error", "error_message", "message", "detail"),
     *("code", "details", "type", "system_message", "trace_id"),
 )
 
@@ -389,7 +389,8 @@ def _names(routes: Iterable[Route]) -> Iterator[str]:
         paths += [route.children, route.flag, route.good, route.inside]
         paths += [path for several in (*route.times.values(), *route.details.values()) for path in several]
         if route.result is not None:
-            paths += [*route.result.status, *route.result.errors, *route.result.partial, route.result.failure, route.result.good]
+            result, flags = route.result, (flag for flag, _ in route.result.link_if.values())
+            paths += [*result.status, *result.errors, *result.partial, result.failure, result.good, *result.link, *flags]
         for path in paths:
             yield from _parts(path)
 

@@ -15,6 +15,7 @@ from airflow_provider_docstatus.exceptions import (
     NoData,
     NotFinished,
     NotFound,
+    OutputFailed,
     QuotaExhausted,
     ReplyTooLarge,
     RequestRejected,
@@ -24,8 +25,9 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.extracted import data_in, link_in, no_data
 from airflow_provider_docstatus.protocol.flows import poll_one, result_request
-from airflow_provider_docstatus.protocol.messages import Flow, Request, Response
+from airflow_provider_docstatus.protocol.messages import Flow, Request, Response, Sink
 from airflow_provider_docstatus.protocol.paging import list_in
+from airflow_provider_docstatus.protocol.reading import read_outline
 from airflow_provider_docstatus.protocol.responses import error_text, raise_if_unavailable, read_object, too_large
 from airflow_provider_docstatus.protocol.statuses import (
     ENDED_BADLY,
@@ -43,6 +45,17 @@ Ask = Callable[[Sequence[str]], Flow[dict[str, Any]]]
 DOCUMENTS_AT_ONCE = 10
 #: Reasons that an error tells of several ids, and ids that it names at most.
 _SHOWN, _MOST_NAMED = 3, 20
+
+
+@dataclass(frozen=True)
+class Saved:
+    """
+    Stands for data that was written to a sink as it came.
+
+    :param media_type: its type, as the vendor names it; empty if it names none.
+    """
+
+    media_type: str
 
 
 @dataclass(kw_only=True)
@@ -73,6 +86,7 @@ def plan_fetch(
     status: DocumentStatus | None,
     content: str | None,
     options: Mapping[str, Any],
+    into: Sink | None = None,
 ) -> Flow[Fetch]:
     """
     Find out what is to be fetched of a finished id.
@@ -80,6 +94,7 @@ def plan_fetch(
     :param status: the final status, if it is known already; it saves a request where data and status have separate routes.
     :param content: which of the service's contents, None for the default.
     :param options: more keys for the request's body, where the vendor has some (``content_types``, ...).
+    :param into: gets the reply that holds the data as it comes, if it is one reply; the data is then :class:`Saved`.
     """
     route = service.routes[target.route]
     checked_content(service, content)
@@ -97,7 +112,7 @@ def plan_fetch(
         )
     if service.contents:
         assert status is not None  # a service with contents has no has_status  # noqa: S101
-        return _plan_contents(service, status, content, options)
+        return _plan_contents(service, status, content, options, into)
     if options:
         raise RequestRejected(f"{service.title} has no content options; leave them out.", service=service.name, id=target.id)
     if status is not None and status.kind == "batch":
@@ -107,7 +122,7 @@ def plan_fetch(
     fetch = Fetch(ids=[target.id], ask=lambda _ids: ask(), status=status)
 
     def ask() -> Flow[dict[str, Any]]:
-        fetch.status, data = yield from _fetch_one(service, target, fetch.status)
+        fetch.status, data = yield from _fetch_one(service, target, fetch.status, into)
         return {target.id: data}
 
     return fetch
@@ -169,7 +184,7 @@ def concerns_all(error: DocStatusError) -> bool:
     if isinstance(error, KeyRejected):
         return not error.may_be_about_id
     is_unsent = isinstance(error, RequestRejected) and error.code is None and not isinstance(error, NotFinished)
-    return is_unsent or isinstance(error, QuotaExhausted)
+    return is_unsent or isinstance(error, (QuotaExhausted, OutputFailed))
 
 
 def may_pass(error: DocStatusError) -> bool:
@@ -181,7 +196,12 @@ def may_pass(error: DocStatusError) -> bool:
 
 
 def fetch_contents(
-    service: ServiceDescription, ids: Sequence[str], *, content: str | None, options: Mapping[str, Any]
+    service: ServiceDescription,
+    ids: Sequence[str],
+    *,
+    content: str | None,
+    options: Mapping[str, Any],
+    into: Sink | None = None,
 ) -> Flow[dict[str, Any]]:
     """
     Fetch the data of a few finished documents by one request, where data has a route of its own.
@@ -192,7 +212,10 @@ def fetch_contents(
     """
     choice = service.contents[checked_content(service, content) or next(iter(service.contents))]
     assert service.read_item is not None  # the contract test checks it  # noqa: S101
-    response = yield Request(path=choice.path, route=choice.path, json={"document_ids": list(ids), **choice.options, **options})
+    asked = {"document_ids": list(ids), **choice.options, **options}
+    response = yield Request(path=choice.path, route=choice.path, json=asked, into=into)
+    if into is not None:
+        yield from read_outline(service, response, may_be_cut=True)
     label = response.request.label
     named = one_line(ids[0]) if len(ids) == 1 else None
     replies = list_in(service, response, read_object(service, response, id=named), "results")
@@ -205,6 +228,8 @@ def fetch_contents(
             found[one] = DataRefused(error, **about)
         elif one not in by_id:
             found[one] = NoData("not in the reply", **about)
+        elif into is not None and (response.outline is not None or data is not None):  # an outline holds no data
+            found[one] = Saved(response.media_type)
         else:
             found[one] = NoData(f"{label} holds no content for it", **about) if data is None else data
     return found
@@ -237,15 +262,19 @@ def checked_content(service: ServiceDescription, content: str | None) -> str | N
     return content
 
 
-def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStatus | None) -> Flow[tuple[DocumentStatus, Any]]:
+def _fetch_one(
+    service: ServiceDescription, target: Target, status: DocumentStatus | None, into: Sink | None = None
+) -> Flow[tuple[DocumentStatus, Any]]:
     """Fetch the data of one id; a link in its place is followed, and asked for anew if it has expired."""
     result = service.routes[target.route].result
     assert result is not None  # the contract test: every route has contents or a result  # noqa: S101
     for is_last in (False, True):
-        response = yield result_request(service, target)
+        response = yield result_request(service, target, into)
         if is_media(service, target, response):
             assert status is not None  # such a reply has no status, so it was asked for before  # noqa: S101
             return status, _in_full(service, target, status, response)
+        if into is not None:
+            yield from read_outline(service, response, may_be_cut=True)
         body = read_object(service, response, id=target.id) if response.code not in result.codes else {}
         status = yield from read_result_status(service, target, response, status)
         raise_unless_usable(service, status)
@@ -255,27 +284,31 @@ def _fetch_one(service: ServiceDescription, target: Target, status: DocumentStat
             raise no_data(service, status, f"{label} says success=false: {said}", DataRefused)
         route = service.routes[target.route]
         if (link := link_in(route, body)) is None:
-            return status, data_in(service, route, status, body, label)
+            if response.outline is None:  # an outline holds no data, which is there if it is that long
+                data = data_in(service, route, status, body, label)
+            return status, data if into is None else Saved(response.media_type)
         try:
-            return status, (yield from _behind_link(service, target, status, link))
+            return status, (yield from _behind_link(service, target, status, link, into))
         except UnexpectedReply as error:
             if is_last or isinstance(error, ReplyTooLarge):
                 raise
     raise AssertionError("the second turn returns or raises")
 
 
-def plan_link(service: ServiceDescription, target: Target, status: DocumentStatus, link: str) -> Fetch:
+def plan_link(service: ServiceDescription, target: Target, status: DocumentStatus, link: str, into: Sink | None = None) -> Fetch:
     """Plan the fetch of what a link leads to that cannot be asked for anew, since the reply that held it is deleted."""
 
     def ask(_ids: Sequence[str]) -> Flow[dict[str, Any]]:
-        return {target.id: (yield from _behind_link(service, target, status, link))}
+        return {target.id: (yield from _behind_link(service, target, status, link, into))}
 
     return Fetch(ids=[target.id], ask=ask, status=status)
 
 
-def _behind_link(service: ServiceDescription, target: Target, status: DocumentStatus, link: str) -> Flow[Any]:
+def _behind_link(
+    service: ServiceDescription, target: Target, status: DocumentStatus, link: str, into: Sink | None = None
+) -> Flow[Any]:
     """Fetch what a signed link leads to. Raises UnexpectedReply if the link is refused, as one that has expired is."""
-    response = yield Request(path="", route="(a signed link)", link=link)
+    response = yield Request(path="", route="(a signed link)", link=link, into=into)
     raise_if_unavailable(service, response)
     if not 200 <= response.code < 300:  # the storage refuses in a form of its own; a redirect is not followed
         raise UnexpectedReply(
@@ -295,6 +328,10 @@ def _in_full(
 
     :param may_be_json: whether a body that is a JSON object or list is returned as that; storages often name another type.
     """
+    if response.request.into is not None:
+        if not response.body:
+            raise no_data(service, status, f"{response.request.label} answered with nothing")
+        return Saved(response.media_type)
     if response.is_too_large:
         raise too_large(service, response, id=target.id)
     data: Any = response.body.decode("utf-8", "replace") if response.media_type.startswith("text/") else response.body
@@ -307,7 +344,9 @@ def _in_full(
     return data
 
 
-def _plan_contents(service: ServiceDescription, status: DocumentStatus, content: str | None, options: Mapping[str, Any]) -> Fetch:
+def _plan_contents(
+    service: ServiceDescription, status: DocumentStatus, content: str | None, options: Mapping[str, Any], into: Sink | None
+) -> Fetch:
     """Plan the fetch of a document, or of a request's documents, where data has a route of its own."""
     raise_unless_usable(service, status)
     is_single = status.kind != "request"
@@ -318,7 +357,7 @@ def _plan_contents(service: ServiceDescription, status: DocumentStatus, content:
     by_id = {one.id: replace(one, kind="document", id=one_line(one.id) or "") for one in documents}
 
     def ask(ids: Sequence[str]) -> Flow[dict[str, Any]]:
-        found = yield from fetch_contents(service, ids, content=content, options=options)
+        found = yield from fetch_contents(service, ids, content=content, options=options, into=into if is_single else None)
         for one, error in found.items():  # beside the data of others, the vendor's bare text about one is enough
             if isinstance(error, NoData) and (is_single or may_pass(error)):
                 found[one] = no_data(service, by_id[one], str(error), type(error))

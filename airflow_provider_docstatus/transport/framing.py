@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from http.client import HTTPException
+from typing import Any
 
 from airflow_provider_docstatus.protocol.responses import is_unavailable
 
@@ -268,35 +269,43 @@ class Body:
 
     :param coding: the Content-Encoding; a body in one that nobody asked for is left as it is.
     :param limit: nothing is kept beyond ``limit + 1`` bytes (int).
+    :param into: gets all of the body, in pieces; then nothing is too large.
     """
 
-    def __init__(self, coding: str, limit: int) -> None:
+    def __init__(self, coding: str, limit: int, into: Callable[[bytes], Any] | None = None) -> None:
         self._content = bytearray()
         self._limit = limit
+        self._into = into
         self._window_bits = _WINDOW_BITS.get(coding.strip().lower())
         self._decoder: zlib._Decompress | None = None
         self._is_invalid = False
 
     @property
     def is_too_large(self) -> bool:
-        """Whether it has passed the limit, so that the rest need not be read."""
-        return len(self._content) > self._limit
+        """Whether it has passed the limit and the rest need not be read."""
+        return len(self._content) > self._limit and self._into is None
 
     def add(self, data: bytes) -> Iterator[None]:
         """Add some bytes; yield after each part of the work that may take long."""
         if self._window_bits is None:
-            self._content += data
+            self._keep(data)
             return
         while data and not self._is_invalid and not self.is_too_large:
             if self._decoder is None or self._decoder.eof:  # several gzip members may follow each other
                 is_raw = self._window_bits == zlib.MAX_WBITS and data[0] & 0x0F != zlib.DEFLATED  # some servers send no header
                 self._decoder = zlib.decompressobj(-zlib.MAX_WBITS if is_raw else self._window_bits)
             try:
-                self._content += self._decoder.decompress(data, _SLICE)
+                self._keep(self._decoder.decompress(data, _SLICE))
             except zlib.error:
                 self._is_invalid = True
             data = self._decoder.unused_data or self._decoder.unconsumed_tail
             yield
+
+    def _keep(self, data: bytes) -> None:
+        if self._into is not None:
+            self._into(data)
+            data = data[: max(self._limit + 1 - len(self._content), 0)]
+        self._content += data
 
     def content(self, code: int) -> bytes:
         """
@@ -306,7 +315,7 @@ class Body:
         :raises BadFraming: it is not what its Content-Encoding says.
         """
         if self._decoder is not None and not self.is_too_large and not self._is_invalid:
-            self._content += self._decoder.flush()
+            self._keep(self._decoder.flush())
             self._is_invalid = not self._decoder.eof
         if not self._is_invalid:
             return bytes(self._content[: self._limit + 1])

@@ -36,6 +36,28 @@ def redacted(key: str | None, headers: Mapping[str, str], body: bytes) -> Flow[t
     return headers, b"".join((*kept, body[done:])) if kept else body
 
 
+class Guard:
+    """
+    Looks for the key in a body that is written to a file as it comes, where nothing can be taken out.
+
+    :param key: the key (str), None if there is none.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._forms = None if key is None or len(key) < _SHORTEST_SECRET else forms_of(key)
+        self._overlap = 0 if key is None else 2 * _LONGEST_FORM * len(key)
+        self._before = b""
+
+    def holds_key(self, piece: bytes) -> bool:
+        """Whether the key stands in the body up to the end of this piece."""
+        if self._forms is None:
+            return False
+        part, any_form = self._forms
+        border = self._before + piece[: self._overlap]
+        self._before = (self._before + piece)[-self._overlap :] if len(piece) < self._overlap else piece[-self._overlap :]
+        return (part in piece or part in border) and any(any_form.search(one) for one in (border, piece))
+
+
 @lru_cache(maxsize=32)
 def forms_of(key: str) -> tuple[bytes, re.Pattern[bytes]]:
     """Return a part of a key that no encoding changes, and a pattern for the key: plain, escaped in JSON or percent-encoded."""

@@ -20,11 +20,15 @@ from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from airflow_provider_docstatus.exceptions import UnexpectedReply
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.transport.connection import Endpoint
 from airflow_provider_docstatus.transport.framing import ACCEPT_ENCODING, BadFraming, Body, Framing, by_name
+from airflow_provider_docstatus.transport.redaction import Guard
 
 _PIECE = 64 * 1024
+#: The least bytes of a body without a limit that must come within the time-out.
+_AT_LEAST = 1024 * 1024
 #: Whether the request under way is for a link, of which nothing but the host may be shown.
 _follows_link: ContextVar[bool] = ContextVar("follows_link", default=False)
 
@@ -107,15 +111,38 @@ class HostSession(requests.Session):
         try:
             with self._sent(request, headers) as reply:
                 replied = by_name(reply.headers.items())
-                body = Body(replied.get("content-encoding", ""), limit)
+                into = self._writer(request) if 200 <= reply.status_code < 300 else None
+                body, received = Body(replied.get("content-encoding", ""), limit, into), 0
                 while not body.is_too_large and (piece := _read_some(reply.raw)):
                     for _ in body.add(piece):
                         pass
-                    if time.monotonic() > until:
+                    received += len(piece)
+                    now = time.monotonic()
+                    if now > until:
                         raise TimeoutError
+                    if into is not None and received >= _AT_LEAST:  # a long body may take long, but must not trickle
+                        until, received = now + endpoint.request_timeout, 0
                 return endpoint.response(request, reply.status_code, replied, body.content(reply.status_code), self._clock())
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, BadFraming) as error:
             raise endpoint.no_response(request, error) from None
+
+    def _writer(self, request: Request) -> Callable[[bytes], None] | None:
+        """Return what writes a reply's body to the request's sink, None if it has none."""
+        sink = request.into
+        if sink is None:
+            return None
+        sink.restart()
+        guard, service = Guard(self._endpoint.key), self._endpoint.service
+
+        def write(piece: bytes) -> None:
+            if guard.holds_key(piece):
+                text = (
+                    f"{service.title} repeats the connection's key in its answer to {request.label}; it is not written to a file."
+                )
+                raise UnexpectedReply(text, service=service.name)
+            sink.write(piece)
+
+        return write
 
     @contextmanager
     def _sent(self, request: Request, headers: Mapping[str, str]) -> Iterator[requests.Response]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from io import BytesIO
 
 import pytest
 
@@ -22,6 +23,7 @@ EVERYTHING = {
     "host": "https://other.example.com",
     "link": "https://storage.example.com/x?sig=1",
     "long_poll": ("wait", 30.0),
+    "into": BytesIO(),
 }
 
 

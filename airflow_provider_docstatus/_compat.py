@@ -77,6 +77,7 @@ __all__ = [
     "conf",
     "first_start",
     "get_connection_in_trigger",
+    "object_storage_path",
     "run_date",
 ]
 
@@ -96,6 +97,19 @@ def first_start(context: Context) -> float:
         rescheduled = _orig_start_date(**which)
     started = rescheduled or ti.start_date
     return started.timestamp() if started else time.time()
+
+
+def object_storage_path(url: str) -> Any:
+    """
+    Return Airflow's ``ObjectStoragePath`` of a URL. It is imported on use, since not every task SDK brings what it needs.
+
+    :raises ImportError: universal-pathlib is not installed.
+    """
+    try:
+        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415
+    except ImportError:  # pragma: no cover -- 2.11, or no universal-pathlib
+        from airflow.io.path import ObjectStoragePath  # noqa: PLC0415
+    return ObjectStoragePath(url)
 
 
 def run_date(context: Context) -> float | None:

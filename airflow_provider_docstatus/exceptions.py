@@ -25,6 +25,7 @@ The exceptions of this package, each named for who must act.
     │   │   └── DataRefused     the vendor says why there is none; a retry does not find it
     │   ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
     │   └── Stalled             nothing about it has changed for ``stalled_after``
+    ├── OutputFailed            who runs the worker or the store: the output file could not be written; a retry may mend it
     ├── WaitTimedOut            ``timeout`` passed before the document was finished
     └── ExecutionTimedOut       ``execution_timeout`` passed before the document was finished
 
@@ -200,6 +201,10 @@ class Expired(DocumentFailed):
 
 class Stalled(DocumentFailed):
     """Nothing the vendor says about the document has changed for too long; its owner must ask the vendor."""
+
+
+class OutputFailed(DocStatusError):
+    """The output file could not be written: a full disk, a missing bucket, no permission, a broken connection. Retried."""
 
 
 class WaitTimedOut(DocStatusError):

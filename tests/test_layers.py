@@ -16,7 +16,7 @@ ROOT = Path(airflow_provider_docstatus.__file__).parent
 
 #: From the bottom to the top; a module imports from lower layers only. Neighbours in a layer do not import each other.
 LAYERS = [
-    {"", "protocol", "waiting", "transport"},  # the folders' own modules hold a docstring and nothing else
+    {"", "protocol", "waiting", "transport", "files"},  # the folders' own modules hold a docstring and nothing else
     {"status", "_compat"},
     {"exceptions", "links"},
     {"protocol.messages", "protocol.values", "protocol.hosts"},
@@ -39,6 +39,10 @@ LAYERS = [
     {"waiting.group", "waiting.polls"},
     {"waiting.report", "waiting.subscriber", "waiting.schedule"},
     {"airflow_errors"},
+    {"files.shapes", "files.places", "files.disk"},
+    {"files.storing"},
+    {"files.spool"},
+    {"files.rows", "files.manifest"},
     {"transport.settings", "transport.framing", "transport.redaction"},
     {"transport.fields", "transport.own_description"},
     {"transport.signed_links"},
@@ -218,6 +222,11 @@ def test_what_airflow_loads_at_its_start_is_quick_to_load():
     assert {other for other in reached if other.split(".")[0] == "transport"} == {"transport", "transport.settings"}
 
 
+@pytest.mark.parametrize("name", [name for name in OURS if name.split(".")[0] == "files"])
+def test_the_files_know_neither_the_vendors_nor_the_transport_nor_the_waits(name):
+    assert not {other.split(".")[0] for other in reached_from(name)} & {"protocol", "services", "transport", "waiting"}
+
+
 # -- the two senders -------------------------------------------------------------------------------------------
 
 
@@ -280,7 +289,7 @@ def test_every_folder_says_in_one_line_what_it_holds(folder):
     assert "\n" not in said.split("\n\n")[0]
 
 
-@pytest.mark.parametrize("name", ["protocol", "waiting", "transport"])
+@pytest.mark.parametrize("name", ["protocol", "waiting", "transport", "files"])
 def test_an_inner_folder_loads_nothing_of_its_own(name):
     (docstring,) = MODULES[name].body
     assert isinstance(docstring, ast.Expr)

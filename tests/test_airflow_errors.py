@@ -19,6 +19,7 @@ from airflow_provider_docstatus.exceptions import (
     NoSuchRoute,
     NotFinished,
     NotFound,
+    OutputFailed,
     QuotaExhausted,
     RateLimited,
     ReplyTooLarge,
@@ -68,7 +69,10 @@ def test_what_a_retry_cannot_help_is_not_retried(kind):
     assert for_airflow(joined) is joined
 
 
-@pytest.mark.parametrize("error", [DOWN, RateLimited("429", retry_after=3), GARBAGE, NEW_WORD, NoData("not yet")], ids=repr)
+FULL = OutputFailed("The file could not be written.")
+
+
+@pytest.mark.parametrize("error", [DOWN, RateLimited("429", retry_after=3), GARBAGE, NEW_WORD, NoData("not yet"), FULL], ids=repr)
 def test_what_a_retry_may_help_is_left_to_the_task(error):
     assert for_airflow(error) is error
     assert not isinstance(error, AirflowFailException)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, overload
 from airflow_provider_docstatus._compat import AirflowSkipException, conf
 from airflow_provider_docstatus.exceptions import ExecutionTimedOut, RequestRejected, WaitTimedOut
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target
+from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, operation_name
 from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.status import State
@@ -129,6 +129,33 @@ def bare_ids(task: WaitingTask) -> tuple[dict[str, Any], str | None]:
         for name, value in given.items()
     }
     return bare_of, operation
+
+
+def waited_for(
+    hook: DocStatusHook, parameter: str, manifest: Mapping[str, Any], operation: str | None
+) -> tuple[Mapping[str, Sequence[str]], Mapping[str, str], str | None]:
+    """
+    Return the ids by state, the errors by id and the operation of the manifest of a sensor that waited for a list.
+
+    :param operation: the task's own operation (str), if it has one.
+    :raises RequestRejected: the dict is no manifest, or of a wait for something else (the DAG's author).
+    """
+    by_state, errors = manifest.get("ids"), manifest.get("errors")
+    if not isinstance(by_state, Mapping) or not isinstance(errors, Mapping):
+        raise RequestRejected(
+            f"{parameter} is a dict, but not the manifest of a DocStatusSensor that waited for a list; for one id give "
+            "the id itself, e.g. {{ ti.xcom_pull('wait')['id'] }}."
+        )
+    operation = operation or hook.endpoint.operation or manifest.get("operation")
+    waited_on = manifest.get("operation") or hook.endpoint.operation or operation
+    made_for = (manifest.get("service"), manifest.get("parameter"), operation_name(hook.service, waited_on))
+    if made_for != (hook.service.name, parameter, operation_name(hook.service, operation)):
+        raise RequestRejected(
+            f"{parameter} is the manifest of a wait for {made_for[1]} at {made_for[0]} (operation {waited_on}); give "
+            f"this task the same connection type, parameter and operation, not {hook.service.name} and {operation}.",
+            service=hook.service.name,
+        )
+    return by_state, errors, operation
 
 
 def limit_of(task: WaitingTask) -> tuple[float, Overdue]:

@@ -19,7 +19,6 @@ The exceptions of this package, each named for who must act.
     ├── UnexpectedReply         this package, or a proxy on the way: the reply is invalid
     │   ├── ReplyTooLarge       the reply has more bytes than the connection allows, or is nested too deeply to be read
     │   └── UnknownWord         the vendor sent a status word that this package does not know
-    ├── OutputFailed            the storage's owner: the file could not be written or read; a retry tries again
     ├── DocumentFailed          the document's owner: the vendor could not extract it
     │   ├── NoData              the vendor says it is finished, but there is no data; a retry may find it
     │   │   └── DataRefused     the vendor says why there is none; a retry does not find it
@@ -177,10 +176,6 @@ class UnknownWord(UnexpectedReply):
     def __init__(self, message: str, *, word: str = "", **about: object) -> None:  # pickle calls it without, then sets it
         super().__init__(message, **about)  # type: ignore[arg-type]  # the keywords of DocStatusError
         self.word = word
-
-
-class OutputFailed(DocStatusError):
-    """The file at ``output_path`` could not be written: a full disk, a missing bucket, no permission, a broken connection."""
 
 
 class DocumentFailed(DocStatusError):

@@ -126,15 +126,16 @@ class Fetcher:
         errors = {one: found for one, found in asked.items() if isinstance(found, DocStatusError)}
         return {one: found[1] for one, found in asked.items() if one not in errors}, errors
 
-    def each(self, targets: Sequence[Target]) -> Iterator[Found]:
+    def each(self, targets: Sequence[Target], status: DocumentStatus | None = None) -> Iterator[Found]:
         """
         Yield what is found of finished ids of one route as it comes, of requests and batches what is found of all inside.
 
+        :param status: the status of a single id, if it is known.
         :raises DocStatusError: see :meth:`fetch_list`.
         """
         service, ids = self._hook.service, [target.id for target in targets]
         if not (service.contents and service.routes[targets[0].route].kind == "document"):
-            yield from self._each(targets)
+            yield from self._each(targets, status)
             return
         together = Fetch(ids=ids, ask=lambda some: fetch_contents(service, some, **self._which), at_once=DOCUMENTS_AT_ONCE)
         for (_, one), data in self._round({"": together}, believes=self._ends).run():

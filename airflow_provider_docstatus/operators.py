@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout, BaseOperator, conf
 from airflow_provider_docstatus.airflow_errors import errors_for_airflow
@@ -16,6 +16,7 @@ from airflow_provider_docstatus.arguments import (
     checked_seconds,
     ids_of,
     read_once,
+    waited_for,
 )
 from airflow_provider_docstatus.exceptions import (
     DataRefused,
@@ -25,16 +26,16 @@ from airflow_provider_docstatus.exceptions import (
     NotFinished,
     RateLimited,
     ReplyTooLarge,
-    RequestRejected,
     ResultTooLarge,
 )
 from airflow_provider_docstatus.fetching import Fetcher
+from airflow_provider_docstatus.files.shapes import Manifest, Summary
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
+from airflow_provider_docstatus.output import Output
 from airflow_provider_docstatus.protocol.flows import Kept
 from airflow_provider_docstatus.protocol.results import checked_content, reasons_of
 from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
-from airflow_provider_docstatus.protocol.targets import operation_name
 from airflow_provider_docstatus.rounds import missing, repeats
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
@@ -70,7 +71,14 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     :param content: Neurolinker only (str): which data to fetch, see above; default ``json``.
     :param content_options: more keys for Neurolinker's request (dict), e.g. ``{"content_types": ["tables"]}``,
         ``{"summary_type": "section"}``.
-    :param max_bytes: the largest data, in bytes of JSON (int), default 1 MiB.
+    :param max_bytes: the largest data that goes into an XCom, in bytes of JSON (int), default 1 MiB.
+    :param output_path: write the data to a file and push only facts about it (str): a URL of Airflow's ObjectStoragePath, such
+        as ``s3://conn_id@bucket/results/`` or ``file:///data/{{ run_id }}.json``. A path that ends in ``/`` is a directory. A
+        list may then have 100,000 ids. See docs/files.md. Default None: the data goes into an XCom.
+    :param overwrite: fetch the data anew even if an earlier try, or the task before it was cleared, has written the file (bool,
+        default False).
+    :param on_item_error: what an id of several does to the others if its data does not come for a minute, though a later request
+        may get it (str): ``raise`` (default) fails the task, which may be retried; ``skip`` names the id with its error.
     :param accept: final states besides ``succeeded`` whose data is fetched: ``partial``, ``review`` (collection of str). Default
         none.
     :param wait_for: see the sensor.
@@ -87,7 +95,8 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     :raises NoData: the vendor says that it is finished, but had no data of it for a minute (the document's owner). Retried.
     :raises DataRefused: the vendor says why there is no data, for each of several (the document's owner). Not retried.
     :raises ReplyTooLarge: the data is larger than ``max_reply_bytes`` of the connection (the DAG's author). Not retried.
-    :raises ResultTooLarge: the data is larger than ``max_bytes`` (the DAG's author). Not retried.
+    :raises ResultTooLarge: the data is larger than ``max_bytes`` (the DAG's author: ``output_path``). Not retried.
+    :raises OutputFailed: the file could not be written: a full disk, a missing bucket (the storage's owner). Retried.
     :raises ResultNotStorable: Airflow cannot carry the data: NaN, huge numbers, too many levels (the DAG's author). Not retried.
     :raises ServiceUnavailable: some of the data could not be fetched for a minute (nobody). Retried.
     """
@@ -102,6 +111,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         "operation",
         "content",
         "content_options",
+        "output_path",
     )
     operator_extra_links = (DocumentPageLink(),)
     ui_color = "#d8e6f0"
@@ -117,6 +127,9 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         content: str | None = None,
         content_options: Mapping[str, Any] | None = None,
         max_bytes: int = MOST_BYTES,
+        output_path: str | None = None,
+        overwrite: bool = False,
+        on_item_error: Literal["raise", "skip"] = "raise",
         accept: Collection[str] = (),
         wait_for: float | str = "all",
         fail_fast: bool = False,
@@ -138,6 +151,11 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         self.content = content
         self.content_options = content_options
         self.max_bytes = max_bytes
+        self.output_path = output_path
+        self.overwrite = overwrite
+        if on_item_error not in ("raise", "skip"):
+            raise ValueError(f"on_item_error is 'raise' or 'skip', not {on_item_error!r}")
+        self.on_item_error = on_item_error
         self.accept = checked_accept(accept)
         needed_of(wait_for, 1)
         self.wait_for = wait_for
@@ -154,6 +172,8 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     def execute(self, context: Context) -> Any:
         """Wait if ``wait_for_completion`` is set; then fetch and return the data."""
         with errors_for_airflow():
+            if self.output_path is not None and (earlier := (output := Output(self, context)).earlier()) is not None:
+                return self._written(context, output, earlier)
             if not self.wait_for_completion or any(isinstance(value, Mapping) for value in ids_of(self).values()):
                 return self._fetch(context, None)  # a sensor has waited for a manifest's ids
             wait = TaskWait(self, context)
@@ -187,26 +207,47 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
 
     def _fetch(self, context: Context, known: Mapping[str, Any] | None) -> Any:
         """Fetch the data; ``known`` is the status or the manifest that the wait ended with."""
+        if self.output_path is not None:
+            return self._fetch_into_file(context, known)
         ids = ids_of(self)
         several = next(((name, value) for name, value in ids.items() if isinstance(value, (list, Mapping))), None)
         if several is not None:
             name, value = several
             return self._fetch_many(name, value if isinstance(value, Mapping) else known or self._manifest_of_ended(context))
-        if known is None:
-            hook, status = self._status(context)
-        else:
-            hook, status = DocStatusHook(self.conn_id, retries=0), DocumentStatus.from_dict(known)
+        hook, status = self._status(context, known)
         target = hook.target(**ids, operation=self.operation)
         status, extracted = self._fetcher(hook).fetch(target, status)
         context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
+    def _fetch_into_file(self, context: Context, known: Mapping[str, Any] | None) -> Summary:
+        """Fetch the data into the file; of a list that nobody has waited for each id tells with its data whether it has ended."""
+        output = Output(self, context)
+        skips = self.on_item_error == "skip"
+        if output.is_list:
+            states = output.waited or (known or {}).get("ids", {})
+            manifest = output.write(states, None, skips=skips)
+        else:
+            _, status = self._status(context, known)
+            manifest = output.write({}, status, skips=skips, kept=self._kept)
+        return self._written(context, output, manifest)
+
+    def _written(self, context: Context, output: Output, manifest: Manifest) -> Summary:
+        """Push what is known of a file that is complete, and return what is pushed in place of its data."""
+        summary = output.summary(manifest)
+        context["ti"].xcom_push(key=XCOM_KEY, value=manifest.get("status", summary))
+        output.check_enough(manifest)
+        return summary
+
     def _fetcher(self, hook: DocStatusHook) -> Fetcher:
         options = self.content_options or {}
-        return Fetcher(hook, content=self.content, options=options, accept=self.accept, kept=self._kept)
+        skips = self.on_item_error == "skip"
+        return Fetcher(hook, content=self.content, options=options, accept=self.accept, kept=self._kept, skips=skips)
 
-    def _status(self, context: Context) -> tuple[DocStatusHook, DocumentStatus]:
-        """Poll an id that no wait was for. If it did not end well, raise the same error as a wait."""
+    def _status(self, context: Context, known: Mapping[str, Any] | None) -> tuple[DocStatusHook, DocumentStatus]:
+        """Return a wait's status, or poll an id that no wait was for. If it did not end well, raise the same error as a wait."""
+        if known is not None:
+            return DocStatusHook(self.conn_id, retries=0), DocumentStatus.from_dict(known)
         wait = TaskWait(self, context, retries=DocStatusHook.default_retries, has_deadline=False)
         if self._have_ended(wait):
             conclude(self, context, wait.event())
@@ -251,22 +292,8 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
 
     def _fetch_many(self, parameter: str, manifest: Mapping[str, Any]) -> Any:
         """Fetch the data of the ids of a manifest that ended well; name the others with their errors."""
-        by_state, known_errors = manifest.get("ids"), manifest.get("errors")
-        if not isinstance(by_state, Mapping) or not isinstance(known_errors, Mapping):
-            raise RequestRejected(
-                f"{parameter} is a dict, but not the manifest of a DocStatusSensor that waited for a list; for one id give "
-                "the id itself, e.g. {{ ti.xcom_pull('wait')['id'] }}."
-            )
         hook = DocStatusHook(self.conn_id, retries=0)
-        operation = self.operation or hook.endpoint.operation or manifest.get("operation")
-        waited_for = manifest.get("operation") or hook.endpoint.operation or operation
-        made_for = (manifest.get("service"), manifest.get("parameter"), operation_name(hook.service, waited_for))
-        if made_for != (hook.service.name, parameter, operation_name(hook.service, operation)):
-            raise RequestRejected(
-                f"{parameter} is the manifest of a wait for {made_for[1]} at {made_for[0]} (operation {waited_for}); give "
-                f"this task the same connection type, parameter and operation, not {hook.service.name} and {operation}.",
-                service=hook.service.name,
-            )
+        by_state, known_errors, operation = waited_for(hook, parameter, manifest, self.operation)
         good = {State.SUCCEEDED.value, *self.accept}
         wanted = [one for state, ids in by_state.items() if state in good for one in ids]
         errors = {one: known_errors.get(one, state) for state, ids in by_state.items() if state not in good for one in ids}
@@ -305,9 +332,9 @@ def checked_size(data: Any, most_bytes: int, *, service: str, id: str) -> Any:  
     size = len(json.dumps(data, ensure_ascii=False).encode(errors="surrogatepass"))
     if size > most_bytes:
         raise ResultTooLarge(
-            f"The extracted data of {id} is {size:,} bytes, the limit for XCom is {most_bytes:,}. Raise max_bytes if your XCom "
-            "backend can hold it, ask for less (content=, one document at a time), or fetch it in your own task with "
-            "DocStatusHook.get_result() and store it where you like.",
+            f"The extracted data of {id} is {size:,} bytes, the limit for XCom is {most_bytes:,}. Give the task "
+            "output_path=, and it goes to a file; ask for less (content=, one document at a time); or raise max_bytes if your "
+            "XCom backend can hold it.",
             service=service,
             id=id,
         )

@@ -571,3 +571,16 @@ def test_documents_are_asked_for_together():
     hook = Hook(NEUROLINKER)
     documents(hook)
     assert hook.asked == [["a", "b", "c"]]
+
+
+def test_an_id_whose_data_does_not_come_may_be_skipped_for_the_rest():
+    hook = Hook(AITRONOS, b=ServiceUnavailable("down"))
+    items, errors = Fetcher(hook, content=None, options={}, skips=True).fetch_list([Target("job", one) for one in "abc"])
+    assert list(items) == ["a", "c"]
+    assert "did not come within a minute: down" in str(errors["b"])
+
+
+def test_an_outage_is_no_fault_of_an_id():
+    hook = Hook(AITRONOS, **dict.fromkeys(map(chr, range(97, 120)), ServiceUnavailable("down")))
+    with pytest.raises(ServiceUnavailable):
+        Fetcher(hook, content=None, options={}, skips=True).fetch_list([Target("job", one) for one in hook.said])

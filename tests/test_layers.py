@@ -55,7 +55,7 @@ LAYERS = [
     {"own_poller"},
     {"rounds"},
     {"arguments", "triggers", "fetching"},
-    {"task"},
+    {"task", "output"},
     {"sensors", "operators", "watchers"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

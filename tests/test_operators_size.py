@@ -35,7 +35,7 @@ def test_data_over_the_limit_says_how_large_it_is_and_what_to_do():
     with pytest.raises(ResultTooLarge) as caught:
         checked_size("x" * MOST_BYTES, MOST_BYTES, service="aitronos", id="job_1")
     message = str(caught.value)
-    for said in ("job_1", "1,048,578 bytes", "1,048,576", "max_bytes", "content=", "DocStatusHook.get_result()"):
+    for said in ("job_1", "1,048,578 bytes", "1,048,576", "max_bytes", "content=", "output_path="):
         assert said in message
     assert (caught.value.service, caught.value.id) == ("aitronos", "job_1")
     assert "xxx" not in message

@@ -1,0 +1,239 @@
+"""What :class:`~.operators.ExtractedDataOperator` does where the data goes to a file, see docs/files.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_docstatus._compat import AirflowSkipException
+from airflow_provider_docstatus.arguments import WaitingTask, ids_of, waited_for
+from airflow_provider_docstatus.exceptions import (
+    DataRefused,
+    DocStatusError,
+    DocumentFailed,
+    NoData,
+    NotFinished,
+    NotFound,
+    RequestRejected,
+)
+from airflow_provider_docstatus.fetching import Fetcher, Found
+from airflow_provider_docstatus.files import manifest as manifests
+from airflow_provider_docstatus.files.places import final_url, owner_of
+from airflow_provider_docstatus.files.rows import Rows
+from airflow_provider_docstatus.files.shapes import Asked, Manifest, Summary
+from airflow_provider_docstatus.files.spool import Spool
+from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.protocol.results import Saved, reasons_of
+from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.waiting.group import needed_of
+from airflow_provider_docstatus.waiting.outcomes import outcome_of
+from airflow_provider_docstatus.waiting.report import manifest_result
+
+if TYPE_CHECKING:
+    from airflow_provider_docstatus._compat import Context
+
+#: The most ids whose data one file may hold.
+MOST_IDS = 100_000
+#: Ids that are planned at once: what is known of them is in memory.
+_AT_ONCE = 1000
+_ROWS = "application/x-ndjson"
+_UNKNOWN = "application/octet-stream"
+
+
+class WritingTask(WaitingTask, Protocol):
+    """The attributes of an operator that are read here."""
+
+    output_path: str | None
+    overwrite: bool
+    content: str | None
+    content_options: Mapping[str, Any] | None
+
+
+class Output:
+    """
+    The file that a task writes.
+
+    :param task: the operator.
+    :param context: Airflow's.
+    :raises RequestRejected: an id or ``output_path`` is wrong (the DAG's author).
+    :raises AirflowSkipException: the list of ids is empty.
+    """
+
+    def __init__(self, task: WritingTask, context: Context) -> None:
+        self._task = task
+        self._ti = context["ti"]
+        self.hook = DocStatusHook(task.conn_id, retries=0)
+        ids = ids_of(task)
+        self.parameter, value = next(((name, value) for name, value in ids.items() if value is not None), ("job_id", None))
+        self.is_list = isinstance(value, (list, Mapping))
+        #: The ids by state, and the errors by id, of a list that a sensor has waited for.
+        self.waited: Mapping[str, Sequence[str]] = {}
+        self._errors: Mapping[str, str] = {}
+        operation, given = task.operation, value if isinstance(value, list) else [value]
+        if isinstance(value, Mapping):
+            self.waited, self._errors, operation = waited_for(self.hook, self.parameter, value, operation)
+            given = [one for some in self.waited.values() for one in some]
+        if not given:
+            raise AirflowSkipException(f"{self.parameter} is an empty list: there is no data to fetch.")
+        targets = [self.hook.target(**{**ids, self.parameter: one}, operation=operation) for one in given]
+        self.targets = list(dict.fromkeys(targets))
+        if len(self.targets) > MOST_IDS:
+            text = (
+                f"{self.parameter} has {len(self.targets):,} ids; one file holds the data of at most {MOST_IDS:,}. Cut the list"
+            )
+            raise RequestRejected(f"{text} into chunks and map: .expand({self.parameter}=chunks).")
+        self._route = self.hook.service.routes[self.targets[0].route]
+        #: Whether the file has a row for each document; else it is a vendor's reply as it came.
+        self.has_rows = self.is_list or self._route.kind in ("request", "batch")
+        self.url = final_url(task.output_path or "", context, suffix=self._suffix)
+        self._owner = owner_of(context, self.asked)
+
+    @property
+    def _suffix(self) -> str:
+        """The end of the file's name in a directory; none where the vendor may send a zip or a PDF in place of JSON."""
+        result = self._route.result
+        if self.has_rows:
+            return ".jsonl"
+        return "" if result is not None and (result.media or result.link) else ".json"
+
+    @cached_property
+    def asked(self) -> Asked:
+        """What is asked for: a file that an earlier try wrote for the same is taken as it is."""
+        return {
+            "ids": [target.id for target in self.targets],
+            "service": self.hook.service.name,
+            "parameter": self.parameter,
+            "operation": self.targets[0].route if self.hook.service.has_operations else None,
+            "content": self._task.content,
+            "content_options": dict(self._task.content_options or {}),
+            "accept": sorted(self._task.accept),
+        }
+
+    def earlier(self) -> Manifest | None:
+        """Return the manifest of a file that an earlier try wrote for the same; None if there is none, or with ``overwrite``."""
+        return None if self._task.overwrite else manifests.matching(self.url, self.asked)
+
+    @property
+    def is_read_once(self) -> bool:
+        """Whether the vendor may delete a result once it was read."""
+        result = self._route.result
+        return self.hook.endpoint.zero_retention or (result is not None and result.kept_after_read is not None)
+
+    def write(self, states: Mapping[str, Sequence[str]], status: DocumentStatus | None, **options: Any) -> Manifest:
+        """
+        Fetch the data, write the file and then its manifest, and return that.
+
+        :param states: the ids of a list by the state that a wait has told of them; empty if nobody has waited. Only those that
+            ended well are asked for.
+        :param status: the status of a single id, if it is known.
+        :param options: of the :class:`~.fetching.Fetcher`.
+        :raises DocStatusError: no file was written.
+        """
+        with Spool(self.url, keeps=self.is_read_once, key=self._owner, sleep=self.hook.sleep) as spool:
+            built: Any = spool.resumed()  # an earlier try had all of the data
+            if built is None:
+                try:
+                    built = self._rows(spool, states, status, options) if self.has_rows else self._reply(spool, status, options)
+                except (NoData, NotFound) as error:
+                    raise self._told_honestly(error) from None
+                spool.complete(built)
+            spool.publish()
+            return manifests.written(built, spool, sleep=self.hook.sleep)
+
+    def _reply(self, spool: Spool, status: DocumentStatus | None, options: Mapping[str, Any]) -> Manifest:
+        """Write the reply that holds the data of a single id."""
+        (target,) = self.targets
+        status, data = self._fetcher(into=spool, **options).fetch(target, status)
+        return manifests.built(
+            self.asked,
+            path=self.url,
+            format=(data.media_type if isinstance(data, Saved) else "") or _UNKNOWN,
+            ids={status.state.value: [target.id]},
+            errors={},
+            status=status.to_dict(),
+        )
+
+    def _rows(
+        self, spool: Spool, states: Mapping[str, Sequence[str]], status: DocumentStatus | None, options: Mapping[str, Any]
+    ) -> Manifest:
+        """Write a row for each document."""
+        good = {State.SUCCEEDED.value, *self._task.accept}
+        state_of = {one: state for state, ids in states.items() for one in ids}
+        errors = {one: self._errors.get(one, state) for one, state in state_of.items() if state not in good}
+        rows = Rows(spool)
+        wanted = [target for target in self.targets if target.id not in errors and target.id not in rows]
+        inside: dict[str, list[str]] = {}
+        refused: list[DocStatusError] = []
+        for found in self._found(wanted, status, {"have_ended": bool(states) or status is not None, **options}):
+            if found.status is not None and found.of not in inside:
+                state_of[found.of] = found.status.state.value
+                inside[found.of] = [child.id for child in found.status.children]
+            if found.error is None:
+                rows.add(found.id, {**({} if found.id == found.of else {self.parameter: found.of}), "data": found.data})
+                continue
+            errors[found.id] = str(found.error)
+            if isinstance(found.error, DocStatusError) and found.id == found.of:
+                refused.append(found.error)
+                if not states or type(found.error) is DocumentFailed:
+                    state_of[found.id] = _word_of(found.error)
+        self._check_finished(state_of)
+        if not len(rows):
+            if len(errors) == len(refused) == 1 and not isinstance(refused[0], DataRefused):
+                raise refused[0]
+            text = f"None of the {len(errors)} ids has any data ({reasons_of(errors)})."
+            raise DataRefused(text, service=self.hook.service.name)
+        places = rows.in_order([one for target in self.targets for one in (target.id, *inside.get(target.id, ()))])
+        by_state: dict[str, list[str]] = {}
+        for target in self.targets:
+            by_state.setdefault(state_of.get(target.id, State.SUCCEEDED.value), []).append(target.id)
+        return manifests.built(self.asked, path=self.url, format=_ROWS, ids=by_state, errors=errors, rows=places)
+
+    def _check_finished(self, state_of: Mapping[str, str]) -> None:
+        """Raise NotFinished if nobody has waited for some of the ids."""
+        running = sum(state == State.RUNNING.value for state in state_of.values())
+        if running:
+            raise NotFinished(
+                f"{running} of {len(self.targets)} ids are not finished; wait for them first (DocStatusSensor, or "
+                "wait_for_completion=True).",
+                service=self.hook.service.name,
+            )
+
+    def summary(self, manifest: Manifest) -> Summary:
+        """Return what is pushed to XCom in place of the data."""
+        return manifests.summary(manifest)
+
+    def check_enough(self, manifest: Manifest) -> None:
+        """Raise the error of a list that nobody has waited for if too few of its ids ended well; their data stays in the file."""
+        if self.is_list and not self.waited:
+            needed = needed_of(self._task.wait_for, manifest["total"])
+            manifest_result(manifest, needed=needed, accept=self._task.accept, text=None)
+
+    def _found(self, targets: Sequence[Target], status: DocumentStatus | None, options: Mapping[str, Any]) -> Iterator[Found]:
+        fetcher = self._fetcher(**options)
+        for start in range(0, len(targets), _AT_ONCE):
+            yield from fetcher.each(targets[start : start + _AT_ONCE], status)
+            if start + _AT_ONCE < len(targets):
+                self._task.log.info("The data of %d of %d ids was asked for.", start + _AT_ONCE, len(targets))
+
+    def _fetcher(self, **options: Any) -> Fetcher:
+        task = self._task
+        return Fetcher(self.hook, content=task.content, options=task.content_options or {}, accept=task.accept, **options)
+
+    def _told_honestly(self, error: DocStatusError) -> DocStatusError:
+        """Return the error of a retry that gets no data with what may have become of it."""
+        if self.is_read_once and self._ti.try_number > 1:
+            title = self.hook.service.title
+            text = f"{title} hands a result out only once: an earlier try may have got this one, and ended before it was written."
+            error.args = (f"{str(error).rstrip('.')}. {text}",)
+        return error
+
+
+def _word_of(error: DocStatusError) -> str:
+    """Return the state of an id that an error tells of. One that is finished without data stays succeeded."""
+    if isinstance(error, NotFinished):
+        return State.RUNNING.value
+    if isinstance(error, NoData):
+        return State.SUCCEEDED.value
+    return error.state.value if isinstance(error, DocumentFailed) and error.state is not None else outcome_of(error)

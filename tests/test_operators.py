@@ -374,7 +374,7 @@ def test_a_key_that_is_refused_at_the_data_fails_all(vendors: StandInVendors) ->
 @pytest.mark.parametrize("way", WAYS)
 def test_too_much_for_an_xcom_says_what_to_do_instead(vendors: StandInVendors, way: str) -> None:
     job_id = vendors.add_job("aitronos", content={"text": "ä" * 1000})
-    with pytest.raises(ResultTooLarge, match="output_path=.*raise max_bytes if your XCom backend can hold it") as raised:
+    with pytest.raises(ResultTooLarge, match=r"output_path=.*raise max_bytes if your XCom backend can hold it") as raised:
         run(operator_of(job_id=job_id, max_bytes=1500, **WAYS[way]))
     assert isinstance(raised.value, AirflowFailException)
     assert run(operator_of(job_id=job_id, max_bytes=3000, **WAYS[way]))

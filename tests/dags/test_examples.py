@@ -100,6 +100,18 @@ def test_submit_wait_extract_load(vendors: StandInVendors, tmp_path: Path) -> No
     assert json.loads(Path(returned["load"]).read_text()) == returned["extract"]
 
 
+def test_extract_to_storage(vendors: StandInVendors, tmp_path: Path) -> None:
+    ids = [vendors.add_job("aitronos", ends="failed" if number == 3 else "completed") for number in range(12)]
+    state, tasks, returned = run("extract_to_storage", job_ids=ids, folder=f"file://{tmp_path}/")
+    assert state == "success"
+    assert set(tasks.values()) == {"success"}
+    good = [one for one in ids if one != ids[3]]
+    assert list(returned["load"]["totals"]) == good
+    assert set(returned["load"]["totals"].values()) == {INVOICE["total_amount"]}
+    assert list(returned["load"]["without data"]) == [ids[3]]
+    assert (returned["extract"]["rows"], returned["extract"]["counts"]) == (11, {"succeeded": 11, "failed": 1})
+
+
 def test_three_services(vendors: StandInVendors) -> None:
     state, tasks, returned = run("three_services")
     assert state == "success"

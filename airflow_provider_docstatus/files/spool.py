@@ -8,15 +8,19 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from airflow_provider_docstatus.exceptions import OutputFailed
 from airflow_provider_docstatus.files import disk, storing
 from airflow_provider_docstatus.files.places import local_path
 
 _MOST_OF_A_NAME = 100
+#: What is stored at once by a thread, so that a long reply is read, hashed and written at the same time (bytes).
+_BUFFER = 1024 * 1024
 
 
 class Spool:
@@ -48,6 +52,9 @@ class Spool:
         self._path = self._folder / f"{name}{mark}.{'kept' if keeps else 'part'}"
         self._note = self._path.with_name(self._path.name + ".json")
         self._sha = hashlib.sha256()
+        self._buffer = bytearray()
+        self._thread: ThreadPoolExecutor | None = None
+        self._pending: Future[None] | None = None
         self._is_published = self._is_moved = False
         with self._errors():
             if self._final is None:
@@ -69,16 +76,18 @@ class Spool:
     @property
     def sha256(self) -> str:
         """The SHA-256 of what was written, as 64 hexadecimal digits."""
+        self._flush()
         return self._sha.hexdigest()
 
     def write(self, piece: bytes) -> None:
         """Append some bytes. Raises OutputFailed: the disk is full, say."""
         if self.found:
             self.restart()
-        with self._errors():
-            self._file.write(piece)
-        self._sha.update(piece)
         self.size += len(piece)
+        self._buffer += piece
+        if len(self._buffer) >= _BUFFER:
+            with self._errors():
+                self._hand_over()
 
     def restart(self) -> None:
         """Begin anew with an empty file."""
@@ -87,25 +96,27 @@ class Spool:
 
     def take_up(self, size: int) -> None:
         """Go on after the first ``size`` bytes of what is here (int), an earlier try's too. What is behind them goes away."""
+        self._flush()
         with self._errors():
-            self._file.flush()
             self._file.truncate(size)
             self._file.seek(size)
             self._count(self._path)
 
     def sync(self) -> None:
         """Have the disk hold all that was written, so that not even a crash of the machine loses it."""
+        self._flush()
         with self._errors():
             disk.synced(self._file)
 
     def open_for_reading(self) -> BinaryIO:
         """Return what was written so far, open for reading; close it."""
+        self._flush()
         with self._errors():
-            self._file.flush()
             return (self._final if self._is_moved and self._final else self._path).open("rb")
 
     def rewrite(self, pieces: Iterable[bytes]) -> None:
         """Replace what is here by other bytes, which may be read from it."""
+        self._flush()
         sha, size = hashlib.sha256(), 0
 
         def counted() -> Iterator[bytes]:
@@ -183,6 +194,11 @@ class Spool:
 
     def close(self) -> None:
         """Close the local file, and leave it where it is."""
+        with suppress(OSError, OutputFailed):
+            self._flush()
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
         with suppress(OSError):
             self._file.close()
 
@@ -192,6 +208,34 @@ class Spool:
         if self.keeps:
             self._note.unlink(missing_ok=True)
         self.close()
+
+    def _flush(self) -> None:
+        """Wait until all that was written is in the file. Raises OutputFailed: the disk is full, say."""
+        with self._errors():
+            pending, self._pending = self._pending, None
+            if pending is not None:
+                pending.result()
+            rest, self._buffer = self._buffer, bytearray()
+            if rest:
+                self._store(rest)
+            if not self._file.closed:
+                self._file.flush()
+
+    def _hand_over(self) -> None:
+        """Let a thread store what has come, while the next bytes come; it has one buffer at a time."""
+        full, self._buffer = self._buffer, bytearray()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="docstatus-spool")
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+        self._pending = self._thread.submit(self._store, full)
+
+    def _store(self, data: bytearray) -> None:
+        self._file.write(data)
+        self._sha.update(data)
+        if len(data) >= _BUFFER:
+            disk.begin_to_write(self._file)
 
     def _count(self, path: Path) -> None:
         """Count the bytes of a file as written."""

@@ -50,6 +50,14 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "5",
                     },
+                    "file_names": {
+                        "description": "Whether the names of documents' files, as the vendor tells them, stand in logs, events "
+                        "and XCom. They may be personal. Set it on workers and triggerers alike.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
+                    },
                     "descriptions_folder": {
                         "description": "The folder with the descriptions of services that connections of type docstatus may name "
                         "as a file, on workers and triggerers (an absolute path). Unset, they may name none.",

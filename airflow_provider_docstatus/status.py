@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
@@ -9,13 +10,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 #: The most failed children that a status dict names with their error; the dict travels in trigger events and must stay small.
 MOST_ERRORS = 20
 #: The most children that a status dict names. Of more, it names only those that ended badly; ``LEFT_OUT`` counts the others.
 MOST_CHILDREN = 1000
 LEFT_OUT = "children_left_out"
+#: The detail that holds the name of the document's file.
+FILE_NAME = "file_name"
+#: The bytes of JSON that the names of files may take in a status dict or an event; those of what failed come first.
+MOST_NAME_BYTES = 20_000
+#: The bytes of JSON up to which names are added to a status dict. An event must fit 64 KiB: MySQL stores it as TEXT.
+_MOST_BYTES_WITH_NAMES = 60_000
 
 
 class State(str, Enum):
@@ -75,24 +82,34 @@ class DocumentStatus:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def file_name(self) -> str | None:
+        """The name of the document's file, fit to be shown; None if the vendor does not tell it, or if it is not to be told."""
+        name = self.details.get(FILE_NAME)
+        return name if isinstance(name, str) else None
+
+    @property
     def child_states(self) -> Mapping[State, int]:
         """How many children are in which state."""
         return Counter(child.state for child in self.children) + Counter(self.left_out)
 
     @cached_property
-    def _named(self) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
-        """The states, the first errors, and the details of :meth:`to_dict`: made once, however many waits end by this status."""
+    def _named(self) -> tuple[dict[str, str], dict[str, str], dict[str, str], dict[str, Any]]:
+        """What :meth:`to_dict` says of children, and the details: made once, however many waits end by this status."""
         children = {child.id: child for child in self.children}
         errors = {child.id: child.message or child.word for child in children.values() if _is_bad(child.state)}
         named, details = list(children), dict(self.details)
         if len(named) > MOST_CHILDREN or self.left_out:
             named = list(errors)[:MOST_CHILDREN]
             details[LEFT_OUT] = len(children) - len(named) + sum(self.left_out.values())
-        return {name: children[name].state.value for name in named}, dict(list(errors.items())[:MOST_ERRORS]), details
+        states = {one: children[one].state.value for one in named}
+        first_errors = dict(list(errors.items())[:MOST_ERRORS])
+        left = _MOST_BYTES_WITH_NAMES - len(json.dumps([states, first_errors])) if named else 0
+        known = ((one, children[one].file_name) for one in [*first_errors, *named])
+        return states, first_errors, first_names(known, most=left), details
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the small JSON form that is pushed to XCom. It holds the state of each child and the first errors, by id."""
-        states, errors, details = self._named
+        """Return the small JSON form that is pushed to XCom; of children the states, the first errors and file names by id."""
+        states, errors, names, details = self._named
         return {
             "service": self.service,
             "kind": self.kind,
@@ -103,6 +120,7 @@ class DocumentStatus:
             "counters": dict(self.counters),
             "children": dict(states),
             "errors": dict(errors),
+            "file_names": dict(names),
             "created_at": self.created_at,
             "started_at": self.started_at,
             "updated_at": self.updated_at,
@@ -115,9 +133,9 @@ class DocumentStatus:
     def from_dict(cls, status: Mapping[str, Any]) -> DocumentStatus:
         """Return the status that :meth:`to_dict` wrote. Raises KeyError, TypeError or ValueError for any other dict."""
         fields = dict(status)
-        errors, states = fields.pop("errors"), fields.pop("children")
-        if not isinstance(errors, dict) or not isinstance(states, dict):
-            raise TypeError("children and errors are dicts")
+        errors, states, names = fields.pop("errors"), fields.pop("children"), fields.pop("file_names", {})  # older ones have none
+        if not all(isinstance(one, dict) for one in (errors, states, names)):
+            raise TypeError("children, errors and file_names are dicts")
         children = tuple(
             cls(
                 service=fields["service"],
@@ -126,10 +144,28 @@ class DocumentStatus:
                 state=State(state),
                 word=state,
                 message=errors.get(child_id),
+                details={FILE_NAME: names[child_id]} if child_id in names else {},
             )
             for child_id, state in states.items()
         )
         return cls(**{**fields, "state": State(fields["state"]), "children": children})
+
+
+def first_names(names: Iterable[tuple[str, str | None]], *, most: int = MOST_NAME_BYTES, has_ids: bool = True) -> dict[str, str]:
+    """
+    Return the known names of files by id, as many of the first as there is room for.
+
+    :param most: the bytes of JSON that they may take, at most :data:`MOST_NAME_BYTES`.
+    :param has_ids: whether the ids are counted.
+    """
+    left, found = min(most, MOST_NAME_BYTES), dict[str, str]()
+    for one, name in names:
+        if name and one not in found:
+            left -= len(json.dumps({one: name} if has_ids else [name]))
+            if left < 0:
+                break
+            found[one] = name
+    return found
 
 
 def _is_bad(state: State) -> bool:

@@ -37,6 +37,7 @@ class ResultRoute:
     :param link_if: for the path of a link that may be a field of the data: another path, and the text there if it is a link;
         ``true`` is also the value.
     :param media: content types besides JSON that are data: text stays text, anything else is bytes. Empty for JSON only.
+    :param details: small facts by our name and their dotted paths, like the route's, that this reply adds.
     :param decides: whether only this reply says if the job has ended well. A wait then reads it once the status says success.
     :param kept_after_read: seconds that the vendor keeps the data after it was read once; None if reading changes nothing.
     """
@@ -54,6 +55,7 @@ class ResultRoute:
     link: tuple[str, ...] = ()
     link_if: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     media: tuple[str, ...] = ()
+    details: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     decides: bool = False
     kept_after_read: float | None = None
 
@@ -274,6 +276,8 @@ class ServiceDescription:
         path is the whole body.
     :param rate: dotted paths in the body of a 429, and the texts there that mean the rate. Another text there may be a limit of
         the account: it is waited out, with a warning.
+    :param file_names: whether the names of files are told. If not, they stand in no status, and are replaced in the vendor's text
+        about the same document. The option ``file_names`` of ``[docstatus]`` turns them off for all services.
     :param retry_flag: dotted path of an error reply's flag that, if true, says that the same request may succeed later.
     :param retry_headers: vendor headers (lower case) of a 429 that say how long to wait, after ``Retry-After``; one that ends in
         ``-ms`` in milliseconds. Empty for ``Retry-After`` only.
@@ -320,6 +324,7 @@ class ServiceDescription:
     quota_codes: tuple[int, ...] = (402,)
     quota: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rate: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    file_names: bool = True
     retry_flag: str = ""
     retry_headers: tuple[str, ...] = ()
     remaining_headers: tuple[str, str] | None = None

@@ -391,6 +391,7 @@ def _names(routes: Iterable[Route]) -> Iterator[str]:
         if route.result is not None:
             result, flags = route.result, (flag for flag, _ in route.result.link_if.values())
             paths += [*result.status, *result.errors, *result.partial, result.failure, result.good, *result.link, *flags]
+            paths += [path for several in result.details.values() for path in several]
         for path in paths:
             yield from _parts(path)
 

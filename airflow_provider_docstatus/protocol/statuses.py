@@ -23,18 +23,21 @@ from airflow_provider_docstatus.protocol.responses import error_text, read_objec
 from airflow_provider_docstatus.protocol.targets import LONGEST_ID, Target
 from airflow_provider_docstatus.protocol.values import (
     count,
+    file_name,
     first_of,
     first_text,
     get_path,
     https_link,
     is_something,
     is_there,
+    named,
     one_line,
     printable,
     small_fact,
     utc_time,
+    without_name,
 )
-from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.status import FILE_NAME, DocumentStatus, State
 
 ENDED_BADLY = (State.FAILED, State.CANCELLED, State.EXPIRED)
 #: Children of one reply that a status holds. Of the others it holds only how many are in which state.
@@ -102,6 +105,7 @@ def read_result_status(
             errors=errors,
             partial=result.partial,
             good=result.good,
+            details=result.details,
         )
     if response.is_too_large and not _is_decided(service, about, body):
         raise too_large(service, response, id=target.id)
@@ -128,7 +132,7 @@ def _merged(known: DocumentStatus | None, told: DocumentStatus) -> DocumentStatu
         return told
     if known.state is State.PARTIAL and told.state is State.SUCCEEDED:
         return known
-    return replace(known, state=told.state, word=told.word, message=told.message)
+    return replace(known, state=told.state, word=told.word, message=told.message, details={**known.details, **told.details})
 
 
 def _failed_result(
@@ -296,15 +300,15 @@ def raise_unless_usable(service: ServiceDescription, status: DocumentStatus) -> 
     :raises DocumentFailed: it ended without data (the document's owner).
     """
     about: dict[str, Any] = {"service": service.name, "id": status.id, "state": status.state, "link": status.link}
+    who = named(f"{service.title} {status.kind} {status.id}", status.file_name)
     if not status.state.is_final:
         raise NotFinished(
-            f"{service.title} {status.kind} {status.id} is not finished ({status.word}); wait for it first "
-            "(DocStatusSensor, or wait_for_completion=True).",
+            f"{who} is not finished ({status.word}); wait for it first (DocStatusSensor, or wait_for_completion=True).",
             **about,
         )
     if status.state in ENDED_BADLY:
         text = status.message or "the vendor gave no reason"
-        raise DocumentFailed(f"{service.title} {status.kind} {status.id} {status.state}: {text}", **about)
+        raise DocumentFailed(f"{who} {status.state}: {text}", **about)
 
 
 def _adjusted(
@@ -347,8 +351,12 @@ def _facts(
     left_out: Mapping[State, int] | None = None,
 ) -> DocumentStatus:
     counted = {path.rpartition(".")[2]: count(get_path(body, path)) for path in route.counters}
-    facts = {name: small_fact(first_of(body, paths)) for name, paths in route.details.items()}
+    facts = {
+        name: (file_name if name == FILE_NAME else small_fact)(first_of(body, paths)) for name, paths in route.details.items()
+    }
     text = first_text(body, (*route.errors, "error")) if state.is_final and state is not State.SUCCEEDED else None
+    if not service.file_names:
+        text = without_name(text, facts.pop(FILE_NAME, None))
     return DocumentStatus(
         service=service.name,
         kind=route.kind,

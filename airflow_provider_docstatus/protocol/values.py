@@ -10,6 +10,10 @@ from typing import Any
 
 #: Vendor text in errors, events and logs is one line of at most so many characters.
 LONGEST_TEXT = 500
+#: The name of a file in errors, events, XCom and logs has at most so many characters.
+LONGEST_NAME = 120
+#: What stands in a vendor's text in place of a file's name that is not told.
+HIDDEN_NAME = "(a file)"
 
 #: Numbers must fit 64 bits: Airflow 3 packs events with msgpack, whose error about a larger one ends the whole triggerer.
 _MOST = 2**63
@@ -23,13 +27,16 @@ _LEVELS_OF_TEXT = 3
 
 
 def get_path(body: Any, path: str) -> Any:
-    """Return the value at a dotted path of a JSON body (``result.success``), or None if there is none."""
+    """Return the value at a dotted path of a JSON body (``result.success``), else None. ``0`` names a list's only item."""
     if "." not in path:  # nearly always
         return body.get(path) if isinstance(body, dict) else None
     for name in path.split("."):
-        if not isinstance(body, dict):
+        if isinstance(body, dict):
+            body = body.get(name)
+        elif isinstance(body, list) and len(body) == 1 and name == "0":
+            body = body[0]
+        else:
             return None
-        body = body.get(name)
     return body
 
 
@@ -71,6 +78,29 @@ def one_line(text: object) -> str | None:
         text = _ANY_QUERY.sub("", text)
     text = printable(text)
     return text[: LONGEST_TEXT - 1] + "…" if len(text) > LONGEST_TEXT else text or None
+
+
+def file_name(value: object) -> str | None:
+    """
+    Return the name of a file as it may be shown: one line of at most 120 characters; None if there is none.
+
+    It is untrusted. Control and format characters are removed, also those that turn the direction of the text around it. Of
+    a URL the user and the query are cut.
+    """
+    if not isinstance(value, str):
+        return None
+    text = one_line("".join(c for c in value[: LONGEST_TEXT * 4] if c.isprintable() or c.isspace())) or ""
+    return text[: LONGEST_NAME - 1] + "…" if len(text) > LONGEST_NAME else text or None
+
+
+def named(about: str, name: str | None) -> str:
+    """Return what a message calls a document: the name of its file first, if that is known, then its id or the like."""
+    return f"{name} ({about})" if name else about
+
+
+def without_name(text: str | None, name: str | None) -> str | None:
+    """Return a text in which the name of a file is replaced."""
+    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", HIDDEN_NAME, text, flags=re.IGNORECASE) if text and name else text
 
 
 def first_text(body: Any, paths: Sequence[str]) -> str | None:

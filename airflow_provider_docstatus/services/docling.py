@@ -35,6 +35,7 @@ DOCLING = ServiceDescription(
                 good="num_succeeded num_partially_succeeded",
                 errors=("errors", "failure.message"),
                 media=("application/zip",),  # two files, or the target zip
+                details={"file_name": ("document.filename",)},  # of a single file; the status route names none
                 decides=True,  # seen live: "success" is the task's, its documents may have failed
                 kept_after_read=300.0,  # DOCLING_SERVE_RESULT_REMOVAL_DELAY; not with DOCLING_SERVE_SINGLE_USE_RESULTS=false
             ),

@@ -23,7 +23,7 @@ def _run(name: str, prefix: str, filters: str, **more: Any) -> Route:
             "completed_at": ("endTime",),
         },
         "details": {
-            "file_name": ("file.name",),
+            "file_name": ("file.name", "files.0.name"),  # the second a workflow run's; a package of several files has no one name
             "total_pages": ("metrics.pageCount", "file.metadata.pageCount"),
             "credits": ("usage.totalCredits", "usage.credits"),  # with those of the runs that it caused, and without
             "batch_id": ("batchId",),

@@ -35,7 +35,8 @@ _PARSE = _jobs(
     "/parse",
     id_prefixes=("pjb-",),  # SDK, resources/batches.py
     inside="job",  # types/parsing_get_response.py; an item of the list is the same without it
-    details={"tier": ("tier",), "name": ("name",), "credits": ("usage.credits",)},
+    # "name" is the job's display name (SDK). No parameter sets it, so it should be the file's: an inference.
+    details={"tier": ("tier",), "file_name": ("name",), "credits": ("usage.credits",)},
     # The tier "fast" has text only, and refuses markdown with 400 (third party). Pages that failed stand among the others.
     result=ResultRoute(query={"expand": "markdown"}, take="markdown"),
 )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
+from airflow_provider_docstatus._compat import conf
 from airflow_provider_docstatus.exceptions import RequestRejected, ServiceUnavailable, UnexpectedReply
 from airflow_provider_docstatus.protocol.flows import run
 from airflow_provider_docstatus.protocol.hosts import HostPatterns
@@ -143,7 +144,8 @@ class Endpoint:
         if (doubled := doubled_prefix(urlsplit(base_url).path, prefix, service)) is not None:
             problem.refuse(f"host ends in {doubled}, which is the path prefix and is added to it; leave it out of the host")
         service = with_hosts(service, region, is_explicit=names_host(conn))
-        service = replace(service, status_hosts=(*service.status_hosts, (urlsplit(base_url).hostname or "").rstrip(".")))
+        status_hosts = (*service.status_hosts, (urlsplit(base_url).hostname or "").rstrip("."))
+        service = replace(service, status_hosts=status_hosts, file_names=service.file_names and _tells_file_names())
         return cls(
             conn_id=conn.conn_id,
             service=with_words(service, settings.get("status_words", {}), problem),
@@ -325,6 +327,11 @@ class Endpoint:
             received_at=received_at,
             has_key=self.key is not None,
         )
+
+
+def _tells_file_names() -> bool:
+    """Whether the deployment lets the names of files be told; not if what it says cannot be understood."""
+    return str(conf.get("docstatus", "file_names", fallback="True")).strip().lower() in ("t", "true", "1")
 
 
 def _reason(error: BaseException) -> str:

@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_docstatus.exceptions import DocStatusError, ExecutionTimedOut, UnexpectedReply, WaitTimedOut
-from airflow_provider_docstatus.protocol.values import one_line, utc_time
-from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
+from airflow_provider_docstatus.protocol.values import named, one_line, utc_time
+from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State, first_names
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.outcomes import KEY_REJECTED, NOT_ASKED, OUTCOMES, TIMED_OUT
 from airflow_provider_docstatus.waiting.wait import NO_STATUS, Ending, epoch, is_past_retention
@@ -83,6 +83,8 @@ def _list_event(group: Group, *, calls: int, now: float) -> dict[str, Any]:
         if not group.is_good(ending) and len(errors) < MOST_ERRORS:
             text = ending.text or (why_closed(ending.status) if ending.status else "")
             errors[one] = (one_line(text) or "")[:_LONGEST_ERROR]
+    known = {one: wait.status.file_name for one, wait in group.waits.items() if wait.status is not None}
+    names = first_names(((one, known.get(one)) for one in [*errors, *known]), has_ids=False)
     return {
         "version": EVENT_VERSION,
         "service": group.service.name,
@@ -90,6 +92,7 @@ def _list_event(group: Group, *, calls: int, now: float) -> dict[str, Any]:
         "states": letters,
         "mark": _fingerprint(group.waits),
         "errors": errors,
+        **({"file_names": [names.get(one) for one in group.waits]} if names else {}),  # by the ids' order, as the letters
         "calls": calls,
         "ended_at": now,
         "text": group.fatal.text if group.fatal else None,
@@ -125,7 +128,7 @@ def _readable(event: Any) -> Mapping[str, Any]:
 def _checked(status: DocumentStatus) -> DocumentStatus:
     """Return the status of an event. Raises TypeError if one of its fields has a wrong type."""
     times = (status.created_at, status.started_at, status.updated_at, status.completed_at)
-    errors = [text for child in status.children for text in (child.id, child.message or "")]
+    errors = [text for child in status.children for text in (child.id, child.message or "", *child.details.values())]
     _require_texts(status.service, status.kind, status.id, status.word, *errors)
     _require_texts(*[text for text in (status.message, status.link, *times) if text is not None])
     if not isinstance(status.counters, Mapping) or not isinstance(status.details, Mapping):
@@ -161,7 +164,7 @@ def manifest_from(
         raise UnexpectedReply(f"The trigger's event is not about these {len(ids)} ids, or has them in another order.")
     if is_late:
         letters = letters.replace(_LETTERS["not_found"], _LETTERS[State.EXPIRED.value])
-    errors = event.get("errors")
+    errors, names = event.get("errors"), event.get("file_names")
     by_state: dict[str, list[str]] = {}
     for one, letter in zip(ids, letters, strict=True):
         by_state.setdefault(_WORDS[letter], []).append(one)
@@ -173,6 +176,7 @@ def manifest_from(
         "counts": {state: len(members) for state, members in by_state.items()},
         "ids": by_state,
         "errors": dict(errors) if isinstance(errors, Mapping) else {},
+        "file_names": {one: name for one, name in zip(ids, names if isinstance(names, list) else (), strict=False) if name},
         "started_at": utc_time(event.get("started_at")),
         "ended_at": utc_time(event.get("ended_at")),
         "calls": event.get("calls"),
@@ -234,7 +238,7 @@ def manifest_result(
     if good >= needed and fatal is None:
         return dict(manifest)
     shown = ", ".join(f"{number} {state}" for state, number in counts.most_common())
-    errors = "; ".join(f"{one}: {str(error).rstrip('.')}" for one, error in list(manifest["errors"].items())[:3])
+    errors = "; ".join(_told(one, error, manifest.get("file_names") or {}) for one, error in list(manifest["errors"].items())[:3])
     said = f"{good} of {manifest['total']} ids ended well, {needed} were needed ({shown})" + (f": {errors}" if errors else "")
     about = {"service": manifest["service"]}
     if fatal is not None:
@@ -255,6 +259,12 @@ def manifest_result(
     raise _error(bad[0] if len(bad) == 1 else State.FAILED.value)(said, **about)
 
 
+def _told(one: str, error: object, names: Mapping[str, str]) -> str:
+    """Return the error of an id in a text about several; it begins with the file's name, if that is known."""
+    text, name = str(error).rstrip("."), names.get(one)
+    return text if name and text.startswith(name) and one in text else f"{named(one, name)}: {text}"
+
+
 def with_known_status(ending: Ending, status: DocumentStatus) -> Ending:
     """Return an ending without a status with the status that was known before the deferral."""
     known = f"last state {status.state} ({status.word!r}), before it was deferred"
@@ -263,10 +273,11 @@ def with_known_status(ending: Ending, status: DocumentStatus) -> Ending:
 
 def why_closed(status: DocumentStatus) -> str:
     """Return why a final status does not open a gate, with the vendor's text, the link, and the way to let it pass."""
-    errors = status.to_dict()["errors"]
-    reasons = status.message or "; ".join(f"{child}: {text}" for child, text in errors.items()) or "the vendor gave no reason"
+    told = status.to_dict()
+    children = "; ".join(f"{named(one, told['file_names'].get(one))}: {text}" for one, text in told["errors"].items())
+    reasons = status.message or children or "the vendor gave no reason"
     counts = ", ".join(f"{name} {number}" for name, number in status.counters.items())
-    text = f"{status.service} {status.kind} {status.id} ended {status.state} ({status.word!r})"
+    text = f"{named(f'{status.service} {status.kind} {status.id}', status.file_name)} ended {status.state} ({status.word!r})"
     text += (f" [{counts}]" if counts else "") + f": {one_line(reasons)}"
     if status.state in (State.PARTIAL, State.REVIEW):
         text += f". To let it pass, give the task accept=('{status.state}',)."

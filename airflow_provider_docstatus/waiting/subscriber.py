@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_docstatus.exceptions import DocStatusError, RateLimited
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.protocol.values import named
 from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.intervals import PollInterval
@@ -125,7 +126,8 @@ class Subscriber:
                 before is None or before.word != observation.word or wait.trouble is not None
             )
             if is_new:
-                self.log.info("%s %s is %s", wait.service.title, wait.id, observation.word)
+                who = named(f"{wait.service.title} {wait.id}", observation.file_name)
+                self.log.info("%s is %s", who, observation.word)
             return is_new
         said = _said_by(observation)
         if said == self._said or (wait.trouble is not None and said == _said_by(wait.trouble)):  # one may be about many ids
@@ -137,10 +139,11 @@ class Subscriber:
     def _log_after(self, one: str, verdict: Ending | PollAgain | None, now: float, *, has_spoken: bool) -> None:
         """Log that an id has ended, or now and then that the wait goes on."""
         group = self.group
+        who = named(one, verdict.status.file_name) if isinstance(verdict, Ending) and verdict.status else one
         if isinstance(verdict, Ending) and len(group.waits) == 1:
-            self.log.info("%s ended: %s", one, verdict.outcome)
+            self.log.info("%s ended: %s", who, verdict.outcome)
         elif isinstance(verdict, Ending) and verdict.outcome != State.SUCCEEDED.value and len(group.endings) <= MOST_ERRORS:
-            self.log.warning("%s ended: %s", one, verdict.outcome)
+            self.log.warning("%s ended: %s", who, verdict.outcome)
         elif now > self._spoke_at + HEARTBEAT:
             self.log.info("%s; %s", group.summary(), self.describe(now))
         elif not has_spoken:

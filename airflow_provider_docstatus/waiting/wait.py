@@ -239,6 +239,9 @@ class Wait:
         return PollAgain(now + after / 4 if may_return else self.refused_at + after, fresh_connection=True)
 
     def _end(self, outcome: str, text: str | None = None, *, concerns_account: bool = False) -> Ending:
+        name = self.status.file_name if self.status and OUTCOMES[outcome].concerns != "account" else None
+        if text and name and name not in text:
+            text = f"{name}: {text}"
         return Ending(
             outcome=outcome,
             service=self.service.name,

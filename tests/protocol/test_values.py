@@ -31,12 +31,15 @@ def nested(levels: int, name: str) -> Any:
 
 # -- paths -------------------------------------------------------------------------------------------------------
 
-BODY = {"a": {"b": 0, "c": None}, "d": [1]}
+BODY = {"a": {"b": 0, "c": None}, "d": [1], "e": [1, 2], "f": []}
 
 
 @pytest.mark.parametrize(
     ("path", "found"),
-    [("a.b", 0), ("a", {"b": 0, "c": None}), ("a.c", None), ("a.b.c", None), ("d.0", None), ("x", None), ("x.y", None)],
+    [
+        *[("a.b", 0), ("a", {"b": 0, "c": None}), ("a.c", None), ("a.b.c", None), ("x", None), ("x.y", None)],
+        *[("d.0", 1), ("d.1", None), ("e.0", None), ("f.0", None)],  # the only item of a list
+    ],
 )
 def test_a_path_leads_to_what_stands_there_or_to_none(path, found):
     assert get_path(BODY, path) == found

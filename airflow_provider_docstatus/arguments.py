@@ -91,22 +91,22 @@ def ids_of(task: WaitingTask) -> dict[str, Any]:
     """
     Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list.
 
-    It is called more than once, so a generator that native rendering has put in is replaced by its list.
+    It is called more than once, so the task keeps the list: a generator that native rendering has put in is empty the second time,
+    and the lazy sequence of a mapped task's output asks Airflow for each id anew.
 
     :raises RequestRejected: the ids are a set, whose order differs from process to process, or an iterator that gives nothing,
         since another task may have read it (the DAG's author).
     """
     given = {name: read_once(getattr(task, name)) for name in ID_PARAMETERS}
     for name, value in given.items():
-        setattr(task, name, value)
         if isinstance(value, (set, frozenset)):
             raise RequestRejected(f"{name} is a set, which has no order to tell the ids by; give a list: sorted(ids).")
         if isinstance(value, Iterator):
             raise RequestRejected(f"{name} is an iterator that gives no ids; was it read before? Give each task list(ids).")
-    return {
-        name: list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray, Mapping)) else value
-        for name, value in given.items()
-    }
+        if isinstance(value, Iterable) and not isinstance(value, (list, str, bytes, bytearray, Mapping)):
+            given[name] = list(value)
+        setattr(task, name, given[name])
+    return {name: list(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def bare_ids(task: WaitingTask) -> tuple[dict[str, Any], str | None]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_docstatus._compat import AirflowSkipException
+from airflow_provider_docstatus.arguments import ids_of
 from airflow_provider_docstatus.exceptions import RequestRejected
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.testing import StandInVendors
@@ -82,6 +85,58 @@ def test_a_task_keeps_ids_that_can_be_read_only_once_as_a_list(make: Make) -> No
         ExtractedDataOperator(task_id="fetch", conn_id="x", job_id=make(["a", "b"])),
     ):
         assert task.job_id == ["a", "b"]
+
+
+@pytest.fixture
+def lazily(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], tuple[Any, list[Any]]]:
+    """Return what Airflow puts in place of a mapped task's output, and a list that grows with each question about it."""
+
+    def on_3(ids: list[str]) -> tuple[Any, list[Any]]:
+        from airflow.sdk.execution_time import task_runner
+        from airflow.sdk.execution_time.comms import ErrorResponse, GetXComCount, XComCountResponse, XComSequenceIndexResult
+        from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
+
+        asked: list[Any] = []
+
+        class Supervisor:
+            def send(self, message: Any) -> Any:
+                asked.append(message)
+                if isinstance(message, GetXComCount):
+                    return XComCountResponse(len=len(ids))
+                at = message.offset
+                return XComSequenceIndexResult(root=ids[at]) if at < len(ids) else ErrorResponse()
+
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
+        source = SimpleNamespace(key="return_value", operator=SimpleNamespace(dag_id="dag", task_id="submit"))
+        return LazyXComSequence(xcom_arg=source, ti=SimpleNamespace(run_id="run")), asked
+
+    def on_2(ids: list[str]) -> tuple[Any, list[Any]]:
+        import sqlalchemy as sa
+        from airflow.models.xcom import LazyXComSelectSequence, XCom
+        from sqlalchemy.orm import Session
+
+        engine, asked = sa.create_engine("sqlite://"), []
+        table = sa.Table("xcoms", sa.MetaData(), sa.Column("map_index", sa.Integer), sa.Column("value", sa.LargeBinary))
+        session = Session(bind=engine)
+        table.create(session.connection())
+        rows = [{"map_index": number, "value": XCom.serialize_value(one)} for number, one in enumerate(ids)]
+        session.execute(table.insert(), rows)
+        sa.event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+        select = sa.select(table.c.value)
+        return LazyXComSelectSequence.from_select(select, order_by=[table.c.map_index], session=session), asked
+
+    return on_3 if importlib.util.find_spec("airflow.sdk") else on_2
+
+
+def test_ids_of_a_mapped_task_are_asked_for_once(lazily: Any) -> None:
+    lazy, asked = lazily(["job-1", "job-2", "job-3"])
+    assert not isinstance(lazy, list)
+    sensor = sensor_of("poke", job_id="{{ ids }}")
+    sensor.job_id = lazy  # as Airflow renders the output of a mapped task
+    for _ in range(3):
+        assert ids_of(sensor) == {"request_id": None, "document_id": None, "job_id": ["job-1", "job-2", "job-3"]}
+    assert sensor.job_id == ["job-1", "job-2", "job-3"]
+    assert 0 < len(asked) <= 5, "each of them, their number and the end"
 
 
 def test_what_only_airflow_can_read_is_left_to_airflow() -> None:

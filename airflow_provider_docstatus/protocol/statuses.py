@@ -351,9 +351,8 @@ def _facts(
     left_out: Mapping[State, int] | None = None,
 ) -> DocumentStatus:
     counted = {path.rpartition(".")[2]: count(get_path(body, path)) for path in route.counters}
-    facts = {
-        name: (file_name if name == FILE_NAME else small_fact)(first_of(body, paths)) for name, paths in route.details.items()
-    }
+    found = {name: first_of(body, paths) for name, paths in route.details.items()}
+    facts = {name: file_name(fact) if name == FILE_NAME else small_fact(fact) for name, fact in found.items()}
     text = first_text(body, (*route.errors, "error")) if state.is_final and state is not State.SUCCEEDED else None
     if not service.file_names:
         text = without_name(text, facts.pop(FILE_NAME, None))

@@ -52,9 +52,9 @@ from airflow.configuration import conf
 from airflow.exceptions import AirflowNotFoundException
 
 if TYPE_CHECKING:
-    from airflow.sdk import Connection, Context
+    from airflow.sdk import Connection, Context, XComArg
 else:
-    Context = Any  # for annotations only
+    Context = XComArg = Any  # for annotations only
 
 __all__ = [
     "DEFERRAL_TIMED_OUT",
@@ -74,6 +74,7 @@ __all__ = [
     "Stats",
     "TriggerEvent",
     "XCom",
+    "XComArg",
     "conf",
     "first_start",
     "get_connection_in_trigger",

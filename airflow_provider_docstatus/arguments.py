@@ -91,8 +91,8 @@ def ids_of(task: WaitingTask) -> dict[str, Any]:
     """
     Return the task's id parameters; a sequence of any kind (a mapped task's output) as a list.
 
-    It is called more than once, so the task keeps the list: a generator that native rendering has put in is empty the second time,
-    and the lazy sequence of a mapped task's output asks Airflow for each id anew.
+    It is called more than once, so the task keeps the list: a generator that native rendering has put in is empty the second
+    time, and the lazy sequence of a mapped task's output asks Airflow for each id anew.
 
     :raises RequestRejected: the ids are a set, whose order differs from process to process, or an iterator that gives nothing,
         since another task may have read it (the DAG's author).

@@ -22,10 +22,11 @@ from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import DocumentPageLink
 from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
+from airflow_provider_docstatus.types import Manifest, Status
 from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:
-    from airflow_provider_docstatus._compat import Context
+    from airflow_provider_docstatus._compat import Context, XComArg
 
 
 class DocStatusSensor(ResumesWaits, BaseSensorOperator):
@@ -79,9 +80,9 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         self,
         *,
         conn_id: str,
-        request_id: str | Iterable[str] | None = None,
-        document_id: str | Iterable[str] | None = None,
-        job_id: str | Iterable[str] | None = None,
+        request_id: str | Iterable[str] | XComArg | None = None,
+        document_id: str | Iterable[str] | XComArg | None = None,
+        job_id: str | Iterable[str] | XComArg | None = None,
         operation: str | None = None,
         accept: Collection[str] = (),
         wait_for: float | str = "all",
@@ -111,7 +112,7 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         self.stalled_after = checked_seconds("stalled_after", stalled_after)
         self._wait: TaskWait | None = None
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context) -> Status | Manifest:
         """Poll, watch a little, then wait as the mode says; return the status dict, for a list the manifest."""
         with errors_for_airflow():
             wait = self._wait = TaskWait(self, context)
@@ -127,7 +128,7 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
                 wait.time_out()
             return self._end(context, wait.event())
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Status | Manifest:
         """Turn the trigger's event into the task's result: return the XCom value, or raise."""
         with errors_for_airflow():
             return self._end(context, event)
@@ -172,7 +173,7 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
             raise AirflowRescheduleException(datetime.now(timezone.utc) + timedelta(seconds=wait.next_pause()))
         wait.time_out()
 
-    def _end(self, context: Context, event: Any) -> dict[str, Any]:
+    def _end(self, context: Context, event: Any) -> Status | Manifest:
         try:
             concluded = conclude(self, context, event)
             self._warn_of_deletion(event)

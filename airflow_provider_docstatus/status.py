@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from airflow_provider_docstatus.types import Status
+
 #: The most failed children that a status dict names with their error; the dict travels in trigger events and must stay small.
 MOST_ERRORS = 20
 #: The most children that a status dict names. Of more, it names only those that ended badly; ``LEFT_OUT`` counts the others.
@@ -107,7 +109,7 @@ class DocumentStatus:
         known = ((one, children[one].file_name) for one in [*first_errors, *named])
         return states, first_errors, first_names(known, most=left), details
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Status:
         """Return the small JSON form that is pushed to XCom; of children the states, the first errors and file names by id."""
         states, errors, names, details = self._named
         return {

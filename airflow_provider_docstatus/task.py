@@ -34,6 +34,7 @@ from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
+from airflow_provider_docstatus.types import Manifest, Status
 from airflow_provider_docstatus.waiting.group import Group, checked_ids, needed_of
 from airflow_provider_docstatus.waiting.rate_limiter import MINUTE
 from airflow_provider_docstatus.waiting.report import (
@@ -248,7 +249,7 @@ class TaskWait:
 # -- the end ---------------------------------------------------------------------------------------------------
 
 
-def conclude(task: WaitingTask, context: Context, event: Any) -> dict[str, Any]:
+def conclude(task: WaitingTask, context: Context, event: Any) -> Status | Manifest:
     """
     Turn an event into the task's result: push the status or manifest as ``docstatus``, then return the XCom value or raise.
 

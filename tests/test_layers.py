@@ -17,7 +17,8 @@ ROOT = Path(airflow_provider_docstatus.__file__).parent
 #: From the bottom to the top; a module imports from lower layers only. Neighbours in a layer do not import each other.
 LAYERS = [
     {"", "protocol", "waiting", "transport", "files"},  # the folders' own modules hold a docstring and nothing else
-    {"status", "_compat"},
+    {"types", "_compat"},
+    {"status"},
     {"exceptions", "links"},
     {"protocol.messages", "protocol.values", "protocol.hosts"},
     {"protocol.storable"},
@@ -78,7 +79,7 @@ ALLOWED = {
 FROM_REQUESTS = {"transport.aio": "requests.utils"}
 
 #: What decides from values and a handed-in clock. It neither sends nor waits, and does not know Airflow.
-PURE = ("status", "exceptions", "protocol", "services", "waiting")
+PURE = ("types", "status", "exceptions", "protocol", "services", "waiting")
 SENDS_OR_WAITS = {"airflow", "requests", "urllib3", "aiohttp", "asyncio", "socket", "ssl", "threading", "http.client"}
 #: What nothing pure may import: time.time(), time.sleep(), random.random() and the like are then not there to be called.
 CLOCKS_AND_DICE = {"time", "random", "secrets", "uuid", "sched"}

@@ -16,6 +16,7 @@ from typing import Any
 from airflow_provider_docstatus.exceptions import DocStatusError, ExecutionTimedOut, UnexpectedReply, WaitTimedOut
 from airflow_provider_docstatus.protocol.values import named, one_line, utc_time
 from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State, first_names
+from airflow_provider_docstatus.types import Manifest, Status
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.outcomes import KEY_REJECTED, NOT_ASKED, OUTCOMES, TIMED_OUT
 from airflow_provider_docstatus.waiting.wait import NO_STATUS, Ending, epoch, is_past_retention
@@ -144,9 +145,7 @@ def _require_texts(*texts: object) -> None:
 # -- the manifest ----------------------------------------------------------------------------------------------
 
 
-def manifest_from(
-    event: Any, ids: Sequence[str], *, parameter: str, operation: str | None, is_late: bool = False
-) -> dict[str, Any]:
+def manifest_from(event: Any, ids: Sequence[str], *, parameter: str, operation: str | None, is_late: bool = False) -> Manifest:
     """
     Return the manifest of a list: counts and ids by outcome, the first errors, times, and the number of polls.
 
@@ -186,7 +185,7 @@ def manifest_from(
 # -- the result or the error of the task -----------------------------------------------------------------------
 
 
-def result_of(ending: Ending, accept: Collection[str] = (), *, overdue: Overdue = WaitTimedOut) -> dict[str, Any]:
+def result_of(ending: Ending, accept: Collection[str] = (), *, overdue: Overdue = WaitTimedOut) -> Status:
     """
     Return the XCom value of a single id's wait that ended well; raise the error of any other.
 
@@ -216,13 +215,13 @@ def result_of(ending: Ending, accept: Collection[str] = (), *, overdue: Overdue 
 
 
 def manifest_result(
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     *,
     needed: int,
     accept: Collection[str],
     text: str | None,
     overdue: Overdue = WaitTimedOut,
-) -> dict[str, Any]:
+) -> Manifest:
     """
     Return the manifest of a list's wait that ended well; raise the error of any other, as :func:`result_of` does.
 
@@ -236,11 +235,11 @@ def manifest_result(
     # A 403 may be about one id. If the wait found that it concerns all of them, it has a text.
     fatal = next((row.word for row in present if row.concerns == "account" and (text or row.word != KEY_REJECTED)), None)
     if good >= needed and fatal is None:
-        return dict(manifest)
+        return manifest
     shown = ", ".join(f"{number} {state}" for state, number in counts.most_common())
     errors = "; ".join(_told(one, error, manifest.get("file_names") or {}) for one, error in list(manifest["errors"].items())[:3])
     said = f"{good} of {manifest['total']} ids ended well, {needed} were needed ({shown})" + (f": {errors}" if errors else "")
-    about = {"service": manifest["service"]}
+    about: dict[str, Any] = {"service": manifest["service"]}
     if fatal is not None:
         raise _error(fatal)(text or said, **about)
     unfinished = counts[TIMED_OUT] + counts[_RUNNING]

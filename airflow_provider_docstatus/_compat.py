@@ -75,10 +75,12 @@ __all__ = [
     "TriggerEvent",
     "XCom",
     "XComArg",
+    "asset_classes",
     "conf",
     "first_start",
     "get_connection_in_trigger",
     "object_storage_path",
+    "openlineage_classes",
     "run_date",
 ]
 
@@ -140,3 +142,28 @@ async def get_connection_in_trigger(conn_id: str) -> tuple[Connection, dict[str,
     if hasattr(conn, "aextra_dejson"):  # 3.3
         return conn, await conn.aextra_dejson()
     return conn, conn.extra_dejson
+
+
+def asset_classes() -> tuple[Any, Any, tuple[Any, ...]]:
+    """Return Airflow's classes of an asset (2.11: dataset) and an asset alias, and those of what names an asset."""
+    try:
+        from airflow.sdk import Asset, AssetAlias  # noqa: PLC0415 -- few tasks have outlets
+        from airflow.sdk.definitions.asset import AssetRef  # noqa: PLC0415 -- as above
+    except ImportError:  # 2.11
+        from airflow.datasets import Dataset, DatasetAlias  # noqa: PLC0415 -- as above
+
+        return Dataset, DatasetAlias, ()
+    return Asset, AssetAlias, (AssetRef,)
+
+
+def openlineage_classes() -> tuple[Any, Any, Any] | None:
+    """Return OpenLineage's ``OperatorLineage``, ``OutputDataset`` and statistics facet; None if its provider is not installed."""
+    try:
+        from airflow.providers.openlineage.extractors import OperatorLineage  # noqa: PLC0415 -- its provider may be missing
+        from openlineage.client.generated.base import OutputDataset  # noqa: PLC0415 -- as above
+        from openlineage.client.generated.output_statistics_output_dataset import (  # noqa: PLC0415 -- as above
+            OutputStatisticsOutputDatasetFacet,
+        )
+    except ImportError:
+        return None
+    return OperatorLineage, OutputDataset, OutputStatisticsOutputDatasetFacet

@@ -20,6 +20,7 @@ LAYERS = [
     {"types", "_compat"},
     {"status"},
     {"exceptions", "links"},
+    {"lineage"},
     {"protocol.messages", "protocol.values", "protocol.hosts"},
     {"protocol.storable"},
     {"protocol.description"},
@@ -63,7 +64,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 #: Who may import what besides the standard library and this package.
 ALLOWED = {
-    "_compat": {"airflow", "asgiref"},
+    "_compat": {"airflow", "asgiref", "openlineage"},
     "hooks": {"tenacity", "requests"},
     "protocol.plain_data": {"yaml"},  # Airflow itself depends on both
     "protocol.described": {"jsonschema"},

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_docstatus.exceptions import NoData
 from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
-from airflow_provider_docstatus.protocol.values import get_path, is_empty
+from airflow_provider_docstatus.protocol.values import get_path, is_empty, named
 from airflow_provider_docstatus.status import DocumentStatus
 
 
@@ -33,8 +33,9 @@ def data_in(service: ServiceDescription, route: Route, status: DocumentStatus, b
 
 def no_data(service: ServiceDescription, status: DocumentStatus, reason: str, kind: type[NoData] = NoData) -> NoData:
     """Return the error for a finished document without data."""
+    who = named(f"{status.kind} {status.id}", status.file_name)
     return kind(
-        f"{service.title} says {status.kind} {status.id} is {status.word!r}, but gives no data: {reason}. Look at the "
+        f"{service.title} says {who} is {status.word!r}, but gives no data: {reason}. Look at the "
         "document in the vendor's own tools.",
         service=service.name,
         id=status.id,

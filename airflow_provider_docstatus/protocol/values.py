@@ -99,8 +99,12 @@ def named(about: str, name: str | None) -> str:
 
 
 def without_name(text: str | None, name: str | None) -> str | None:
-    """Return a text in which the name of a file is replaced."""
-    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", HIDDEN_NAME, text, flags=re.IGNORECASE) if text and name else text
+    """Return a text in which the name of a file, as :func:`file_name` returns it, is replaced."""
+    if not text or not name:
+        return text
+    whole = name.removesuffix("…")
+    end = r"(?!\w)" if whole == name else r"\S*"  # of a long name only the beginning is known
+    return re.sub(rf"(?<!\w){re.escape(whole)}{end}", HIDDEN_NAME, text, flags=re.IGNORECASE)
 
 
 def first_text(body: Any, paths: Sequence[str]) -> str | None:

@@ -25,7 +25,7 @@ SERVICES_GROUP = "airflow_provider_docstatus.services"
 #: What can be asked; of the first five, each has a method and a path.
 ASKS = ("submit", "status", "result", "list", "statuses", "link", "no_route")
 _TIMES = ("created_at", "started_at", "updated_at", "completed_at")
-_FACTS = ("message", "details", "counters", "children", "errors", "link", *_TIMES)
+_FACTS = ("message", "details", "counters", "children", "errors", "file_names", "link", *_TIMES)
 _LISTED = ("states", "messages")
 #: What ``expect`` can hold besides :data:`_OF_ERRORS`, by what was asked.
 EXPECTED: Mapping[str, Sequence[str]] = {

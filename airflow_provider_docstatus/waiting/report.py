@@ -164,6 +164,7 @@ def manifest_from(event: Any, ids: Sequence[str], *, parameter: str, operation: 
     if is_late:
         letters = letters.replace(_LETTERS["not_found"], _LETTERS[State.EXPIRED.value])
     errors, names = event.get("errors"), event.get("file_names")
+    known = zip(ids, names if isinstance(names, list) else (), strict=False)
     by_state: dict[str, list[str]] = {}
     for one, letter in zip(ids, letters, strict=True):
         by_state.setdefault(_WORDS[letter], []).append(one)
@@ -175,7 +176,7 @@ def manifest_from(event: Any, ids: Sequence[str], *, parameter: str, operation: 
         "counts": {state: len(members) for state, members in by_state.items()},
         "ids": by_state,
         "errors": dict(errors) if isinstance(errors, Mapping) else {},
-        "file_names": {one: name for one, name in zip(ids, names if isinstance(names, list) else (), strict=False) if name},
+        "file_names": {one: name for one, name in known if isinstance(name, str)},
         "started_at": utc_time(event.get("started_at")),
         "ended_at": utc_time(event.get("ended_at")),
         "calls": event.get("calls"),

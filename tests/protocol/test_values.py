@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 
 from airflow_provider_docstatus.protocol.values import (
+    HIDDEN_NAME,
     LONGEST_TEXT,
     count,
+    file_name,
     first_of,
     get_path,
     https_link,
+    named,
     one_line,
     small_fact,
     text_in,
     utc_time,
+    without_name,
 )
 
 
@@ -53,6 +57,55 @@ def test_nothing_is_found_in_what_is_no_object(body):
 def test_the_first_path_that_leads_somewhere_counts():
     assert first_of(BODY, ("x", "a.c", "a.b", "d")) == 0
     assert first_of(BODY, ("x",)) is None
+
+
+# -- the names of files ------------------------------------------------------------------------------------------
+
+RIGHT_TO_LEFT, ZERO_WIDTH, NEXT_LINE, HALF = "\u202e", "\u200b", "\x85", "\ud83d"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("invoice-7.pdf", "invoice-7.pdf"),
+        ("Rechnung Müller 発票 فاتورة.pdf", "Rechnung Müller 発票 فاتورة.pdf"),
+        (f"invoice{RIGHT_TO_LEFT}fdp.exe", "invoicefdp.exe"),
+        (f"{ZERO_WIDTH}a\x1b[31m\x00{HALF}b.pdf", "a[31mb.pdf"),
+        (f"  a\r\n b{NEXT_LINE}c\u2028d.pdf ", "a b c d.pdf"),
+        ("x" * 119 + ".pdf", "x" * 119 + "…"),
+        ("x" * 116 + ".pdf", "x" * 116 + ".pdf"),
+        ("s" * 5000, "s" * 119 + "…"),
+        ("https://me:secret@bucket.example/a.pdf?X-Amz-Signature=abc", "https://bucket.example/a.pdf"),
+        *[(nothing, None) for nothing in ("", " ", RIGHT_TO_LEFT, None, 7, ["a.pdf"], {"name": "a.pdf"}, True)],
+    ],
+)
+def test_the_name_of_a_file_is_cleaned_and_cut(told, shown):
+    assert file_name(told) == shown
+
+
+def test_a_message_names_the_file_before_the_id():
+    assert named("a92bdf7d", "invoice-7.pdf") == "invoice-7.pdf (a92bdf7d)"
+    assert named("a92bdf7d", None) == "a92bdf7d"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("INVOICE (7).PDF is torn", f"{HIDDEN_NAME} is torn"),
+        ("cannot open 'invoice (7).pdf', /tmp/invoice (7).pdf", f"cannot open '{HIDDEN_NAME}', /tmp/{HIDDEN_NAME}"),
+        ("myinvoice (7).pdfx is torn", "myinvoice (7).pdfx is torn"),
+        ("torn", "torn"),
+        (None, None),
+    ],
+)
+def test_the_name_of_a_file_is_taken_out_of_a_text(text, left):
+    assert without_name(text, "invoice (7).pdf") == left
+    assert without_name(text, None) == text
+
+
+def test_a_long_name_is_taken_out_of_a_text_as_far_as_it_is_known():
+    name = "x" * 200 + ".pdf"
+    assert without_name(f"{name} is torn", file_name(name)) == f"{HIDDEN_NAME} is torn"
 
 
 # -- text --------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
 
 try:
     from airflow.sdk import dag, task
@@ -11,25 +10,27 @@ except ImportError:  # Airflow 2.11
     from airflow.decorators import dag, task
 
 from airflow_provider_docstatus.sensors import DocStatusSensor
+from airflow_provider_docstatus.types import Status
 
 
 @task.branch
-def all_or_some(status: dict[str, Any]) -> str:
+def all_or_some(status: Status) -> str:
     """Choose the branch by what the gate says."""
     return "use_all" if status["state"] == "succeeded" else "name_the_failed"
 
 
 @task
-def use_all(status: dict[str, Any]) -> list[str]:
+def use_all(status: Status) -> list[str]:
     """Return the documents to go on with: all of them."""
     return list(status["children"])
 
 
 @task
-def name_the_failed(status: dict[str, Any]) -> dict[str, str]:
-    """Return the documents without data, and the vendor's reason for each (of the first twenty)."""
+def name_the_failed(status: Status) -> dict[str, str]:
+    """Return the files of the documents without data, and the vendor's reason for each (of the first twenty)."""
     unfit = [document for document, state in status["children"].items() if state != "succeeded"]
-    return {document: status["errors"].get(document, "no reason given") for document in unfit}
+    names, errors = status["file_names"], status["errors"]
+    return {names.get(document, document): errors.get(document, "no reason given") for document in unfit}
 
 
 @dag(

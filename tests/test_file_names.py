@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_docstatus.exceptions import DocStatusError, NotFound
+from airflow_provider_docstatus.exceptions import DocStatusError, NotFound, QuotaExhausted
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.protocol.flows import poll_one
@@ -29,9 +29,11 @@ from airflow_provider_docstatus.waiting.report import (
     manifest_result,
     result_of,
     why_closed,
+    with_known_status,
 )
 from airflow_provider_docstatus.waiting.spec import WaitSpec
 from airflow_provider_docstatus.waiting.subscriber import Subscriber
+from airflow_provider_docstatus.waiting.wait import Ending
 from tests.conversations import NOW, converse, response
 from tests.task_runs import MODES, FakeTaskInstance, deferral_of, run, run_rescheduled, sensor_of
 
@@ -185,14 +187,17 @@ def test_every_ending_of_a_document_begins_with_its_file_once_that_is_known(how:
     assert str(raised.value).startswith("a.pdf: Unsiloed ")
 
 
-def test_an_ending_that_concerns_the_account_names_no_file(vendors: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = vendors.add_job("unsiloed", "extract", file_name="a.pdf", seconds=1000)
-    other = vendors.add_job("unsiloed", "extract", file_name="b.pdf", seconds=0.05)
-    sensor = sensor_of("poke", conn_id="unsiloed_default", operation="extract", job_id=[job, other], fail_fast=True)
-    monkeypatch.setitem(vendors.keys, "unsiloed", "another")
-    with pytest.raises(DocStatusError) as raised:
-        run(sensor)
-    assert ".pdf" not in str(raised.value)
+def test_a_file_that_was_named_before_the_deferral_is_named_at_its_end() -> None:
+    ending = Ending(outcome="timed_out", service="unsiloed", id="a", text="Unsiloed a was not finished: no status was heard.")
+    text = with_known_status(ending, status("a", State.RUNNING, "a.pdf")).text
+    assert text == "a.pdf: Unsiloed a was not finished: last state running ('running'), before it was deferred."
+
+
+def test_an_ending_that_concerns_the_account_names_no_file() -> None:
+    group = Group(spec=WaitSpec(service="unsiloed", route="extract", id="a", deadline=NOW + 600), service=UNSILOED)
+    group.observe("a", status("a", State.RUNNING, "a.pdf"), NOW)
+    ending = group.observe("a", QuotaExhausted("The account is used up.", code=402), NOW)
+    assert ending.text == "The account is used up."
 
 
 def test_the_log_names_the_file(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 #: At most so many words of prose stand in the README; what is longer is a page of docs/.
 README_WORDS = 900
 #: The modules in which a name with a capital is looked for.
-HOMES = ("exceptions", "sensors", "operators", "services", "hooks", "status", "testing", "_compat")
+HOMES = ("exceptions", "sensors", "operators", "services", "hooks", "status", "types", "testing", "_compat")
 #: Names with a capital that are Airflow's or HTTP's.
 OTHERS = {"HttpSensor", "PythonSensor", "TaskDeferralError", "Authorization"}
 

@@ -19,7 +19,7 @@ from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State
 from airflow_provider_docstatus.types import Manifest, Status
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.outcomes import KEY_REJECTED, NOT_ASKED, OUTCOMES, TIMED_OUT
-from airflow_provider_docstatus.waiting.wait import NO_STATUS, Ending, epoch, is_past_retention
+from airflow_provider_docstatus.waiting.wait import NO_STATUS, Ending, epoch, is_past_retention, with_file_name
 
 EVENT_VERSION = 1
 _RUNNING = State.RUNNING.value
@@ -268,7 +268,8 @@ def _told(one: str, error: object, names: Mapping[str, str]) -> str:
 def with_known_status(ending: Ending, status: DocumentStatus) -> Ending:
     """Return an ending without a status with the status that was known before the deferral."""
     known = f"last state {status.state} ({status.word!r}), before it was deferred"
-    return replace(ending, status=status, text=ending.text and ending.text.replace(NO_STATUS, known))
+    text = ending.text and with_file_name(ending.text.replace(NO_STATUS, known), ending.outcome, status)
+    return replace(ending, status=status, text=text)
 
 
 def why_closed(status: DocumentStatus) -> str:

@@ -239,17 +239,20 @@ class Wait:
         return PollAgain(now + after / 4 if may_return else self.refused_at + after, fresh_connection=True)
 
     def _end(self, outcome: str, text: str | None = None, *, concerns_account: bool = False) -> Ending:
-        name = self.status.file_name if self.status and OUTCOMES[outcome].concerns != "account" else None
-        if text and name and name not in text:
-            text = f"{name}: {text}"
         return Ending(
             outcome=outcome,
             service=self.service.name,
             id=self.id,
             status=self.status,
-            text=text,
+            text=text and with_file_name(text, outcome, self.status),
             concerns_account=concerns_account,
         )
+
+
+def with_file_name(text: str, outcome: str, status: DocumentStatus | None) -> str:
+    """Return the text of an ending; it begins with the name of the document's file, unless it concerns the whole account."""
+    name = status.file_name if status and OUTCOMES[outcome].concerns != "account" else None
+    return f"{name}: {text}" if name and name not in text else text
 
 
 def _concerns_account(error: DocStatusError) -> bool:

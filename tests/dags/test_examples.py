@@ -78,7 +78,7 @@ def test_gate_one_document_that_failed(vendors: StandInVendors) -> None:
     ("ends", "branch", "other"), [("completed", "use_all", "name_the_failed"), ("partial", "name_the_failed", "use_all")]
 )
 def test_branch_on_partial(vendors: StandInVendors, ends: str, branch: str, other: str) -> None:
-    request_id = vendors.add_job("neurolinker", ends=ends, documents=3)
+    request_id = vendors.add_job("neurolinker", ends=ends, documents=3, file_name="invoice-7.pdf")
     state, tasks, returned = run("branch_on_partial", request_id=request_id)
     assert state == "success"
     assert tasks == {"gate": "success", "all_or_some": "success", branch: "success", other: "skipped"}
@@ -86,7 +86,7 @@ def test_branch_on_partial(vendors: StandInVendors, ends: str, branch: str, othe
     if branch == "use_all":
         assert returned[branch] == documents
     else:
-        assert returned[branch] == {documents[-1]: "Document is corrupted or unreadable"}
+        assert returned[branch] == {"invoice-7.pdf": "Document is corrupted or unreadable"}
 
 
 def test_submit_wait_extract_load(vendors: StandInVendors, tmp_path: Path) -> None:
@@ -118,6 +118,18 @@ def test_three_services(vendors: StandInVendors) -> None:
     assert set(tasks.values()) == {"success"}
     assert {one.service for one in vendors.jobs.values()} == {"neurolinker", "aitronos", "unsiloed"}
     assert any(value == ["neurolinker", "aitronos", "unsiloed"] for value in returned.values())
+
+
+def test_many_invoices(vendors: StandInVendors, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"invoice-{number}.pdf").write_bytes(b"%PDF-1.4")
+    state, tasks, returned = run("many_invoices", folder=str(tmp_path))
+    assert state == "success"
+    assert set(tasks.values()) == {"success"}
+    assert returned["count"] == "3 of 3 invoices are ready"
+    assert sorted(returned["gate"]["ids"]["succeeded"]) == sorted(vendors.jobs)
+    assert set(returned["extract"]["items"]) == set(vendors.jobs)
+    assert returned["add_up"] == 3 * INVOICE["total_amount"]
 
 
 def test_every_example_is_run_here() -> None:

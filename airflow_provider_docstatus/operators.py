@@ -29,7 +29,6 @@ from airflow_provider_docstatus.exceptions import (
     ResultTooLarge,
 )
 from airflow_provider_docstatus.fetching import Fetcher
-from airflow_provider_docstatus.files.shapes import Manifest, Summary
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.output import Output
@@ -39,6 +38,7 @@ from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
 from airflow_provider_docstatus.rounds import missing, repeats
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
+from airflow_provider_docstatus.types import DataManifest, FileManifest
 from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
-    def _fetch_into_file(self, context: Context, known: Mapping[str, Any] | None) -> Summary:
+    def _fetch_into_file(self, context: Context, known: Mapping[str, Any] | None) -> DataManifest:
         """Fetch the data into the file; of a list that nobody has waited for each id tells with its data whether it has ended."""
         output = Output(self, context)
         skips = self.on_item_error == "skip"
@@ -232,7 +232,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             manifest = output.write({}, status, skips=skips, kept=self._kept)
         return self._written(context, output, manifest)
 
-    def _written(self, context: Context, output: Output, manifest: Manifest) -> Summary:
+    def _written(self, context: Context, output: Output, manifest: FileManifest) -> DataManifest:
         """Push what is known of a file that is complete, and return what is pushed in place of its data."""
         summary = output.summary(manifest)
         context["ti"].xcom_push(key=XCOM_KEY, value=manifest.get("status", summary))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from airflow_provider_docstatus._compat import AirflowSkipException
 from airflow_provider_docstatus.arguments import WaitingTask, ids_of, waited_for
@@ -21,12 +21,12 @@ from airflow_provider_docstatus.fetching import Fetcher, Found
 from airflow_provider_docstatus.files import manifest as manifests
 from airflow_provider_docstatus.files.places import final_url, owner_of
 from airflow_provider_docstatus.files.rows import Rows
-from airflow_provider_docstatus.files.shapes import Asked, Manifest, Summary
 from airflow_provider_docstatus.files.spool import Spool
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.protocol.results import Saved, reasons_of
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.types import DataManifest, FileManifest
 from airflow_provider_docstatus.waiting.group import needed_of
 from airflow_provider_docstatus.waiting.outcomes import outcome_of
 from airflow_provider_docstatus.waiting.report import manifest_result
@@ -99,7 +99,7 @@ class Output:
         return "" if result is not None and (result.media or result.link) else ".json"
 
     @cached_property
-    def asked(self) -> Asked:
+    def asked(self) -> manifests.Asked:
         """What is asked for: a file that an earlier try wrote for the same is taken as it is."""
         return {
             "ids": [target.id for target in self.targets],
@@ -111,7 +111,7 @@ class Output:
             "accept": sorted(self._task.accept),
         }
 
-    def earlier(self) -> Manifest | None:
+    def earlier(self) -> FileManifest | None:
         """Return the manifest of a file that an earlier try wrote for the same; None if there is none, or with ``overwrite``."""
         return None if self._task.overwrite else manifests.matching(self.url, self.asked)
 
@@ -121,7 +121,7 @@ class Output:
         result = self._route.result
         return self.hook.endpoint.zero_retention or (result is not None and result.kept_after_read is not None)
 
-    def write(self, states: Mapping[str, Sequence[str]], status: DocumentStatus | None, **options: Any) -> Manifest:
+    def write(self, states: Mapping[str, Sequence[str]], status: DocumentStatus | None, **options: Any) -> FileManifest:
         """
         Fetch the data, write the file and then its manifest, and return that.
 
@@ -142,7 +142,7 @@ class Output:
             spool.publish()
             return manifests.written(built, spool, sleep=self.hook.sleep)
 
-    def _reply(self, spool: Spool, status: DocumentStatus | None, options: Mapping[str, Any]) -> Manifest:
+    def _reply(self, spool: Spool, status: DocumentStatus | None, options: Mapping[str, Any]) -> FileManifest:
         """Write the reply that holds the data of a single id."""
         (target,) = self.targets
         status, data = self._fetcher(into=spool, **options).fetch(target, status)
@@ -157,7 +157,7 @@ class Output:
 
     def _rows(
         self, spool: Spool, states: Mapping[str, Sequence[str]], status: DocumentStatus | None, options: Mapping[str, Any]
-    ) -> Manifest:
+    ) -> FileManifest:
         """Write a row for each document."""
         good = {State.SUCCEEDED.value, *self._task.accept}
         state_of = {one: state for state, ids in states.items() for one in ids}
@@ -200,15 +200,15 @@ class Output:
                 service=self.hook.service.name,
             )
 
-    def summary(self, manifest: Manifest) -> Summary:
+    def summary(self, manifest: FileManifest) -> DataManifest:
         """Return what is pushed to XCom in place of the data."""
         return manifests.summary(manifest)
 
-    def check_enough(self, manifest: Manifest) -> None:
+    def check_enough(self, manifest: FileManifest) -> None:
         """Raise the error of a list that nobody has waited for if too few of its ids ended well; their data stays in the file."""
         if self.is_list and not self.waited:
             needed = needed_of(self._task.wait_for, manifest["total"])
-            manifest_result(manifest, needed=needed, accept=self._task.accept, text=None)
+            manifest_result(cast("Any", manifest), needed=needed, accept=self._task.accept, text=None)
 
     def _found(self, targets: Sequence[Target], status: DocumentStatus | None, options: Mapping[str, Any]) -> Iterator[Found]:
         fetcher = self._fetcher(**options)

@@ -41,7 +41,7 @@ LAYERS = [
     {"waiting.group", "waiting.polls"},
     {"waiting.report", "waiting.subscriber", "waiting.schedule"},
     {"airflow_errors"},
-    {"files.shapes", "files.places", "files.disk"},
+    {"files.places", "files.disk"},
     {"files.storing"},
     {"files.spool"},
     {"files.rows", "files.manifest"},

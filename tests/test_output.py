@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 import requests
@@ -28,6 +28,7 @@ from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.testing.jobs import INVOICE
+from airflow_provider_docstatus.types import DataManifest, FileManifest
 from tests.task_runs import FakeTaskInstance, run
 from tests.test_operators import WAYS, neurolinker, operator_of
 
@@ -53,6 +54,8 @@ def manifest_of(summary: Any) -> dict[str, Any]:
 
 def rows_of(summary: Any) -> list[dict[str, Any]]:
     data, manifest = written(summary), manifest_of(summary)
+    assert summary.keys() == get_type_hints(DataManifest).keys()
+    assert manifest.keys() == get_type_hints(FileManifest).keys() - {"status"}
     rows = [json.loads(line) for line in data.splitlines()]
     assert {row["id"]: row for row in rows} == {
         one: json.loads(data[start : start + length]) for one, (start, length) in manifest["rows"].items()

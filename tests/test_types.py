@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_docstatus.services import UNSILOED
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.types import DataManifest, FileManifest, Manifest, Status
+from airflow_provider_docstatus.types import Manifest, Status
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.report import event_of, manifest_from
 from airflow_provider_docstatus.waiting.spec import WaitSpec
@@ -60,14 +60,6 @@ def test_a_manifest_is_what_its_type_says() -> None:
     told = manifest_from(event_of(group, calls=1, now=3.0), ["a", "b"], parameter="job_id", operation="extract")
     check(told, Manifest)
     assert told["file_names"] == {"a": "a.pdf"}
-
-
-@pytest.mark.skipif(not importlib.util.find_spec("airflow_provider_docstatus.files"), reason="no files")
-def test_the_dicts_of_files_are_what_their_types_say() -> None:
-    from airflow_provider_docstatus.files import shapes
-
-    assert get_type_hints(shapes.Summary).keys() == get_type_hints(DataManifest).keys()
-    assert get_type_hints(shapes.Manifest).keys() == get_type_hints(FileManifest).keys()
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("mypy"), reason="mypy is installed beside one version of Airflow")

@@ -8,13 +8,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from airflow_provider_docstatus.exceptions import RequestRejected
 from airflow_provider_docstatus.files import storing
 from airflow_provider_docstatus.files.places import manifest_url, shown
-from airflow_provider_docstatus.files.shapes import Asked, Manifest, Summary
 from airflow_provider_docstatus.files.spool import Spool
+from airflow_provider_docstatus.types import DataManifest, FileManifest, Status
 
 VERSION = 1
 #: The largest manifest that is read (bytes). One of 100,000 ids has some 20 MB.
@@ -28,6 +28,28 @@ _NEEDED = {"path": str, "format": str, "bytes": int, "sha256": str, "total": int
 log = logging.getLogger(__name__)
 
 
+class Asked(TypedDict):
+    """
+    What a task asks for. A manifest is a later try's only if it was made for the same.
+
+    :param ids: the ids in the order asked (list of str).
+    :param service: the service's name (str).
+    :param parameter: ``request_id``, ``document_id`` or ``job_id`` (str).
+    :param operation: the service's operation (str), or None.
+    :param content: Neurolinker's content (str), or None.
+    :param content_options: more keys for its request (dict).
+    :param accept: final states besides success whose data is fetched (list of str, sorted).
+    """
+
+    ids: Sequence[str]
+    service: str
+    parameter: str
+    operation: str | None
+    content: str | None
+    content_options: Mapping[str, Any]
+    accept: Sequence[str]
+
+
 def built(
     asked: Asked,
     *,
@@ -35,17 +57,17 @@ def built(
     format: str,  # noqa: A002 -- the field's word
     ids: Mapping[str, Sequence[str]],
     errors: Mapping[str, str],
-    rows: Mapping[str, Sequence[int]] | None = None,
+    rows: dict[str, list[int]] | None = None,
     file_names: Mapping[str, str] | None = None,
     findings: Mapping[str, Sequence[str]] | None = None,
-    status: Mapping[str, Any] | None = None,
-) -> Manifest:
+    status: Status | None = None,
+) -> FileManifest:
     """
     Return the manifest of a file that is complete, without its size, hash and date, which :func:`written` adds.
 
-    :param asked: what was asked for. For the others see :class:`Manifest`.
+    :param asked: what was asked for. For the others see :class:`FileManifest`.
     """
-    manifest: Manifest = {
+    manifest: FileManifest = {
         "version": VERSION,
         **_about(asked),  # type: ignore[typeddict-item]  # the fields of Asked but one
         "path": path,
@@ -64,7 +86,7 @@ def built(
     return manifest
 
 
-def written(manifest: Manifest, spool: Spool, *, sleep: Callable[[float], None] = time.sleep) -> Manifest:
+def written(manifest: FileManifest, spool: Spool, *, sleep: Callable[[float], None] = time.sleep) -> FileManifest:
     """
     Write the manifest of a spool that was published, and return it as it was written.
 
@@ -72,7 +94,7 @@ def written(manifest: Manifest, spool: Spool, *, sleep: Callable[[float], None] 
     :raises OutputFailed: it could not be written.
     """
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    full: Manifest = {**manifest, "bytes": spool.size, "sha256": spool.sha256, "written_at": date}
+    full: FileManifest = {**manifest, "bytes": spool.size, "sha256": spool.sha256, "written_at": date}
     with Spool(manifest_url(spool.url), sleep=sleep) as beside:
         for piece in _pieces(full):
             beside.write(piece)
@@ -80,7 +102,7 @@ def written(manifest: Manifest, spool: Spool, *, sleep: Callable[[float], None] 
     return full
 
 
-def read(url: str) -> Manifest | None:
+def read(url: str) -> FileManifest | None:
     """
     Return the manifest beside a file; None if there is none, or none that can be read. It is checked for its form only.
 
@@ -104,10 +126,10 @@ def read(url: str) -> Manifest | None:
     if not _is_manifest(found):
         log.info("The manifest of %s is none of this version.", shown(url))
         return None
-    return cast("Manifest", found)
+    return cast("FileManifest", found)
 
 
-def matching(url: str, asked: Asked) -> Manifest | None:
+def matching(url: str, asked: Asked) -> FileManifest | None:
     """
     Return the manifest beside a file if it is for what is asked and the file is as it says, so that nothing need be fetched.
 
@@ -128,7 +150,7 @@ def matching(url: str, asked: Asked) -> Manifest | None:
     return manifest
 
 
-def summary(manifest: Manifest) -> Summary:
+def summary(manifest: FileManifest) -> DataManifest:
     """Return what is pushed to XCom in place of the data; it is small, however many ids there are."""
     errors = manifest["errors"]
     return {
@@ -162,7 +184,7 @@ def _is_manifest(found: Any) -> bool:
     return all(isinstance(found.get(name), kind) for name, kind in _NEEDED.items()) and isinstance(found.get("rows", {}), dict)
 
 
-def _difference(url: str, manifest: Manifest) -> list[str]:
+def _difference(url: str, manifest: FileManifest) -> list[str]:
     """Return in what a file differs from its manifest."""
     try:
         if storing.size_of(url) != manifest["bytes"]:
@@ -176,7 +198,7 @@ def _difference(url: str, manifest: Manifest) -> list[str]:
     return [] if sha.hexdigest() == manifest["sha256"] else ["sha256"]
 
 
-def _pieces(manifest: Manifest) -> Iterator[bytes]:
+def _pieces(manifest: FileManifest) -> Iterator[bytes]:
     """Yield a manifest as JSON, a piece at a time: the text of 100,000 ids is not held as a whole."""
     kept: list[str] = []
     for count, token in enumerate(json.JSONEncoder(separators=(",", ":")).iterencode(manifest), 1):

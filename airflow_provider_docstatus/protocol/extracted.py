@@ -7,6 +7,8 @@ from typing import Any
 
 from airflow_provider_docstatus.exceptions import NoData
 from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
+from airflow_provider_docstatus.protocol.exact import DoubleKeys
+from airflow_provider_docstatus.protocol.storable import not_storable, shown_path
 from airflow_provider_docstatus.protocol.values import get_path, is_empty, named
 from airflow_provider_docstatus.status import DocumentStatus
 
@@ -23,9 +25,16 @@ def link_in(route: Route, body: Mapping[str, Any]) -> str | None:
 
 
 def data_in(service: ServiceDescription, route: Route, status: DocumentStatus, body: Mapping[str, Any], label: str) -> Any:
-    """Return the data in the body of a route's result. Raises NoData if there is none."""
+    """
+    Return the data in the body of a route's result.
+
+    :raises NoData: there is none.
+    :raises ResultNotStorable: a key that leads to it stands twice in the body, so it is not known which of two is the data.
+    """
     take = route.result.take if route.result is not None else ""
-    data = next((found for choice in take.split("|") if (found := _taken(body, choice)) is not None), None)
+    choice, data = next(((one, found) for one in take.split("|") if (found := _taken(body, one)) is not None), ("", None))
+    if (path := _doubled_on_the_way(body, choice)) is not None:
+        raise not_storable(f"a key that stands twice at {shown_path(path)} of the reply", id=status.id, service=service.name)
     if is_empty(data):
         raise no_data(service, status, f"{label} holds no {take or 'data'}")
     return data
@@ -46,9 +55,20 @@ def no_data(service: ServiceDescription, status: DocumentStatus, reason: str, ki
 
 def _taken(body: Mapping[str, Any], take: str) -> Any:
     if not take:
-        return dict(body)
+        return body if isinstance(body, DoubleKeys) else dict(body)
     names = take.split()
     if len(names) == 1:
         return get_path(body, take)
     found = {name: body[name] for name in names if body.get(name) is not None}
     return found if names[0] in found else None
+
+
+def _doubled_on_the_way(body: Any, take: str) -> list[str] | None:
+    """Return the path of a key that stands twice in its object and leads to the data; None if there is none."""
+    for path in take.split():
+        names, part = path.split("."), body
+        for length, name in enumerate(names, 1):
+            if isinstance(part, DoubleKeys) and name in part.doubled:
+                return names[:length]
+            part = part.get(name) if isinstance(part, dict) else None
+    return None

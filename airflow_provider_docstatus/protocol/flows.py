@@ -8,7 +8,6 @@ its result at the end. :func:`run` drives a flow with a blocking sender, :func:`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from airflow_provider_docstatus.exceptions import (
     QuotaExhausted,
     RateLimited,
     ReplyTooLarge,
+    ResultNotStorable,
     ServiceUnavailable,
     UnexpectedReply,
 )
@@ -46,6 +46,7 @@ from airflow_provider_docstatus.protocol.statuses import (
     status_from,
     with_children,
 )
+from airflow_provider_docstatus.protocol.storable import read_data
 from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.protocol.values import first_of, get_path
 from airflow_provider_docstatus.status import DocumentStatus, State
@@ -64,7 +65,7 @@ class KeptReply:
 
     :param status: what it says.
     :param body: the reply as it came (bytes).
-    :param data: the data in it; None if there is a link in its place.
+    :param data: the data in it, or the error of data that nothing can carry; None if there is a link in its place.
     :param link: the signed link, which may be the only way to the data; empty if there is none.
     """
 
@@ -250,13 +251,22 @@ def poll_one(
         status = yield from _with_members(service, target, status)
     if kept is not None and route.gives_data_with_status and status.state.is_final:
         with suppress(NoData, ValueError):  # a failed job has none, and a reply that is too long was cut
-            body = json.loads(response.body)
-            link = link_in(route, body) or ""
-            data = None if link else data_in(service, route, status, body, response.request.label)
-            kept[target] = KeptReply(status=status, body=response.body, data=data, link=link)
+            kept[target] = _kept(service, route, status, response)
     if cache is not None and is_decided and response.code == 200:
         cache[target] = (hash(response.body), status)
     return status
+
+
+def _kept(service: ServiceDescription, route: Route, status: DocumentStatus, response: Response) -> KeptReply:
+    """Return a status reply with the link or the data in it."""
+    reply = KeptReply(status=status, body=response.body)
+    try:
+        body = read_data(response.body, id=status.id, service=service.name)
+        if link := link_in(route, body):
+            return replace(reply, link=link)
+        return replace(reply, data=data_in(service, route, status, body, response.request.label))
+    except ResultNotStorable as error:
+        return replace(reply, data=error)
 
 
 def judged_by_result(service: ServiceDescription, target: Target, status: DocumentStatus) -> Flow[DocumentStatus]:

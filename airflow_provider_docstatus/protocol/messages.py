@@ -130,6 +130,7 @@ class Response:
     received_at: float
     has_key: bool = True
     #: What a flow needs of a long body, or the error of one that is no JSON, once it has read the body in pieces; see reading.py.
+    #: Of a body that holds data it is the whole, once that was read; see responses.read_object().
     outline: Any = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -24,6 +24,7 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.messages import BeyondReason, Response
 from airflow_provider_docstatus.protocol.refusals import is_foreign
+from airflow_provider_docstatus.protocol.storable import read_data
 from airflow_provider_docstatus.protocol.values import count, first_text, get_path, one_line, text_in
 
 #: A header that names a longer wait in seconds is absurd, and counts as none.
@@ -145,13 +146,22 @@ def is_unavailable(code: int) -> bool:
     return code in _RETRY_CODES or code >= 500
 
 
-def read_object(service: ServiceDescription, response: Response, *, id: str | None = None) -> Mapping[str, Any]:  # noqa: A002
+def read_object(
+    service: ServiceDescription,
+    response: Response,
+    *,
+    id: str | None = None,  # noqa: A002 -- the field's word
+    has_data: bool = False,
+) -> Mapping[str, Any]:
     """
     Return the JSON object of a good response.
 
     :param id: the id that was polled (str), None for several.
+    :param has_data: whether extracted data is taken from it. What Python's reading loses is then marked, see
+        :func:`~.exact.read_exactly`, and whoever reads the response again gets the same object.
     :raises ServiceUnavailable: the request may succeed later (nobody must act).
     :raises RequestRejected: key, quota, unknown id, refused request (the DAG's author).
+    :raises ResultNotStorable: ``has_data``, and it has more levels than Python can read (the DAG's author).
     :raises UnexpectedReply: HTML (below 500), a redirect, broken JSON, too large (this package, or a proxy).
     """
     about: dict[str, Any] = {"service": service.name, "id": id}
@@ -172,6 +182,8 @@ def read_object(service: ServiceDescription, response: Response, *, id: str | No
     if response.is_too_large and not isinstance(response.outline, Mapping):
         raise too_large(service, response, id=id)
     try:
+        if has_data:
+            response.outline = read_data(response.body, **about)
         body = response.json()
     except BeyondReason as error:
         text = f"{what} with {error}. Nothing written in Python, such as Airflow, can carry that."

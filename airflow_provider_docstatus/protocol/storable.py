@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -33,10 +34,14 @@ MOST_FINDINGS = 20
 RESERVED_KEYS = frozenset({"__id__", "__classname__"})
 _OLD_FORM = frozenset({"__type", "__var"})
 _CARRIERS = frozenset({JSON_KEY, BYTES_KEY})
-#: What the workers' channel of Airflow 3 takes for a whole number. PostgreSQL returns a large float, 1e20 say, as a whole number.
+#: What the workers' channel of Airflow 3 takes for a whole number.
 _LEAST, _MOST = -(2**63), 2**64 - 1
+_LARGEST_OF_SQLITE = 2**63 - 1
+#: From here on Python writes floats with an exponent only, and PostgreSQL returns those as whole numbers.
+_LARGE_FROM = 1e16
 #: Python neither reads nor writes whole numbers of more digits.
 _TOO_MANY_DIGITS = 10**4300
+_SIDE_BY_SIDE = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _SHOWN_OF_A_KEY = 40
 _SHOWN_OF_A_PATH = 200
 
@@ -62,8 +67,11 @@ class _Fault:
 _NOT_FINITE = _Fault("a number that is not finite (NaN or Infinity)", in_rows=True)
 _HUGE = _Fault("a number that Python cannot hold (1e400, or more than 4,300 digits)", has_text=False, in_rows=True)
 _LARGE = _Fault("a number of more than 64 bits")
+_LARGE_FLOAT = _Fault("a float of 1e16 or more, which PostgreSQL makes a whole number,")
 _NUL = _Fault("a NUL character, which PostgreSQL refuses,")
 _SURROGATE = _Fault("half of a surrogate pair, which is no character,")
+_JOINED = _Fault("halves of a surrogate pair side by side, which JSON joins,", has_text=False, in_rows=True)
+_BARE = _Fault("nothing but a number that SQLite changes,")
 _RESERVED = _Fault("a key that Airflow reserves for itself")
 _RESERVED_TOGETHER = _Fault(f"keys that Airflow reserves for itself ({' and '.join(sorted(_OLD_FORM))})")
 _OUR_KEY = _Fault("a key that the provider reserves for itself", in_rows=True)
@@ -114,15 +122,24 @@ def read_back(data: Any) -> Any:
 
     :param data: an XCom or a row, or any part of it that holds whole carriers. Anything else is returned equal.
     """
-    if isinstance(data, dict):
-        if len(data) == 1:
-            ((key, text),) = data.items()
-            if key == JSON_KEY and isinstance(text, str):
-                return json.loads(text)
-            if key == BYTES_KEY and isinstance(text, str):
-                return base64.b64decode(text, validate=True)
-        return {key: read_back(part) for key, part in data.items()}
-    return [read_back(part) for part in data] if isinstance(data, list) else data
+    around = [data]
+    copies: list[Any] = [around]  # no recursion: a row may have as many levels as Python reads
+    while copies:
+        copy = copies.pop()
+        for key, value in copy.items() if isinstance(copy, dict) else enumerate(copy):
+            if isinstance(value, dict) and len(value) == 1 and isinstance(text := next(iter(value.values())), str):
+                copy[key] = _read_form(value, text)
+            elif isinstance(value, (dict, list)):
+                copy[key] = value.copy()
+                copies.append(copy[key])
+    return around[0]
+
+
+def _read_form(value: dict[str, Any], text: str) -> Any:
+    """Return what an object with one text stands for; itself if it is no carrier."""
+    if JSON_KEY in value:
+        return json.loads(text)
+    return base64.b64decode(text, validate=True) if BYTES_KEY in value else value
 
 
 def fault_of(data: Any) -> str | None:
@@ -215,6 +232,8 @@ def _carried(data: Any, *, id: str | None, service: str | None, in_rows: bool) -
 
 def _may_have_fault(data: Any) -> bool:
     """Whether the data must be looked at place by place. To find out level by level takes a fifth of the time."""
+    if isinstance(data, (int, float)):
+        return _fault_of_scalar(data, None) is not None
     level = [data]
     good_keys: set[str] = set()
     for _ in range(MOST_LEVELS):
@@ -240,7 +259,9 @@ def _is_plain(value: Any) -> bool:
     kind = type(value)
     if kind is str:
         return "\0" not in value and (value.isascii() or _has_utf8(value))
-    return _LEAST <= value <= _MOST if kind is int or kind is float else value is None or kind is bool
+    if kind is float:
+        return bool(-_LARGE_FROM < value < _LARGE_FROM)  # false for NaN as well
+    return _LEAST <= value <= _MOST if kind is int else value is None or kind is bool
 
 
 def _faults(data: Any) -> Iterator[tuple[_Fault, _Place | None]]:
@@ -290,7 +311,7 @@ def _fault_of_scalar(value: Any, place: _Place | None) -> _Fault | None:
     if isinstance(value, str):
         return _fault_of_text(value)
     if isinstance(value, (int, float)):
-        return _fault_of_number(value)
+        return _fault_of_number(value) or (_fault_of_bare_number(value) if place is None else None)
     if value is not None:
         raise TypeError(f"A value of type {type(value).__name__} at {_shown(place)} is not JSON.")
     return None
@@ -301,13 +322,23 @@ def _fault_of_number(value: float) -> _Fault | None:
         return _HUGE
     if isinstance(value, float) and not math.isfinite(value):
         return _NOT_FINITE
-    return None if _LEAST <= value <= _MOST else _LARGE
+    if not _LEAST <= value <= _MOST:
+        return _LARGE
+    return _LARGE_FLOAT if isinstance(value, float) and not -_LARGE_FROM < value < _LARGE_FROM else None
+
+
+def _fault_of_bare_number(value: float) -> _Fault | None:
+    """SQLite takes the JSON text of a number for a number of its own: 64 bits with a sign, and no 1.0 beside 1."""
+    is_changed = value.is_integer() if isinstance(value, float) else value > _LARGEST_OF_SQLITE
+    return _BARE if is_changed else None
 
 
 def _fault_of_text(text: str) -> _Fault | None:
     if "\0" in text:
         return _NUL
-    return None if text.isascii() or _has_utf8(text) else _SURROGATE
+    if text.isascii() or _has_utf8(text):
+        return None
+    return _JOINED if _SIDE_BY_SIDE.search(text) else _SURROGATE
 
 
 def _has_utf8(text: str) -> bool:

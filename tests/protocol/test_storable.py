@@ -1,152 +1,110 @@
-"""What Airflow cannot carry in an XCom, held against Airflow's own way of carrying it."""
+"""What Airflow cannot carry is found where it stands, takes a form that it can carry, and is read back exactly."""
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import sys
-from types import SimpleNamespace
+from datetime import date
 from typing import Any
 
-import airflow
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from airflow_provider_docstatus.protocol.storable import MOST_LEVELS, RESERVED_KEYS, fault_of
+from airflow_provider_docstatus.carriable import carriable, read_back
+from airflow_provider_docstatus.exceptions import ResultNotStorable
+from airflow_provider_docstatus.protocol.exact import MOST_LEVELS_OF_JSON
+from airflow_provider_docstatus.protocol.storable import (
+    BYTES_KEY,
+    JSON_KEY,
+    MOST_FINDINGS,
+    MOST_LEVELS,
+    RESERVED_KEYS,
+    fault_of,
+    findings,
+    read_data,
+    row_ready,
+    shown_path,
+)
+from tests.shapes import AS_BASE64, AS_IT_IS, AS_TEXT, NOT_AT_ALL, is_same, nested
 
-IS_2 = airflow.__version__.startswith("2.")
+TEXTS = {name: data for name, (data, _) in AS_TEXT.items()}
+IN_ROWS_TOO = {"NaN", "Infinity", "-Infinity", "our own key", "our own form"}
 
-
-def nested(levels: int, kind: type = list) -> Any:
-    value: Any = 1
-    for _ in range(levels):
-        value = [value] if kind is list else {"a": value}
-    return value
-
-
-def in_a_list_of_requests(data: Any) -> Any:
-    """Return the XCom that puts the most levels around the data."""
-    return {"items": {"r-1": {"items": {"d-1": data}, "errors": {}}}, "errors": {}}
-
-
-def carried(value: Any) -> Any:
-    """Return what the next task gets of an XCom: from the worker to the database and back."""
-    return carried_by_2(value) if IS_2 else carried_by_3(value)
-
-
-def carried_by_2(value: Any) -> Any:
-    from airflow.models.xcom import BaseXCom
-
-    stored = BaseXCom.serialize_value(value)
-    return BaseXCom.deserialize_value(SimpleNamespace(value=stored))  # it reads the value only
-
-
-def carried_by_3(value: Any) -> Any:
-    """Go the way of Airflow 3: serializer, channel to the supervisor, its HTTP request, API server; and the same way back."""
-    import httpx
-    from airflow.sdk.execution_time import comms
-    from airflow.sdk.execution_time.xcom import BaseXCom
-    from pydantic import JsonValue, TypeAdapter
-
-    def channel(message: Any) -> Any:
-        kind = TypeAdapter(type(message))
-        if not hasattr(comms, "_RequestFrame"):  # 3.0 sends JSON
-            return kind.validate_json(message.model_dump_json())
-        import msgspec
-
-        return kind.validate_python(msgspec.msgpack.decode(msgspec.msgpack.encode(message.model_dump())))
-
-    whose = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
-    sent = channel(comms.SetXCom(key="k", value=BaseXCom.serialize_value(value), **whose))
-    body = httpx.Request("POST", "http://localhost", json=sent.value).content
-    stored = json.dumps(TypeAdapter(JsonValue).validate_python(json.loads(body)))
-    answer = comms.XComResult(key="k", value=json.loads(stored)).model_dump_json()
-    return BaseXCom.deserialize_value(channel(comms.XComResult.model_validate_json(answer)))
+#: The same examples on every run and every machine.
+some = settings(max_examples=200, derandomize=True, deadline=None, database=None)
+KEYS = st.one_of(
+    st.text(max_size=3), st.sampled_from([*RESERVED_KEYS, "__type", "__var", JSON_KEY, BYTES_KEY, "items", "errors", "\ud800"])
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([2**64, 2**64 - 1, -(2**63) - 1, 10**30]),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(["\0", "\udfff", "\ud83d"]),
+)
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8)
 
 
-GOOD = {
-    "null": {"a": None},
-    "bool": True,
-    "0": 0,
-    "the least": -(2**63),
-    "the most": 2**64 - 1,
-    "float": 1.5,
-    "a large float": 1.8e19,
-    "small floats": [5e-324, -0.1],
-    "no text": "",
-    "text": "Grüße 😀 \x07\x7f\ufffe\uffff",
-    "no list": [],
-    "no dict": {},
-    "no key": {"": 1},
-    "keys that Airflow uses but does not mind": {"__version__": 1, "__data__": 2, "__cache__": 3, "__source": 4, "id": 5},
-    "half of an old form": {"a": {"__type": "dict"}, "b": {"__var": {"c": 1}}},
-    "lists": nested(MOST_LEVELS),
-    "dicts": nested(MOST_LEVELS, dict),
-    "much": {"a": [{"b": [1, "x", None]}] * 100},
-}
-BAD = {
-    "nan": (float("nan"), "a number that is not finite (NaN or Infinity) at the top"),
-    "infinity": ({"a": [1, math.inf]}, "a number that is not finite (NaN or Infinity) at a[1]"),
-    "-infinity": ({"a": -math.inf}, "a number that is not finite (NaN or Infinity) at a"),
-    "too large a float": (json.loads('{"a": 1e999}'), "a number that is not finite (NaN or Infinity) at a"),
-    "23 digits": ({"total": 10**22 + 1}, "a number of more than 64 bits at total"),
-    "2**64": ({"total": 2**64}, "a number of more than 64 bits at total"),
-    "1e20": ({"total": [1e20]}, "a number of more than 64 bits at total[0]"),
-    "-1e19": ({"total": -1e19}, "a number of more than 64 bits at total"),
-    "less than the least": ({"total": -(2**63) - 1}, "a number of more than 64 bits at total"),
-    "high surrogate": (["\ud83d"], "half of a surrogate pair, which is no character, at [0]"),
-    "low surrogate": ("Grüße \ude00", "half of a surrogate pair, which is no character, at the top"),
-    "surrogate in a key": ({"a": {"\ud83d": 1}}, "half of a surrogate pair, which is no character, at a.*"),
-    "NUL": ({"a": "x\0y"}, "a NUL character, which PostgreSQL refuses, at a"),
-    "NUL in a key": ({"a\0b": 1}, "a NUL character, which PostgreSQL refuses, at *"),
-    "id": ({"rows": [{"__id__": 1}]}, "a key that Airflow reserves for itself at rows[0].__id__"),
-    "class name": ({"__classname__": "a"}, "a key that Airflow reserves for itself at __classname__"),
-    "an object": ({"a": {"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1]}}, "a key that Airflow reserves"),
-    "an old form": (
-        {"a": {"__type": "dict", "__var": {"b": 1}}},
-        "keys that Airflow reserves for itself (__type and __var) at a",
-    ),
-    "200 levels": (nested(200), f"more than {MOST_LEVELS} levels of lists and objects at [0][0]"),
-    "300 levels": ({"x": nested(300)}, f"more than {MOST_LEVELS} levels of lists and objects at x[0]"),
-    "900 levels": (nested(900, dict), f"more than {MOST_LEVELS} levels of lists and objects at a.a"),
-    "100,000 levels": (nested(100_000), f"more than {MOST_LEVELS} levels of lists and objects at [0]"),
-}
-#: What is refused on all versions, since others do not carry it: only PostgreSQL refuses NUL and makes a whole number of a large
-#: float, 3.0 sends numbers as JSON, and 2.11 stores nearly all as text.
-CARRIED_HERE = {"NUL", "NUL in a key", "1e20", "-1e19"}
-if airflow.__version__.startswith("3.0"):
-    CARRIED_HERE |= {"23 digits", "2**64", "less than the least"}
-if IS_2:
-    CARRIED_HERE |= BAD.keys() - {"an object", "an old form", "900 levels", "100,000 levels", "nan"}
+def stored(data: Any) -> Any:
+    """Return what a strict reader and writer of JSON makes of data, as it is in UTF-8."""
+    return json.loads(json.dumps(data, allow_nan=False, ensure_ascii=False).encode())
 
 
-@pytest.mark.parametrize("data", GOOD.values(), ids=GOOD)
-def test_what_passes_comes_to_the_next_task_unchanged(data):
+# -- what is found -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", AS_IT_IS.values(), ids=AS_IT_IS)
+def test_what_airflow_carries_stays_the_same_object(data):
     assert fault_of(data) is None
-    assert carried(data) == data
-    assert carried(in_a_list_of_requests(data)) == in_a_list_of_requests(data)
+    assert findings(data) == []
+    assert carriable(data) is data
+    assert carriable(data, id="a") is data
+    assert row_ready(data) is data
 
 
-@pytest.mark.parametrize(("data", "fault"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("data", "fault"), AS_TEXT.values(), ids=AS_TEXT)
 def test_what_airflow_cannot_carry_is_named_with_its_place(data, fault):
     assert str(fault_of(data)).startswith(fault)
     assert len(str(fault_of(data))) < 300
 
 
-@pytest.mark.parametrize("name", sorted(BAD.keys() - CARRIED_HERE))
-def test_what_is_refused_does_not_come_to_the_next_task(name):
-    data = in_a_list_of_requests(BAD[name][0])
-    try:
-        got = carried(data)
-    except Exception:  # noqa: BLE001 -- each fault has a traceback of its own
-        return
-    assert got != data
+@pytest.mark.parametrize(("body", "fault"), NOT_AT_ALL.values(), ids=NOT_AT_ALL)
+@pytest.mark.parametrize("form", [carriable, row_ready])
+def test_what_nothing_carries_is_a_final_error_with_id_and_place_and_no_content(body, fault, form):
+    with pytest.raises(ResultNotStorable) as raised:
+        form(read_data(body, id="doc-1", service="unsiloed"), id="doc-1", service="unsiloed")
+    assert f"The extracted data of doc-1 has {fault}" in str(raised.value)
+    assert "999" not in str(raised.value)
+    assert (raised.value.id, raised.value.service) == ("doc-1", "unsiloed")
+    assert len(str(raised.value)) < 500
 
 
-def test_one_level_more_than_what_passes_is_refused():
+def test_an_integer_that_the_program_itself_made_too_long_is_named_too():
+    with pytest.raises(ResultNotStorable, match=r"a number that Python cannot hold .* at a"):
+        carriable({"a": -(10**4300)})
+
+
+def test_what_has_a_form_does_not_hide_what_has_none():
+    with pytest.raises(ResultNotStorable, match="an object that holds a key twice at c"):
+        carriable(read_data(b'{"a": NaN, "b": "\\u0000", "c": {"x": 1, "x": 1}, "d": NaN}', id=None, service=None))
+
+
+def test_one_level_more_than_what_passes_is_carried_as_text():
     for kind in (list, dict):
         assert fault_of(nested(MOST_LEVELS, kind)) is None
         assert fault_of(nested(MOST_LEVELS + 1, kind)) is not None
+        assert carriable(nested(MOST_LEVELS, kind)) == nested(MOST_LEVELS, kind)
+        assert carriable(nested(MOST_LEVELS + 1, kind)).keys() == {JSON_KEY}
     assert MOST_LEVELS + 4 <= 100, "MySQL stores 100 levels, and a list of requests has four around the data"
+    innermost: Any = []
+    for _ in range(MOST_LEVELS):
+        innermost = [innermost]
+    assert fault_of(innermost) is not None, "an empty list is a level too"
 
 
 def test_levels_are_counted_without_recursion():
@@ -154,13 +112,22 @@ def test_levels_are_counted_without_recursion():
     sys.setrecursionlimit(200)
     try:
         assert fault_of(nested(5_000)) is not None
+        assert [what for _, what in findings(nested(5_000))] == [
+            f"more than {most} levels of lists and objects" for most in (MOST_LEVELS, MOST_LEVELS_OF_JSON)
+        ]
     finally:
         sys.setrecursionlimit(limit)
 
 
 @pytest.mark.parametrize("key", sorted(RESERVED_KEYS))
-def test_a_reserved_key_is_refused(key):
+def test_a_reserved_key_is_found(key):
     assert fault_of({"a": {key: 1}}) == f"a key that Airflow reserves for itself at a.{key}"
+
+
+def test_reserved_keys_are_found_together_after_each_was_seen_alone():
+    data = [{"__type": 1}, {"__var": 2}, {"__type": 1, "__var": 2}]
+    assert str(fault_of(data)).endswith("at [2]")
+    assert carriable(data).keys() == {JSON_KEY}
 
 
 def test_a_value_and_a_key_that_may_be_text_are_not_repeated():
@@ -170,3 +137,126 @@ def test_a_value_and_a_key_that_may_be_text_are_not_repeated():
     assert "k" * 41 not in fault
     bad = {"line-items": [{"Jane Doe": {"123-45-6789": {"Größe": math.nan}}}]}
     assert str(fault_of(bad)).endswith(" at line-items[0].*.*.Größe")
+    assert shown_path([]) == "the top"
+    assert len(shown_path(["a"] * 500)) == 201
+
+
+def test_findings_are_named_in_the_order_of_the_data_and_are_not_too_many():
+    found = findings({"a": [math.nan, 1, {"__id__": "\0"}], "b": 2**64})
+    assert found == [
+        ("a[0]", "a number that is not finite (NaN or Infinity)"),
+        ("a[2].__id__", "a key that Airflow reserves for itself"),
+        ("a[2].__id__", "a NUL character, which PostgreSQL refuses"),
+        ("b", "a number of more than 64 bits"),
+    ]
+    assert len(findings([math.nan] * 1000)) == MOST_FINDINGS
+    assert findings(b"PK") == [("the top", "bytes, which are no JSON")]
+    assert findings(read_data(b'{"a": 1, "a": 2, "b": 1e400}', id=None, service=None)) == [
+        ("the top", "an object that holds a key twice"),
+        ("b", "a number that Python cannot hold (1e400, or more than 4,300 digits)"),
+    ]
+
+
+# -- the forms, and the way back ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", TEXTS.values(), ids=TEXTS)
+def test_other_json_takes_text_that_the_json_module_reads_back(data):
+    form = carriable(data, id="a")
+    ((key, text),) = form.items()
+    assert key == JSON_KEY
+    assert text.isascii()
+    assert "\0" not in text
+    assert is_same(json.loads(text), data)
+    assert fault_of({"x": text}) is None
+    assert is_same(read_back(stored(form)), data)
+
+
+@pytest.mark.parametrize("data", AS_BASE64.values(), ids=AS_BASE64)
+@pytest.mark.parametrize("form", [carriable, row_ready])
+def test_bytes_take_base64(data, form):
+    assert form(data) == {BYTES_KEY: base64.b64encode(data).decode()}
+    assert read_back(stored(form(data))) == data
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_in_a_row_of_a_file_only_what_is_no_json_takes_another_form(name):
+    data = TEXTS[name]
+    row = row_ready(data, id="a")
+    if name in IN_ROWS_TOO:
+        assert row.keys() == {JSON_KEY}
+    else:
+        assert row is data
+    line = json.dumps({"id": "a", "data": row}, allow_nan=False).encode()
+    assert is_same(read_back(json.loads(line)), {"id": "a", "data": data})
+
+
+@some
+@given(JSON)
+def test_whatever_json_comes_it_is_read_back_exactly(data):
+    assert is_same(read_back(stored(carriable(data, id="a"))), data)
+    assert is_same(read_back(stored({"items": {"a": carriable(data, id="a")}})), {"items": {"a": data}})
+    assert is_same(read_back(stored(carriable(data))), data)
+    assert is_same(read_back(json.loads(json.dumps(row_ready(data), allow_nan=False))), data)
+
+
+@some
+@given(JSON)
+def test_what_is_found_quickly_is_what_is_found_place_by_place(data):
+    assert (carriable(data, id="a") is data) == (fault_of(data) is None) == (findings(data) == [])
+    form = carriable(data, id="a")
+    assert fault_of(form) is None or form.keys() == {JSON_KEY}
+
+
+def test_a_form_within_text_stays_text():
+    inner = carriable({"a": math.nan}, id="a")
+    assert read_back(carriable(inner, id="a")) == inner
+
+
+def test_an_object_that_only_looks_like_a_form_is_left_alone():
+    for data in ({JSON_KEY: 1}, {BYTES_KEY: None}, {JSON_KEY: "1", "a": 2}):
+        assert read_back(data) == data
+        assert read_back(carriable(data, id="a")) == data
+
+
+# -- several ids, and what is no JSON ----------------------------------------------------------------------------------
+
+
+def test_of_several_ids_each_takes_its_own_form_and_one_without_any_moves_to_the_errors():
+    double = read_data(b'{"x": [{"b": "secret", "b": 2}]}', id=None, service=None)
+    fine = {"t": 1}
+    data = {"items": {"a": fine, "b": {"t": math.inf}, "c": b"PK", "d": double}, "errors": {"e": "no such page"}}
+    form = carriable(data)
+    assert form["items"] == {"a": fine, "b": {JSON_KEY: '{"t":Infinity}'}, "c": {BYTES_KEY: "UEs="}}
+    assert form["items"]["a"] is fine
+    assert form["errors"].keys() == {"d", "e"}
+    assert "data of d has an object that holds a key twice at x[0]." in form["errors"]["d"]
+    assert "secret" not in form["errors"]["d"]
+    assert data["errors"] == {"e": "no such page"}, "what came in stays as it was"
+    assert read_back(stored(form))["items"] == {"a": fine, "b": {"t": math.inf}, "c": b"PK"}
+
+
+def test_of_several_ids_the_error_of_the_last_is_raised_if_none_has_a_form():
+    double = read_data(b'{"b": 1, "b": 2}', id=None, service=None)
+    with pytest.raises(ResultNotStorable, match="data of a has"):
+        carriable({"items": {"a": double}, "errors": {"e": "no such page"}})
+
+
+def test_several_ids_that_need_no_form_stay_the_same_object():
+    data = {"items": {"a": {"t": 1}}, "errors": {"e": "no such page"}}
+    assert carriable(data) is data
+
+
+NOT_JSON = {
+    "a tuple": ({"a": (1, 2)}, "A value of type tuple at a is not JSON"),
+    "a date": ([date(2026, 1, 1)], r"A value of type date at \[0\] is not JSON"),
+    "bytes within": ({"a": [b"x"]}, r"A value of type bytes at a\[0\] is not JSON"),
+    "a key that is no text": ({"a": {1: 2}}, "A key of type int at a is not JSON"),
+}
+
+
+@pytest.mark.parametrize(("data", "text"), NOT_JSON.values(), ids=NOT_JSON)
+@pytest.mark.parametrize("form", [carriable, row_ready, findings])
+def test_what_is_no_json_is_a_mistake_of_the_program(data, text, form):
+    with pytest.raises(TypeError, match=text):
+        form(data)

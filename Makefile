@@ -48,7 +48,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 # Kept byte code spares every test run's processes two seconds each of compiling the tests
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: test test-all unit unit-3.3-untraced lint sdks sdks-heavy dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks env-sdks-heavy bench bench-airflow faults stalls simulation env-bench test-ha env-ha live env-live
+.PHONY: test test-all unit unit-3.3-untraced lint sdks sdks-heavy dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks env-sdks-heavy bench bench-airflow faults stalls simulation env-bench test-ha env-ha shapes live env-live
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,11 @@ test-all: test  ## test, the unit tests on Airflow 3.1 and 3.2 as well, and the 
 
 test-ha: $(STAMP_ha)  ## 200 waits on PostgreSQL, Redis and Celery, while processes are killed; needs postgresql and redis-server
 	.venvs/ha/bin/python -m pytest --quiet --capture=no tests/ha
+
+shapes: $(UNIT_LINES:%=.venvs/postgres-%/installed)  ## every odd shape of data through the XComs of 3.3, 2.11 and 3.0 on PostgreSQL
+	@for line in $(UNIT_LINES); do echo "== Airflow $$line on PostgreSQL"; \
+		PYTHONPATH=$(CURDIR)/.venvs/postgres-$$line .venvs/$$line/bin/python -m pytest --quiet tests/ha/test_shapes.py || exit; \
+	done
 
 unit: $(STAMP_3.3)  ## the unit tests on Airflow 3.3, quickly: T=tests/test_sensors.py for some of them
 	.venvs/3.3/bin/python -m pytest --quiet --numprocesses 2 $(or $(T),tests $(SLOW:%=--ignore=%))
@@ -181,6 +186,14 @@ $(STAMP_bench): constraints/bench.txt pyproject.toml $(INSTALLER_STAMP)
 
 $(STAMP_ha): constraints/ha.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/ha,$<,$(PYTHON))
+
+# The drivers of PostgreSQL beside a line's environment, as pinned for test-ha
+.SECONDEXPANSION:
+$(UNIT_LINES:%=.venvs/postgres-%/installed): .venvs/postgres-%/installed: $$(STAMP_$$*) constraints/ha.txt
+	@rm -rf $(@D)
+	@.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) \
+		$$(sed -n 's/^\(\(psycopg2-binary\|asyncpg\)==[0-9.]*\).*/\1/p' constraints/ha.txt)
+	@touch $@
 
 # Seven gigabytes: built again for new pins alone
 $(STAMP_live): constraints/live.txt $(INSTALLER_STAMP)

@@ -15,7 +15,7 @@ The exceptions of this package, each named for who must act.
     │   ├── NoSuchRoute         an optional route does not exist on this deployment (404, 405, 501)
     │   ├── NotFinished         the data was requested before the document was finished
     │   ├── ResultTooLarge      the data does not fit an XCom
-    │   └── ResultNotStorable   the data holds something that Airflow cannot carry in an XCom
+    │   └── ResultNotStorable   the data holds something that neither an XCom nor JSON can carry
     ├── UnexpectedReply         this package, or a proxy on the way: the reply is invalid
     │   ├── ReplyTooLarge       the reply has more bytes than the connection allows, or is nested too deeply to be read
     │   └── UnknownWord         the vendor sent a status word that this package does not know
@@ -155,7 +155,11 @@ class ResultTooLarge(RequestRejected):
 
 
 class ResultNotStorable(RequestRejected):
-    """The extracted data holds something that Airflow cannot carry in an XCom: NaN, a huge number, too many levels, ..."""
+    """
+    The extracted data holds something that nothing carries exactly: a key twice, a number that Python cannot hold, 500 levels.
+
+    What only Airflow cannot carry (NaN, NUL, bytes, ...) is no error: see :func:`.carriable.carriable`.
+    """
 
 
 class UnexpectedReply(DocStatusError):

@@ -15,9 +15,11 @@ from airflow_provider_docstatus.exceptions import (
     RateLimited,
     ReplyTooLarge,
     RequestRejected,
+    ResultNotStorable,
     ServiceUnavailable,
     UnexpectedReply,
 )
+from airflow_provider_docstatus.protocol.exact import DoubleKeys, HugeNumber
 from airflow_provider_docstatus.protocol.messages import Request, Response
 from airflow_provider_docstatus.protocol.responses import (
     LONGEST_HINT,
@@ -109,6 +111,22 @@ def test_json_that_python_cannot_read_is_the_documents_fault_and_no_proxys(body)
     said = refusal(lambda: read_object(AITRONOS, got(text=body), id="j-1"), kind=ReplyTooLarge)
     assert "for j-1 with " in said
     assert "than can be read. Nothing written in Python, such as Airflow, can carry that." in said
+
+
+def test_a_reply_that_has_data_is_read_once_and_marks_what_python_loses():
+    reply = got(text='{"a": {"b": 1, "b": 2}, "c": 1e400, "d": ' + "9" * 5000 + "}")
+    body = read_object(AITRONOS, reply, id="j-1", has_data=True)
+    assert isinstance(body["a"], DoubleKeys)
+    assert isinstance(body["c"], HugeNumber)
+    assert isinstance(body["d"], HugeNumber)
+    assert read_object(AITRONOS, reply, id="j-1") is body
+    refusal(lambda: read_object(AITRONOS, got(text="<html>"), id="j-1", has_data=True), kind=UnexpectedReply)
+
+
+def test_data_of_more_levels_than_python_reads_is_named_with_its_place():
+    deep = got(text='{"a": {"b": ' + "[" * 2000 + "]" * 2000 + "}}")
+    said = refusal(lambda: read_object(AITRONOS, deep, id="j-1", has_data=True), kind=ResultNotStorable)
+    assert "data of j-1 has more levels of lists and objects than can be read at a.b[0][0]" in said
 
 
 @pytest.mark.parametrize("code", [200, 202, 304, 400, 403, 404, 408, 425, 500, 502, 503, 504])

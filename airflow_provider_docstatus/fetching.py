@@ -26,7 +26,7 @@ from airflow_provider_docstatus.protocol.results import (
     plan_fetch,
     plan_link,
 )
-from airflow_provider_docstatus.protocol.storable import fault_of
+from airflow_provider_docstatus.protocol.storable import carriable
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.rounds import Round
 from airflow_provider_docstatus.services import ServiceDescription
@@ -34,15 +34,6 @@ from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.waiting.report import why_closed
 
 _NONE_KEPT: Kept = {}
-
-
-def storable(one: str, data: Any) -> Any:
-    """Return what was fetched of an id. Raises ResultNotStorable if Airflow cannot carry it."""
-    fault = fault_of(data)
-    if fault is None:
-        return data
-    text = f"The extracted data of {one} has {fault}. Airflow cannot carry that in an XCom. Fetch it in your own task with "
-    raise ResultNotStorable(f"{text}DocStatusHook.get_result() and store it where you like.", id=one)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +67,7 @@ class Fetcher:
     :param have_ended: whether a wait or a poll has shown that the ids have ended; what says otherwise is then asked for again.
     :param skips: whether an id whose data did not come within its minute is that id's error. Else all end with it.
     :param into: gets the reply of a single id as it comes; the data is then :class:`~.results.Saved`.
-    :param ready: makes what was fetched of an id ready for its place, or raises why it cannot.
+    :param ready: gives the data of an id the form that its place needs: an XCom (default) or a row of a file.
     """
 
     def __init__(
@@ -90,7 +81,7 @@ class Fetcher:
         have_ended: bool = True,
         skips: bool = False,
         into: Sink | None = None,
-        ready: Callable[[str, Any], Any] = storable,
+        ready: Callable[..., Any] = carriable,
     ) -> None:
         self._hook = hook
         self._accept = accept
@@ -191,7 +182,7 @@ class Fetcher:
         if isinstance(data, (DocStatusError, Fetch, Saved)):
             return data
         try:
-            return self._ready(one, data)
+            return self._ready(data, id=one, service=self._hook.service.name)
         except ResultNotStorable as error:
             return error
 

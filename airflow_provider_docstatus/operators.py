@@ -30,10 +30,12 @@ from airflow_provider_docstatus.exceptions import (
 )
 from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.lineage import facets_of, report_output
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.output import Output
+from airflow_provider_docstatus.protocol.faults import reasons_of
 from airflow_provider_docstatus.protocol.flows import Kept
-from airflow_provider_docstatus.protocol.results import checked_content, reasons_of
+from airflow_provider_docstatus.protocol.results import checked_content
 from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
 from airflow_provider_docstatus.rounds import missing, repeats
 from airflow_provider_docstatus.status import DocumentStatus, State
@@ -42,7 +44,7 @@ from airflow_provider_docstatus.types import DataManifest, FileManifest
 from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:
-    from airflow_provider_docstatus._compat import Context
+    from airflow_provider_docstatus._compat import Context, XComArg
 
 #: The largest data that goes into one XCom by default, in bytes of JSON.
 MOST_BYTES = 1024 * 1024
@@ -120,9 +122,9 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         self,
         *,
         conn_id: str,
-        request_id: str | Iterable[str] | Mapping[str, Any] | None = None,
-        document_id: str | Iterable[str] | Mapping[str, Any] | None = None,
-        job_id: str | Iterable[str] | Mapping[str, Any] | None = None,
+        request_id: str | Iterable[str] | Mapping[str, Any] | XComArg | None = None,
+        document_id: str | Iterable[str] | Mapping[str, Any] | XComArg | None = None,
+        job_id: str | Iterable[str] | Mapping[str, Any] | XComArg | None = None,
         operation: str | None = None,
         content: str | None = None,
         content_options: Mapping[str, Any] | None = None,
@@ -168,6 +170,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         self.grace = checked_seconds("grace", grace)
         self.stalled_after = checked_seconds("stalled_after", stalled_after)
         self._kept: Kept = {}
+        self._summary: DataManifest | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait if ``wait_for_completion`` is set; then fetch and return the data."""
@@ -237,7 +240,13 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         summary = output.summary(manifest)
         context["ti"].xcom_push(key=XCOM_KEY, value=manifest.get("status", summary))
         output.check_enough(manifest)
+        self._summary = summary
+        report_output(context, self.outlets, summary)
         return summary
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 -- OpenLineage calls it so
+        """Return the file that was written as an output for OpenLineage; None if there is none, or no OpenLineage."""
+        return facets_of(self._summary)
 
     def _fetcher(self, hook: DocStatusHook) -> Fetcher:
         options = self.content_options or {}
@@ -288,7 +297,9 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
                 return False
             if any(isinstance(error, RateLimited) for error in trouble.values()):
                 break  # the poll, or for a single id the hook, has waited for the service's time
-        raise missing(trouble, len(wait.group.waits), "status")
+        known = {one: wait.group.waits[one].status for one in trouble}
+        names = {one: status.file_name for one, status in known.items() if status is not None and status.file_name}
+        raise missing(trouble, len(wait.group.waits), "status", names)
 
     def _fetch_many(self, parameter: str, manifest: Mapping[str, Any]) -> Any:
         """Fetch the data of the ids of a manifest that ended well; name the others with their errors."""
@@ -297,28 +308,30 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         good = {State.SUCCEEDED.value, *self.accept}
         wanted = [one for state, ids in by_state.items() if state in good for one in ids]
         errors = {one: known_errors.get(one, state) for state, ids in by_state.items() if state not in good for one in ids}
+        names = dict(manifest.get("file_names") or {}) if hook.service.file_names else {}
         items: dict[str, Any] = {}
         refused: dict[str, DocStatusError] = {}
         if wanted:
             targets = [hook.target(**{parameter: one}, operation=operation) for one in wanted]
             items, refused = self._fetcher(hook).fetch_list(targets)
             errors.update({one: str(error) for one, error in refused.items()})
-            self._check_needed(refused, total=len(items) + len(errors), fetched=len(wanted))
+            self._check_needed(refused, names, total=len(items) + len(errors), fetched=len(wanted))
         if not items:
             only = next(iter(refused.values()), None) if len(errors) == 1 else None
             if only is not None and not isinstance(only, NoData):  # that is the vendor's bare text
                 raise only
-            text = f"None of the {len(errors)} ids has any data ({reasons_of(errors)})."
+            text = f"None of the {len(errors)} ids has any data ({reasons_of(errors, names)})."
             raise DataRefused(text, service=hook.service.name)
-        extracted = {"items": items, "errors": errors}
+        told = {one: names[one] for one in (*items, *errors) if one in names}
+        extracted = {"items": items, "errors": errors, "file_names": told}
         return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
 
-    def _check_needed(self, refused: Mapping[str, DocStatusError], *, total: int, fetched: int) -> None:
+    def _check_needed(self, refused: Mapping[str, DocStatusError], names: Mapping[str, str], *, total: int, fetched: int) -> None:
         """Raise DocumentFailed if results say of too many jobs that they failed, though their status said success."""
         failed = {one: error for one, error in refused.items() if type(error) is DocumentFailed}
         if self.wait_for_completion and failed and fetched - len(failed) < needed_of(self.wait_for, total):
             first = next(iter(failed.values()))
-            text = f"{len(failed)} of {total} ids did not end well by their results ({reasons_of(failed)})."
+            text = f"{len(failed)} of {total} ids did not end well by their results ({reasons_of(failed, names)})."
             raise DocumentFailed(text, service=first.service, state=first.state)
 
 

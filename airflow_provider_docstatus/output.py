@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -16,6 +18,7 @@ from airflow_provider_docstatus.exceptions import (
     NotFinished,
     NotFound,
     RequestRejected,
+    ResultNotStorable,
 )
 from airflow_provider_docstatus.fetching import Fetcher, Found
 from airflow_provider_docstatus.files import manifest as manifests
@@ -23,7 +26,9 @@ from airflow_provider_docstatus.files.places import final_url, owner_of
 from airflow_provider_docstatus.files.rows import Rows
 from airflow_provider_docstatus.files.spool import Spool
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.protocol.results import Saved, reasons_of
+from airflow_provider_docstatus.protocol.faults import reasons_of
+from airflow_provider_docstatus.protocol.results import Saved
+from airflow_provider_docstatus.protocol.storable import findings, read_data, row_ready
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.types import DataManifest, FileManifest
@@ -51,6 +56,42 @@ class WritingTask(WaitingTask, Protocol):
     content_options: Mapping[str, Any] | None
 
 
+@dataclass(kw_only=True)
+class _Told:
+    """
+    What is known of the ids of a file with rows, besides their data.
+
+    :param state_of: the state of each id.
+    :param names: the name of the file of each id, or of a document or job inside it, where it is known.
+    :param errors: why there is no data, likewise.
+    :param inside: the documents or jobs inside each id, in the vendor's order.
+    :param refused: the errors of ids.
+    """
+
+    state_of: dict[str, str]
+    names: dict[str, str]
+    errors: dict[str, str] = field(default_factory=dict)
+    inside: dict[str, list[str]] = field(default_factory=dict)
+    refused: list[DocStatusError] = field(default_factory=list)
+
+    def hear(self, found: Found, *, were_waited_for: bool) -> None:
+        """Take in what was found of an id. If nobody has waited for it, its error tells its state."""
+        status, error = found.status, found.error
+        if status is not None and found.of not in self.inside:
+            self.state_of[found.of] = status.state.value
+            self.inside[found.of] = [child.id for child in status.children]
+            self.names |= status.to_dict()["file_names"]
+            if status.file_name:
+                self.names[found.of] = status.file_name
+        if error is None:
+            return
+        self.errors[found.id] = str(error)
+        if isinstance(error, DocStatusError) and found.id == found.of:
+            self.refused.append(error)
+            if not were_waited_for or type(error) is DocumentFailed:
+                self.state_of[found.id] = _word_of(error)
+
+
 class Output:
     """
     The file that a task writes.
@@ -71,9 +112,11 @@ class Output:
         #: The ids by state, and the errors by id, of a list that a sensor has waited for.
         self.waited: Mapping[str, Sequence[str]] = {}
         self._errors: Mapping[str, str] = {}
+        self._names: Mapping[str, str] = {}
         operation, given = task.operation, value if isinstance(value, list) else [value]
         if isinstance(value, Mapping):
             self.waited, self._errors, operation = waited_for(self.hook, self.parameter, value, operation)
+            self._names = (value.get("file_names") or {}) if self.hook.service.file_names else {}
             given = [one for some in self.waited.values() for one in some]
         if not given:
             raise AirflowSkipException(f"{self.parameter} is an empty list: there is no data to fetch.")
@@ -146,49 +189,55 @@ class Output:
         """Write the reply that holds the data of a single id."""
         (target,) = self.targets
         status, data = self._fetcher(into=spool, **options).fetch(target, status)
+        format_ = (data.media_type if isinstance(data, Saved) else "") or _UNKNOWN
         return manifests.built(
             self.asked,
             path=self.url,
-            format=(data.media_type if isinstance(data, Saved) else "") or _UNKNOWN,
+            format=format_,
             ids={status.state.value: [target.id]},
             errors={},
+            file_names={target.id: status.file_name} if status.file_name else {},
+            findings={target.id: found} if "json" in format_ and (found := self._findings(spool)) else {},
             status=status.to_dict(),
         )
+
+    def _findings(self, spool: Spool) -> list[str]:
+        """Return what Airflow could not carry of a reply that stays as it came; nothing of one that is too long to look at."""
+        if spool.size > self.hook.endpoint.max_reply_bytes:
+            return []
+        with spool.open_for_reading() as file, suppress(ValueError, ResultNotStorable):
+            data = read_data(file.read(), id=None, service=None)
+            return [f"{what} at {place}" for place, what in findings(data)]
+        return []
 
     def _rows(
         self, spool: Spool, states: Mapping[str, Sequence[str]], status: DocumentStatus | None, options: Mapping[str, Any]
     ) -> FileManifest:
         """Write a row for each document."""
         good = {State.SUCCEEDED.value, *self._task.accept}
-        state_of = {one: state for state, ids in states.items() for one in ids}
-        errors = {one: self._errors.get(one, state) for one, state in state_of.items() if state not in good}
+        told = _Told(state_of={one: state for state, ids in states.items() for one in ids}, names=dict(self._names))
+        told.errors = {one: self._errors.get(one, state) for one, state in told.state_of.items() if state not in good}
         rows = Rows(spool)
-        wanted = [target for target in self.targets if target.id not in errors and target.id not in rows]
-        inside: dict[str, list[str]] = {}
-        refused: list[DocStatusError] = []
+        wanted = [target for target in self.targets if target.id not in told.errors and target.id not in rows]
         for found in self._found(wanted, status, {"have_ended": bool(states) or status is not None, **options}):
-            if found.status is not None and found.of not in inside:
-                state_of[found.of] = found.status.state.value
-                inside[found.of] = [child.id for child in found.status.children]
+            told.hear(found, were_waited_for=bool(states))
             if found.error is None:
-                rows.add(found.id, {**({} if found.id == found.of else {self.parameter: found.of}), "data": found.data})
-                continue
-            errors[found.id] = str(found.error)
-            if isinstance(found.error, DocStatusError) and found.id == found.of:
-                refused.append(found.error)
-                if not states or type(found.error) is DocumentFailed:
-                    state_of[found.id] = _word_of(found.error)
-        self._check_finished(state_of)
+                name = told.names.get(found.id)
+                of = {} if found.id == found.of else {self.parameter: found.of}
+                rows.add(found.id, {**of, **({"file_name": name} if name else {}), "data": found.data})
+        self._check_finished(told.state_of)
         if not len(rows):
-            if len(errors) == len(refused) == 1 and not isinstance(refused[0], DataRefused):
-                raise refused[0]
-            text = f"None of the {len(errors)} ids has any data ({reasons_of(errors)})."
+            if len(told.errors) == len(told.refused) == 1 and not isinstance(told.refused[0], DataRefused):
+                raise told.refused[0]
+            text = f"None of the {len(told.errors)} ids has any data ({reasons_of(told.errors, told.names)})."
             raise DataRefused(text, service=self.hook.service.name)
-        places = rows.in_order([one for target in self.targets for one in (target.id, *inside.get(target.id, ()))])
+        places = rows.in_order([one for target in self.targets for one in (target.id, *told.inside.get(target.id, ()))])
         by_state: dict[str, list[str]] = {}
         for target in self.targets:
-            by_state.setdefault(state_of.get(target.id, State.SUCCEEDED.value), []).append(target.id)
-        return manifests.built(self.asked, path=self.url, format=_ROWS, ids=by_state, errors=errors, rows=places)
+            by_state.setdefault(told.state_of.get(target.id, State.SUCCEEDED.value), []).append(target.id)
+        return manifests.built(
+            self.asked, path=self.url, format=_ROWS, ids=by_state, errors=told.errors, rows=places, file_names=told.names
+        )
 
     def _check_finished(self, state_of: Mapping[str, str]) -> None:
         """Raise NotFinished if nobody has waited for some of the ids."""
@@ -219,7 +268,14 @@ class Output:
 
     def _fetcher(self, **options: Any) -> Fetcher:
         task = self._task
-        return Fetcher(self.hook, content=task.content, options=task.content_options or {}, accept=task.accept, **options)
+        return Fetcher(
+            self.hook,
+            content=task.content,
+            options=task.content_options or {},
+            accept=task.accept,
+            ready=row_ready,
+            **options,
+        )
 
     def _told_honestly(self, error: DocStatusError) -> DocStatusError:
         """Return the error of a retry that gets no data with what may have become of it."""

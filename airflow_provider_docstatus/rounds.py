@@ -26,7 +26,9 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.protocol.results import Ask, Fetch, concerns_all, fetch_some, may_pass, reasons_of
+from airflow_provider_docstatus.protocol.faults import concerns_all, may_pass, reasons_of
+from airflow_provider_docstatus.protocol.results import Ask, Fetch, fetch_some
+from airflow_provider_docstatus.protocol.values import named
 from airflow_provider_docstatus.waiting import wait
 from airflow_provider_docstatus.waiting.wait import needs_confirmation
 
@@ -39,6 +41,7 @@ MOST_IN_TROUBLE = 10
 #: So many ids in a row that are skipped, none of them with data in between, are an outage and not faults of theirs.
 MOST_SKIPPED = 10
 
+_NO_NAMES: Mapping[str, str] = {}
 #: The id that was asked for, and the id itself: the same, or a document or job inside it.
 Key = tuple[str, str]
 
@@ -220,8 +223,14 @@ def repeats(hook: DocStatusHook) -> Iterator[None]:
         hook.sleep(min(pause * wait.CONFIRM_AFTER, left))
 
 
-def missing(errors: Mapping[str, DocStatusError], total: int, what: str = "data") -> DocStatusError:
-    """Return the error for what may still come, by id; a task that raises it may be retried."""
+def missing(
+    errors: Mapping[str, DocStatusError], total: int, what: str = "data", names: Mapping[str, str] = _NO_NAMES
+) -> DocStatusError:
+    """
+    Return the error for what may still come, by id; a task that raises it may be retried.
+
+    :param names: the names of the documents' files by id, where they are known.
+    """
     kinds = {
         NoData if isinstance(one, (NotFound, NotFinished)) else type(one) if may_pass(one) else ServiceUnavailable
         for one in errors.values()
@@ -231,6 +240,6 @@ def missing(errors: Mapping[str, DocStatusError], total: int, what: str = "data"
     about: dict[str, Any] = {"service": first.service}
     if total == 1:
         about |= {"id": first_id, "state": first.state, "link": first.link}
-    which = f"{first_id}" if total == 1 else f"{len(errors)} of {total} ids"
-    reasons = str(first).rstrip(".") if total == 1 else reasons_of(errors)
+    which = named(first_id, names.get(first_id)) if total == 1 else f"{len(errors)} of {total} ids"
+    reasons = str(first).rstrip(".") if total == 1 else reasons_of(errors, names)
     return kind(f"The {what} of {which} did not come within a minute: {reasons}. A retry asks again.", **about)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_docstatus._compat import AirflowFailException
 from airflow_provider_docstatus.airflow_errors import for_airflow
+from airflow_provider_docstatus.carriable import read_back
 from airflow_provider_docstatus.exceptions import (
     DataRefused,
     DocStatusError,
@@ -36,6 +37,7 @@ from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED,
 from airflow_provider_docstatus.services.docling import DOCLING
 from airflow_provider_docstatus.status import DocumentStatus, State
 from tests.conversations import HTML, LIMIT, response
+from tests.shapes import is_same
 
 START = 1000.0
 PAGE = response(text="<html>", headers=HTML)
@@ -530,14 +532,40 @@ def nested(levels: int) -> Any:
 
 @each_way
 @pytest.mark.parametrize("fault", [float("nan"), 10**23, "\ud83d", nested(300)], ids=["nan", "23 digits", "surrogate", "levels"])
-def test_data_that_airflow_cannot_carry_is_an_error_of_its_id(way, fault):
+def test_data_that_airflow_cannot_carry_takes_another_form(way, fault):
     service, fetch = WAYS[way]
     hook = Hook(service, b={"table": [{"total": fault}]})
     items, errors = fetch(hook)
-    assert set(items) == {"a", "c"}
-    assert "Airflow cannot carry that in an XCom. Fetch it in your own task with DocStatusHook.get_result()" in errors["b"]
-    assert "table[0].total" in errors["b"]
+    assert errors == {}
+    assert items["b"].keys() == {"docstatus:json"}
+    assert is_same(read_back(items), {"a": {"of": "a"}, "b": {"table": [{"total": fault}]}, "c": {"of": "c"}})
     assert hook.now == START, "asking again does not help"
+
+
+class Twice(dict[str, Any]):
+    """An object whose JSON has a key twice."""
+
+    def items(self) -> Any:
+        return [("total", 1), ("total", 2)]
+
+
+@each_way
+def test_data_that_nothing_carries_is_an_error_of_its_id(way):
+    service, fetch = WAYS[way]
+    hook = Hook(service, b={"table": [Twice(total=1)]})
+    items, errors = fetch(hook)
+    assert set(items) == {"a", "c"}
+    assert "The extracted data of b has an object that holds a key twice at table[0]." in errors["b"]
+    assert hook.now == START, "asking again does not help"
+
+
+@pytest.mark.parametrize("content", [None, {"of": "b"}])
+def test_a_document_whose_place_in_the_reply_is_said_twice_is_an_error_of_its_id(content):
+    reply = {"results": [{"document_id": "a", "content": {"of": "a"}}, {"document_id": "b", "content": content}]}
+    text = json.dumps(reply).replace('"b", ', '"b", "content": {"of": "x"}, ')
+    items, errors = listed(Hook(NEUROLINKER, a=response(text=text)), "document", "ab")
+    assert items == {"a": {"of": "a"}}
+    assert "The extracted data of b has a key that stands twice beside it in the reply." in errors["b"]
 
 
 @each_way
@@ -546,14 +574,16 @@ def test_data_that_python_cannot_read_is_an_error_of_its_id(way):
     hook = Hook(service, b=response(text="[" * 2000 + "]" * 2000))
     items, errors = fetch(hook)
     assert set(items) == {"a", "c"}
-    assert "more levels of lists and objects than can be read" in errors["b"]
+    assert "The extracted data of b has more levels of lists and objects than can be read at [0][0]" in errors["b"]
+    assert hook.now == START, "asking again does not help"
 
 
-def test_data_of_a_single_id_that_airflow_cannot_carry_is_refused():
-    with pytest.raises(ResultNotStorable, match=r"data of a has a key that Airflow reserves for itself at x\.__id__") as raised:
-        fetcher(Hook(AITRONOS, a={"x": {"__id__": 1}})).fetch(Target("job", "a"))
-    assert raised.value.id == "a"
-    assert json.dumps(str(raised.value)).isascii()
+def test_data_of_a_single_id_that_nothing_carries_is_refused():
+    with pytest.raises(ResultNotStorable, match=r"data of a has an object that holds a key twice at x\.") as raised:
+        fetcher(Hook(AITRONOS, a={"x": Twice(total=1)})).fetch(Target("job", "a"))
+    assert (raised.value.id, raised.value.service) == ("a", "aitronos")
+    _, data = fetcher(Hook(AITRONOS, a={"x": {"__id__": 1}})).fetch(Target("job", "a"))
+    assert data == {"docstatus:json": '{"x":{"__id__":1}}'}
 
 
 def test_ids_of_requests_are_fetched_request_by_request():

@@ -18,6 +18,7 @@ import requests_mock as requests_mock_module
 from airflow.exceptions import AirflowException
 
 from airflow_provider_docstatus._compat import AirflowNotFoundException
+from airflow_provider_docstatus.carriable import carriable, read_back
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
@@ -28,6 +29,7 @@ from airflow_provider_docstatus.exceptions import (
     QuotaExhausted,
     RateLimited,
     RequestRejected,
+    ResultNotStorable,
     ServiceUnavailable,
     UnexpectedReply,
 )
@@ -645,6 +647,25 @@ def test_item_errors_inside_a_200_are_noticed(make_hook: MakeHook, requests_mock
             ids[2]: "storage is down",
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [("1", None), ("1e400", "a number that Python cannot hold"), ('{"c": 1, "c": 2}', "an object that holds a key twice")],
+)
+def test_what_a_users_own_task_returns_is_carriable(
+    value: str, fault: str | None, make_hook: MakeHook, requests_mock: Requests
+) -> None:
+    reply = f'{{"job_id": "j-1", "status": "completed", "extracted_data": {{"a": NaN, "b": {value}}}}}'
+    requests_mock.get(requests_mock_module.ANY, text=reply, headers={"content-type": "application/json"})
+    data = make_hook("aitronos").get_result(job_id="j-1")
+    assert math.isnan(data["a"])
+    if fault is None:
+        assert carriable(data) == {"docstatus:json": '{"a":NaN,"b":1}'}
+        assert read_back(carriable(data))["b"] == 1
+    else:
+        with pytest.raises(ResultNotStorable, match=fault):
+            carriable(data)
 
 
 def test_the_prefix_that_shows_at_the_first_question_holds_for_the_next(vendors: StandInVendors, make_hook: MakeHook) -> None:

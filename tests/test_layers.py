@@ -25,7 +25,7 @@ LAYERS = [
     {"protocol.exact"},
     {"protocol.storable"},
     {"protocol.description"},
-    {"protocol.targets", "protocol.refusals"},
+    {"protocol.targets", "protocol.refusals", "protocol.faults"},
     {"protocol.rules"},
     {"protocol.plain_data"},
     {"protocol.described"},

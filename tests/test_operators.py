@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_docstatus._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_provider_docstatus.carriable import read_back
 from airflow_provider_docstatus.exceptions import (
     DocStatusError,
     DocumentFailed,
@@ -303,24 +304,24 @@ def test_what_is_refused_of_one_is_named_and_the_others_succeed(vendors: StandIn
 
 
 @each_of_several
-def test_what_airflow_cannot_carry_of_one_is_named_and_the_others_succeed(vendors: StandInVendors, what: str) -> None:
-    ids, arguments, _ = three(vendors, what, content={"lines": [{"total": math.nan}]})
+def test_what_airflow_cannot_carry_of_one_takes_another_form(vendors: StandInVendors, what: str) -> None:
+    ids, arguments, _ = three(vendors, what, content={"lines": [{"total": math.inf}]})
     data = run(operator_of(**arguments))
-    assert list(data["items"]) == [ids[0], ids[2]]
-    assert "has a number that is not finite (NaN or Infinity) at " in data["errors"][ids[1]]
-    assert "lines" in data["errors"][ids[1]]
+    assert (list(data["items"]), data["errors"]) == (ids, {})
+    assert data["items"][ids[1]].keys() == {"docstatus:json"}
+    assert "docstatus:json" not in data["items"][ids[0]]
     assert json.dumps(data, allow_nan=False)
+    assert "Infinity" in json.dumps(read_back(data)["items"][ids[1]])
 
 
 @pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
 @pytest.mark.parametrize("way", WAYS)
-def test_what_airflow_cannot_carry_of_a_single_id_fails_with_id_and_place(
-    vendors: StandInVendors, way: str, is_list: bool
-) -> None:
-    job_id = vendors.add_job("aitronos", content={"lines": [{"total": 10**22 + 1}]})
-    with pytest.raises(
-        ResultNotStorable, match=rf"data of {job_id} has a number of more than 64 bits at lines\[0\].total"
-    ) as raised:
+def test_what_nothing_carries_of_a_single_id_fails_with_id_and_place(vendors: StandInVendors, way: str, is_list: bool) -> None:
+    job_id = vendors.add_job("aitronos")
+    body = f'{{"job_id": "{job_id}", "status": "completed", "extracted_data": {{"lines": [{{"total": 1e400}}]}}}}'
+    vendors.answer_next(200, body=body, content_type="application/json", path=job_id, times=math.inf)
+    place = rf"data of {job_id} has a number that Python cannot hold \(.*\) at lines\[0\].total"
+    with pytest.raises(ResultNotStorable, match=place) as raised:
         run(operator_of(job_id=[job_id] if is_list else job_id, **WAYS[way]))
     assert isinstance(raised.value, AirflowFailException)
     assert raised.value.id == job_id

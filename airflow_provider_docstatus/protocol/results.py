@@ -13,17 +13,15 @@ from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
     KeyRejected,
     NoData,
-    NotFinished,
-    NotFound,
-    OutputFailed,
-    QuotaExhausted,
     ReplyTooLarge,
     RequestRejected,
     ServiceUnavailable,
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.exact import DoubleKeys
 from airflow_provider_docstatus.protocol.extracted import data_in, link_in, no_data
+from airflow_provider_docstatus.protocol.faults import concerns_all, may_pass, reasons_of
 from airflow_provider_docstatus.protocol.flows import poll_one, result_request
 from airflow_provider_docstatus.protocol.messages import Flow, Request, Response, Sink
 from airflow_provider_docstatus.protocol.paging import list_in
@@ -35,6 +33,7 @@ from airflow_provider_docstatus.protocol.statuses import (
     raise_unless_usable,
     read_result_status,
 )
+from airflow_provider_docstatus.protocol.storable import not_storable, read_data
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
 from airflow_provider_docstatus.protocol.values import is_empty, one_line
 from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
@@ -43,8 +42,6 @@ from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 Ask = Callable[[Sequence[str]], Flow[dict[str, Any]]]
 #: Documents whose data one request asks for.
 DOCUMENTS_AT_ONCE = 10
-#: Reasons that an error tells of several ids, and ids that it names at most.
-_SHOWN, _MOST_NAMED = 3, 20
 
 
 @dataclass(frozen=True)
@@ -179,22 +176,6 @@ def fetch_some(ask: Ask, ids: Sequence[str]) -> Flow[dict[str, Any]]:
     return found
 
 
-def concerns_all(error: DocStatusError) -> bool:
-    """Whether an error is about the account, the connection or the arguments. A 403 may be about one id only."""
-    if isinstance(error, KeyRejected):
-        return not error.may_be_about_id
-    is_unsent = isinstance(error, RequestRejected) and error.code is None and not isinstance(error, NotFinished)
-    return is_unsent or isinstance(error, (QuotaExhausted, OutputFailed))
-
-
-def may_pass(error: DocStatusError) -> bool:
-    """Whether a later request may get the data. A 404 for the data of a finished id may pass, a 410 does not."""
-    if isinstance(error, NotFound):
-        return not error.is_gone
-    is_final = isinstance(error, (ReplyTooLarge, DataRefused))
-    return isinstance(error, (ServiceUnavailable, UnexpectedReply, NoData)) and not is_final
-
-
 def fetch_contents(
     service: ServiceDescription,
     ids: Sequence[str],
@@ -218,13 +199,15 @@ def fetch_contents(
         yield from read_outline(service, response, may_be_cut=True)
     label = response.request.label
     named = one_line(ids[0]) if len(ids) == 1 else None
-    replies = list_in(service, response, read_object(service, response, id=named), "results")
+    replies = list_in(service, response, read_object(service, response, id=named, has_data=into is None), "results")
     by_id = {str(item.get("document_id")): item for item in replies if isinstance(item, Mapping)}
     found: dict[str, Any] = {}
     for one in ids:
         about: dict[str, Any] = {"service": service.name, "id": one}
         data, error = service.read_item(by_id[one]) if one in by_id else (None, None)
-        if error is not None:
+        if isinstance(by_id.get(one), DoubleKeys):
+            found[one] = not_storable("a key that stands twice beside it in the reply", **about)
+        elif error is not None:
             found[one] = DataRefused(error, **about)
         elif one not in by_id:
             found[one] = NoData("not in the reply", **about)
@@ -239,19 +222,10 @@ def extracted_of(service: ServiceDescription, status: DocumentStatus, items: Map
     """Return the data of an id in the form of an XCom. Raises DataRefused if nothing of it has any."""
     if status.kind not in ("request", "batch"):
         return items[status.id]
+    names = status.to_dict()["file_names"]
     if errors and not items:
-        raise no_data(service, status, f"none of its {len(errors)} parts has any ({reasons_of(errors)})", DataRefused)
-    return {"items": dict(items), "errors": dict(errors)}
-
-
-def reasons_of(errors: Mapping[str, object]) -> str:
-    """Return the reasons by id as a text; the first of them in full, and only the ids of the others."""
-    ids = [one_line(one) or "" for one in errors]
-    shown = "; ".join(f"{one}: {str(error).rstrip('.')}" for one, error in zip(ids[:_SHOWN], errors.values(), strict=False))
-    others = ids[_SHOWN:_MOST_NAMED]
-    more = len(errors) - _SHOWN - len(others)
-    named = f"; likewise {', '.join(others)}" if others else ""
-    return shown + named + (f" and {more} more" if more > 0 else "")
+        raise no_data(service, status, f"none of its {len(errors)} parts has any ({reasons_of(errors, names)})", DataRefused)
+    return {"items": dict(items), "errors": dict(errors), "file_names": names}
 
 
 def checked_content(service: ServiceDescription, content: str | None) -> str | None:
@@ -275,7 +249,9 @@ def _fetch_one(
             return status, _in_full(service, target, status, response)
         if into is not None:
             yield from read_outline(service, response, may_be_cut=True)
-        body = read_object(service, response, id=target.id) if response.code not in result.codes else {}
+        is_outline = response.outline is not None  # it holds no data, which is there if it is that long
+        is_read = response.code not in result.codes
+        body = read_object(service, response, id=target.id, has_data=into is None) if is_read else {}
         status = yield from read_result_status(service, target, response, status)
         raise_unless_usable(service, status)
         label = response.request.label
@@ -284,8 +260,7 @@ def _fetch_one(
             raise no_data(service, status, f"{label} says success=false: {said}", DataRefused)
         route = service.routes[target.route]
         if (link := link_in(route, body)) is None:
-            if response.outline is None:  # an outline holds no data, which is there if it is that long
-                data = data_in(service, route, status, body, label)
+            data = None if is_outline else data_in(service, route, status, body, label)
             return status, data if into is None else Saved(response.media_type)
         try:
             return status, (yield from _behind_link(service, target, status, link, into))
@@ -324,7 +299,7 @@ def _in_full(
     service: ServiceDescription, target: Target, status: DocumentStatus, response: Response, *, may_be_json: bool = False
 ) -> Any:
     """
-    Return the whole body of a response as data: text as text, anything else (a zip, a PDF) as bytes.
+    Return the whole body of a response as data: text in UTF-8 as text, anything else (a zip, a PDF) as bytes.
 
     :param may_be_json: whether a body that is a JSON object or list is returned as that; storages often name another type.
     """
@@ -334,10 +309,13 @@ def _in_full(
         return Saved(response.media_type)
     if response.is_too_large:
         raise too_large(service, response, id=target.id)
-    data: Any = response.body.decode("utf-8", "replace") if response.media_type.startswith("text/") else response.body
+    data: Any = response.body
+    if response.media_type.startswith("text/"):
+        with suppress(UnicodeDecodeError):
+            data = response.body.decode()
     if may_be_json:
         with suppress(ValueError):
-            value = response.json()
+            value = read_data(response.body, id=target.id, service=service.name)
             data = value if isinstance(value, (dict, list)) or "json" in response.media_type else data
     if is_empty(data):
         raise no_data(service, status, f"{response.request.label} answered with nothing")

@@ -230,7 +230,7 @@ def test_data_that_is_too_deep_for_python_to_read_is_an_error_of_its_id():
     flow = fetch(UNSILOED, BATCH, known(kind="batch", children=("a", "b")))
     (_, items, errors), _ = converse(flow, deep, response({"x": 1}))
     assert (items, list(errors)) == ({"b": {"x": 1}}, ["a"])
-    assert "for a with more levels of lists and objects than can be read" in errors["a"]
+    assert "The extracted data of a has more levels of lists and objects than can be read at x[0]" in errors["a"]
     flow = fetch(NEUROLINKER, REQUEST, known(kind="request", children=("a", "b")))
     assert list(converse(flow, deep, deep, results("b"))[0][2]) == ["a"]
 

@@ -130,8 +130,9 @@ class Response:
     received_at: float
     has_key: bool = True
     #: What a flow needs of a long body, or the error of one that is no JSON, once it has read the body in pieces; see reading.py.
-    #: Of a body that holds data it is the whole, once that was read; see responses.read_object().
     outline: Any = field(default=None, init=False, repr=False, compare=False)
+    #: The whole body as JSON, once data was read out of it; see responses.read_object().
+    whole: Any = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def is_too_large(self) -> bool:
@@ -157,8 +158,8 @@ class Response:
         """Return the body as JSON. Raises ValueError when it is none, :class:`BeyondReason` when Python cannot hold it."""
         if isinstance(self.outline, ValueError):
             raise type(self.outline)(str(self.outline))
-        if self.outline is not None:
-            return self.outline
+        if self.whole is not None or self.outline is not None:
+            return self.outline if self.whole is None else self.whole
         try:
             return json.loads(self.body)
         except RecursionError:

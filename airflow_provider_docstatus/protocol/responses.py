@@ -183,7 +183,7 @@ def read_object(
         raise too_large(service, response, id=id)
     try:
         if has_data:
-            response.outline = read_data(response.body, **about)
+            response.whole = read_data(response.body, **about)
         body = response.json()
     except BeyondReason as error:
         text = f"{what} with {error}. Nothing written in Python, such as Airflow, can carry that."

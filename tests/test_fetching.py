@@ -590,7 +590,7 @@ def test_ids_of_requests_are_fetched_request_by_request():
     def ask(**said: Any) -> Any:
         return listed(Requests(NEUROLINKER, **said), "request", "ab")
 
-    assert ask()[0]["b"] == {"items": {"b-d": {"of": "b-d"}}, "errors": {}}
+    assert ask()[0]["b"] == {"items": {"b-d": {"of": "b-d"}}, "errors": {}, "file_names": {}}
     items, errors = ask(a=REFUSED)
     assert (set(items), set(errors)) == ({"b"}, {"a"})
     with pytest.raises(UnexpectedReply):

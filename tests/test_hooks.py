@@ -595,7 +595,7 @@ def test_the_data_of_a_request_are_fetched_in_chunks_with_errors_beside_them(
     result = make_hook("neurolinker", **at(vendors, "neurolinker")).get_result(request_id=request)
     failed = vendors.jobs[request].documents[-1].job_id
     assert len(result["items"]) == 23
-    assert set(result) == {"items", "errors"}
+    assert set(result) == {"items", "errors", "file_names"}
     assert result["errors"] == {failed: "page 2 is blank"}
     assert [record.path for record in vendors.requests] == [f"/v1/request-status/{request}"] + ["/v1/documents/json"] * 3
 
@@ -646,6 +646,7 @@ def test_item_errors_inside_a_200_are_noticed(make_hook: MakeHook, requests_mock
             ids[1]: "Document not found",
             ids[2]: "storage is down",
         },
+        "file_names": {},
     }
 
 

@@ -193,7 +193,7 @@ def test_the_data_of_an_accepted_document_is_fetched(vendors: StandInVendors, wa
     vendors.answer_next(200, body={"document_id": document_id, "status": "partial"}, path="document-status", times=math.inf)
     ids = neurolinker(document_id=[document_id] if is_list else document_id)
     data = run(operator_of(**ids, accept=("partial",), **WAYS[way]))
-    assert data == ({"items": {document_id: INVOICE}, "errors": {}} if is_list else INVOICE)
+    assert data == ({"items": {document_id: INVOICE}, "errors": {}, "file_names": {}} if is_list else INVOICE)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -365,7 +365,7 @@ def test_the_data_of_a_list_is_by_id(vendors: StandInVendors, deferrable: bool) 
         watch_on_worker=0,
         timeout=5,
     )
-    assert run(operator) == {"items": dict.fromkeys(ids, INVOICE), "errors": {}}
+    assert run(operator) == {"items": dict.fromkeys(ids, INVOICE), "errors": {}, "file_names": dict.fromkeys(ids, "invoice.pdf")}
 
 
 def test_the_data_of_a_manifest_is_that_of_its_good_ids(vendors: StandInVendors) -> None:

@@ -196,7 +196,8 @@ def not_storable(what: str, *, id: str | None, service: str | None) -> ResultNot
 
 
 def _is_by_id(data: Any) -> bool:
-    return isinstance(data, dict) and data.keys() == {"items", "errors"} and all(isinstance(part, dict) for part in data.values())
+    keys = data.keys() - {"file_names"} if isinstance(data, dict) else ()
+    return keys == {"items", "errors"} and all(isinstance(part, dict) for part in data.values())
 
 
 def _carriable_by_id(data: dict[str, dict[str, Any]], service: str | None) -> Any:
@@ -211,10 +212,11 @@ def _carriable_by_id(data: dict[str, dict[str, Any]], service: str | None) -> An
             refused, errors[one] = error, str(error)
     if refused is not None and not items:
         raise refused
-    if _may_have_fault([dict.fromkeys(items), errors]):  # these are no ids; then the whole is carried as one
+    names = {name: part for name, part in data.items() if name == "file_names"}
+    if _may_have_fault([dict.fromkeys(items), errors, names]):  # these are no ids; then the whole is carried as one
         return _carried(data, id=None, service=service, in_rows=False)
     is_same = refused is None and all(items[one] is part for one, part in data["items"].items())
-    return data if is_same else {"items": items, "errors": errors}
+    return data if is_same else {"items": items, "errors": errors, **names}
 
 
 def _carried(data: Any, *, id: str | None, service: str | None, in_rows: bool) -> Any:  # noqa: A002

@@ -57,13 +57,13 @@ def test_data_of_a_status_reply_that_nothing_carries_is_kept_as_its_error():
     data = '{"a": 1}, "extracted_data": {"a": 2}'
     reply = response(text=f'{{"job_id": "j-1", "status": "completed", "extracted_data": {data}}}')
     status, _ = converse(poll_one(AITRONOS, JOB, kept=kept), reply)
-    assert kept[JOB][0] == status
-    assert isinstance(kept[JOB][1], ResultNotStorable)
-    assert "a key that stands twice at extracted_data of the reply" in str(kept[JOB][1])
+    assert kept[JOB].status == status
+    assert isinstance(kept[JOB].data, ResultNotStorable)
+    assert "a key that stands twice at extracted_data of the reply" in str(kept[JOB].data)
 
 
 def test_data_of_a_status_reply_is_kept_with_the_marks_of_what_python_loses():
     kept: Kept = {}
     reply = response(text='{"job_id": "j-1", "status": "completed", "extracted_data": {"a": 1, "a": 2}}')
     converse(poll_one(AITRONOS, JOB, kept=kept), reply)
-    assert isinstance(kept[JOB][1], DoubleKeys)
+    assert isinstance(kept[JOB].data, DoubleKeys)

@@ -20,6 +20,7 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ResultRoute, ServiceDescription
+from airflow_provider_docstatus.protocol.faults import reasons_of
 from airflow_provider_docstatus.protocol.messages import Response
 from airflow_provider_docstatus.protocol.results import (
     checked_content,
@@ -27,7 +28,6 @@ from airflow_provider_docstatus.protocol.results import (
     fetch_result,
     fetch_some,
     no_data,
-    reasons_of,
 )
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.services import AITRONOS, NEUROLINKER, UNSILOED
@@ -256,9 +256,9 @@ def test_an_outage_while_splitting_is_not_asked_about_the_rest():
 
 
 def test_an_error_names_some_reasons_and_more_ids():
-    few = reasons_of({"a": "torn.", "b": "late"})
+    few = reasons_of({"a": "torn.", "b": "late"}, {})
     assert few == "a: torn; b: late"
-    many = reasons_of({f"d-{number}": "late" for number in range(30)})
+    many = reasons_of({f"d-{number}": "late" for number in range(30)}, {})
     assert many.startswith("d-0: late; d-1: late; d-2: late; likewise d-3, d-4, ")
     assert many.endswith(", d-19 and 10 more")
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_docstatus.types import Status
 
+    from airflow_provider_docstatus.protocol.confidence import Confidences
+
 #: The most failed children that a status dict names with their error; the dict travels in trigger events and must stay small.
 MOST_ERRORS = 20
 #: The most children that a status dict names. Of more, it names only those that ended badly; ``LEFT_OUT`` counts the others.
@@ -65,6 +67,8 @@ class DocumentStatus:
     :param link: the vendor's page of the document (https URL, str) or None.
     :param details: small facts by name: file name and type, sizes (bytes), pages, operation, confidence (in
         the vendor's own shape), cost, model, processing time (seconds). Never a user id, never extracted data.
+    :param confidences: how sure the vendor is of the data, as far as a reply says so beside the data; None if nothing was read.
+        It is no part of the small form.
     """
 
     service: str
@@ -82,6 +86,7 @@ class DocumentStatus:
     completed_at: str | None = None
     link: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    confidences: Confidences | None = field(default=None, compare=False, repr=False)
 
     @property
     def file_name(self) -> str | None:
@@ -133,8 +138,13 @@ class DocumentStatus:
 
     @classmethod
     def from_dict(cls, status: Mapping[str, Any]) -> DocumentStatus:
-        """Return the status that :meth:`to_dict` wrote. Raises KeyError, TypeError or ValueError for any other dict."""
+        """
+        Return the status that :meth:`to_dict` wrote, also if a gate has added its report.
+
+        Raises KeyError, TypeError or ValueError for any other dict.
+        """
         fields = dict(status)
+        fields.pop("confidence", None)  # a gate's report
         errors, states, names = fields.pop("errors"), fields.pop("children"), fields.pop("file_names", {})  # older ones have none
         if not all(isinstance(one, dict) for one in (errors, states, names)):
             raise TypeError("children, errors and file_names are dicts")

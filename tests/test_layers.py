@@ -17,6 +17,7 @@ ROOT = Path(airflow_provider_docstatus.__file__).parent
 #: From the bottom to the top; a module imports from lower layers only. Neighbours in a layer do not import each other.
 LAYERS = [
     {"", "protocol", "waiting", "transport", "files"},  # the folders' own modules hold a docstring and nothing else
+    {"protocol.confidence"},
     {"types", "_compat"},
     {"status"},
     {"exceptions", "links"},

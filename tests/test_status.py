@@ -31,7 +31,10 @@ def test_a_status_cannot_be_changed():
 
 
 def test_the_dict_names_every_field_and_the_errors_of_children():
-    assert set(BARE.to_dict()) == {field.name for field in fields(DocumentStatus)} - {"left_out"} | {"errors", "file_names"}
+    assert set(BARE.to_dict()) == {field.name for field in fields(DocumentStatus)} - {"left_out", "confidences"} | {
+        "errors",
+        "file_names",
+    }
 
 
 def test_the_dict_is_plain_json_with_children_as_states():

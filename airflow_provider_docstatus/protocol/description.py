@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from airflow_provider_docstatus.protocol.confidence import Confidence
 from airflow_provider_docstatus.protocol.hosts import HostPatterns
 from airflow_provider_docstatus.status import DocumentStatus, State
 
@@ -117,6 +118,7 @@ class Route:
     :param listing: the route that lists such jobs, None if there is none.
     :param long_poll: the query parameter that lets the service hold the answer until something changes, and its longest seconds.
     :param result: where the data is; None if the service's ``contents`` says it.
+    :param confidence: where the vendor says how sure it is of the data; empty if it does not say.
     :param submit: how a document is submitted.
     :param cancel: the path that cancels a job by POST; empty if there is none.
     """
@@ -151,6 +153,7 @@ class Route:
     listing: ListRoute | None = None
     long_poll: tuple[str, float] | None = None
     result: ResultRoute | None = None
+    confidence: tuple[Confidence, ...] = ()
     submit: Submission | None = None
     cancel: str = ""
 

@@ -99,7 +99,7 @@ _DOTTED = Text(r"[^$\[\]]*", "dotted names only, such as result.data, without $ 
 #: The fields of places in a reply.
 _PLACES = (
     "take status failure errors link ids flag partial good inside links times counters children details items next envelope "
-    "retry_flag Submission.id"
+    "retry_flag Submission.id Confidence.paths Confidence.names beside"
 )
 #: The texts of a field, by its name or by class and name.
 TEXTS: Mapping[str, Text] = {
@@ -138,23 +138,22 @@ KEYS: Mapping[str, Text] = {
 CODE = Text("[1-5][0-9][0-9]", "an HTTP code")
 #: The bounds of numbers; of others it is :data:`ANY_NUMBER`.
 NUMBERS: Mapping[str, Limits] = {
-    "poll_interval": Limits(1, 86_400),
-    "least_poll_interval": Limits(1, 86_400),
+    **dict.fromkeys(("poll_interval", "least_poll_interval", "lost_after"), Limits(1, 86_400)),
     "grace": Limits(0, 86_400),
-    "lost_after": Limits(1, 86_400),
     "calls_per_second": Limits(0.01, 1e4),
     "calls_per_minute": Limits(0.01, 1e6),
     "calls_per_day": Limits(1, 1e9),
     "retention_seconds": Limits(1, 1e10),
     "kept_after_read": Limits(0, 1e10),
     "quota_codes": Limits(400, 599),
-    "page_size": Limits(1, 10_000),
-    "most_ids": Limits(1, 10_000),
+    **dict.fromkeys(("page_size", "most_ids"), Limits(1, 10_000)),
     "longest_query": Limits(100, 8_000),
     "long_poll": Limits(1, 600),
+    "scale": Limits(0.001, 1e6),
+    "grades": Limits(0, 1),
 }
 ANY_NUMBER = Limits(0, 1e9)
-_NOT_EMPTY = {"auth": True, "routes": True, "words": True, "prefixes": True, "Route.status": True}
+_NOT_EMPTY = {"auth": True, "routes": True, "words": True, "prefixes": True, "Route.status": True, "paths": True, "scale": True}
 
 
 def rule_of(rules: Mapping[str, Any], owner: type, field: str, default: Any = None) -> Any:
@@ -262,8 +261,9 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def _numbers_in(value: Any) -> Iterator[float]:
-    """Yield the numbers of a field: itself, or its items."""
-    for one in value if isinstance(value, tuple) else (value,):
+    """Yield the numbers of a field: itself, its items, or its values."""
+    several = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
+    for one in several:
         if isinstance(one, (int, float)) and not isinstance(one, bool):
             yield one
 

@@ -15,6 +15,7 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
     UnknownWord,
 )
+from airflow_provider_docstatus.protocol.confidence import confidences_of
 from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
 from airflow_provider_docstatus.protocol.messages import Flow, Pause, Response
 from airflow_provider_docstatus.protocol.reading import in_slices
@@ -106,6 +107,7 @@ def read_result_status(
             partial=result.partial,
             good=result.good,
             details=result.details,
+            confidence=route.confidence,
         )
     if response.is_too_large and not _is_decided(service, about, body):
         raise too_large(service, response, id=target.id)
@@ -131,8 +133,9 @@ def _merged(known: DocumentStatus | None, told: DocumentStatus) -> DocumentStatu
     if known is None:
         return told
     if known.state is State.PARTIAL and told.state is State.SUCCEEDED:
-        return known
-    return replace(known, state=told.state, word=told.word, message=told.message, details={**known.details, **told.details})
+        return replace(known, confidences=told.confidences)
+    details, found = {**known.details, **told.details}, told.confidences
+    return replace(known, state=told.state, word=told.word, message=told.message, details=details, confidences=found)
 
 
 def _failed_result(
@@ -368,5 +371,6 @@ def _facts(
         left_out=left_out or {},
         link=https_link(first_of(body, route.links)),
         details={**details, **{name: fact for name, fact in facts.items() if fact is not None}},
+        confidences=confidences_of(route.confidence, "reply", body) if state.is_final and route.confidence else None,
         **{name: utc_time(first_of(body, paths)) for name, paths in route.times.items()},
     )

@@ -1,5 +1,6 @@
 """The vendors, one file each; the file's name is the service's name and its connection type."""
 
+from airflow_provider_docstatus.protocol.confidence import Confidence
 from airflow_provider_docstatus.protocol.description import (
     BatchRoute,
     Content,
@@ -39,6 +40,7 @@ __all__ = [
     "SERVICES",
     "UNSILOED",
     "BatchRoute",
+    "Confidence",
     "Content",
     "ListRoute",
     "ResultRoute",

@@ -1,5 +1,6 @@
 """Aitronos documents (https://docs.aitronos.com/docs/api-reference/documents/): one job a document, the data inline."""
 
+from airflow_provider_docstatus.protocol.confidence import Confidence
 from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription, Submission
 from airflow_provider_docstatus.status import State
 
@@ -26,6 +27,12 @@ AITRONOS = ServiceDescription(
                 "model_used": ("model_used",),
             },
             result=ResultRoute(take="extracted_data"),
+            # One number (0.95 on the page of the status, 95.5 in the SDK's docstring), or four up to 100 in an object (SDK,
+            # types/confidence_metrics.py). A number below 1 is of 1, one above it of 100. 1 can be either, and counts as missing.
+            confidence=(
+                Confidence(where="reply", paths=("confidence",), scale=(1, 100)),
+                Confidence(where="reply", paths=("confidence.*",), scale=(100,)),
+            ),
             submit=Submission(path="/documents/extract", id="job_id"),
         )
     },

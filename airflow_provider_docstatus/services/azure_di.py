@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from airflow_provider_docstatus.protocol.confidence import Confidence
 from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription, Submission
 from airflow_provider_docstatus.status import State
 
@@ -25,7 +26,16 @@ def _operation(owner: str, analyze: str, results: str, **more: Any) -> Route:
 
 
 _MODEL = "/documentModels/{model_id}"
-_ANALYSIS: dict[str, Any] = {"details": {"model": ("analyzeResult.modelId",)}, "result": ResultRoute(take="analyzeResult")}
+# The specification, AnalyzedDocument and DocumentField: from 0 to 1, also of fields inside fields. Models without documents, such
+# as read and layout, give it for each word.
+_ANALYSIS: dict[str, Any] = {
+    "details": {"model": ("analyzeResult.modelId",)},
+    "result": ResultRoute(take="analyzeResult"),
+    "confidence": (
+        Confidence(paths=("documents.*", "documents.*.fields.**"), names=("confidence",)),
+        Confidence(paths=("pages.*.words.*",), names=("confidence",), otherwise=True),
+    ),
+}
 AZURE_DI = ServiceDescription(
     name="azure_di",
     title="Azure Document Intelligence",

@@ -1,12 +1,13 @@
 """Datalab (https://documentation.datalab.to/): one request a document, the data inline or behind a link, and pipelines."""
 
+from airflow_provider_docstatus.protocol.confidence import Confidence
 from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription, Submission
 from airflow_provider_docstatus.status import State
 
 _DOCS = "https://documentation.datalab.to"
 
 
-def _request(operation: str) -> Route:
+def _request(operation: str, *confidence: Confidence) -> Route:
     """Return the route of one operation; its submission has the same path."""
     return Route(
         path=f"/{operation}/{{id}}",
@@ -23,6 +24,7 @@ def _request(operation: str) -> Route:
             "error_in": ("error_in",),  # VALIDATION, INFERENCE or OTHER
         },
         result=ResultRoute(link=("result_url",)),  # the link leads to the same JSON, for expires_in seconds
+        confidence=confidence,
         submit=Submission(path=f"/{operation}", id="request_id"),
     )
 
@@ -37,9 +39,21 @@ DATALAB = ServiceDescription(
     auth={"api_key": ("X-API-Key", "{key}")},
     prefixes=("/api/v1",),
     routes={
-        "convert": _request("convert"),
-        "extract": _request("extract"),
-        "segment": _request("segment"),
+        "convert": _request("convert", Confidence(paths=("parse_quality_score",), scale=(5,))),
+        # recipes/structured-extraction/confidence-scoring: {score, reasoning} of 1 to 5 for each field, in the extraction mode
+        # "fast" only, and a while after the word "complete"
+        "extract": _request(
+            "extract", Confidence(paths=("extraction_schema_json.**",), names=("score",), beside="reasoning", scale=(5,))
+        ),
+        # The SDK's tests (tests/conftest.py) show "high"; no page says what the grades mean, so these are ours.
+        "segment": _request(
+            "segment",
+            Confidence(
+                paths=("segmentation_results.segments.*",),
+                names=("confidence",),
+                grades={"low": 0.0, "medium": 0.5, "high": 1.0},
+            ),
+        ),
         "pipeline": Route(
             path="/pipelines/executions/{id}",
             docs=f"{_DOCS}/api-reference/pipelines/get-pipeline-execution",

@@ -1,5 +1,6 @@
 """docling-serve (https://github.com/docling-project/docling-serve): run by its users; a task for up to three files."""
 
+from airflow_provider_docstatus.protocol.confidence import Confidence
 from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription, Submission
 from airflow_provider_docstatus.status import State
 
@@ -38,6 +39,19 @@ DOCLING = ServiceDescription(
                 details={"file_name": ("document.filename",)},  # of a single file; the status route names none
                 decides=True,  # seen live: "success" is the task's, its documents may have failed
                 kept_after_read=300.0,  # DOCLING_SERVE_RESULT_REMOVAL_DELAY; not with DOCLING_SERVE_SINGLE_USE_RESULTS=false
+            ),
+            # datamodel/service/responses.py: from 0 to 1, null where nothing was measured. The grades' lower bounds:
+            # datamodel/base_models.py, _score_to_grade.
+            confidence=(
+                Confidence(where="reply", paths=("confidence.pages.*",), names=("mean_score",)),
+                Confidence(where="reply", paths=("confidence",), names=("mean_score",), otherwise=True),
+                Confidence(
+                    where="reply",
+                    paths=("confidence",),
+                    names=("mean_grade",),
+                    grades={"poor": 0.0, "fair": 0.5, "good": 0.8, "excellent": 0.9},
+                    otherwise=True,
+                ),
             ),
             submit=Submission(path="/convert/file/async", id="task_id"),
         )

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from airflow_provider_docstatus.protocol.description import ListRoute, ResultRoute, Route, ServiceDescription, Submission
+from airflow_provider_docstatus.protocol.confidence import Confidence
+from airflow_provider_docstatus.protocol.description import (
+    ListRoute,
+    ResultRoute,
+    Route,
+    ServiceDescription,
+    Submission,
+)
 from airflow_provider_docstatus.status import State
 
 
@@ -36,8 +43,21 @@ def _run(name: str, prefix: str, filters: str, **more: Any) -> Route:
     return Route(path=f"/{name}_runs/{{id}}", id_prefixes=tuple(prefix.split()), ids=("id",), **{**fields, **more})
 
 
+# extraction/confidence-scores: two numbers from 0 to 1, either of which may be null; if the review agent is on, one from 1 to 5.
+# The lowest of all counts. An array, each of its items and each field of these have numbers of their own.
+_SCORES = ("ocrConfidence", "logprobsConfidence")
+_OF_CLASSIFICATION = Confidence(paths=("",), names=("confidence",))  # types/classify_output.py: from 0 to 1
+
+
+def _of_fields(path: str) -> tuple[Confidence, ...]:
+    return (
+        Confidence(paths=(path,), names=_SCORES),
+        Confidence(paths=(path,), names=("reviewAgentScore",), scale=(5,)),
+    )
+
+
 _OF_FILES = "status batchId source sourceId fileNameContains"
-_EXTRACT = _run("extract", "exr_", f"extractorId {_OF_FILES} sortBy sortDir")
+_EXTRACT = _run("extract", "exr_", f"extractorId {_OF_FILES} sortBy sortDir", confidence=_of_fields("metadata.*"))
 
 EXTEND = ServiceDescription(
     name="extend",
@@ -50,7 +70,7 @@ EXTEND = ServiceDescription(
     connection_headers=("x-extend-workspace-id",),  # mandatory with a key of the whole organisation
     routes={
         "extract": _EXTRACT,
-        "classify": _run("classify", "clr_", f"classifierId {_OF_FILES} sortBy sortDir"),
+        "classify": _run("classify", "clr_", f"classifierId {_OF_FILES} sortBy sortDir", confidence=(_OF_CLASSIFICATION,)),
         "split": _run("split", "splr_", f"splitterId {_OF_FILES} sortBy sortDir"),
         # So a status has a link in place of the data, and stays small. Data is asked for inline: no page names the link's host.
         "parse": _run(
@@ -59,10 +79,16 @@ EXTEND = ServiceDescription(
             _OF_FILES,
             query={"responseType": "url"},
             result=ResultRoute(path="/parse_runs/{id}", take="output"),
+            # types/chunk_metadata.py: of the least sure word, null without OCR
+            confidence=(Confidence(paths=("chunks.*.metadata",), names=("minOcrConfidence",)),),
         ),
         "edit": _run("edit", "edr_", "status source fileNameContains sortBy sortDir", cancel=""),
         "workflow": _run(
-            "workflow", "workflow_run_", "workflowId status batchId fileNameContains", result=ResultRoute(take="stepRuns")
+            "workflow",
+            "workflow_run_",
+            "workflowId status batchId fileNameContains",
+            result=ResultRoute(take="stepRuns"),
+            confidence=_of_fields("**"),
         ),
         # It says neither of which kind it is nor what is in it. Extract runs are listed; of other kinds its own word counts.
         "batch": _run(

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from airflow_provider_docstatus.protocol.description import ListRoute, ResultRoute, Route, ServiceDescription, Submission
+from airflow_provider_docstatus.protocol.confidence import Confidence
+from airflow_provider_docstatus.protocol.description import (
+    ListRoute,
+    ResultRoute,
+    Route,
+    ServiceDescription,
+    Submission,
+)
 from airflow_provider_docstatus.status import State
 
 _DOCS = "https://docs.landing.ai"
@@ -53,6 +60,12 @@ def _jobs(path: str, *, partial: tuple[str, ...] = (), why: tuple[str, ...] = ()
     )
 
 
+# SDK, types/v2/parse_response.py: from 0 to 1, for each word, of the model dpt-3-verity only
+_OF_WORDS = (Confidence(paths=("structure.**",), names=("confidence",), beside="range"),)
+# types/parse_job_get_response.py: for each chunk, by its id; null of models that do not measure it
+_OF_CHUNKS = (Confidence(paths=("grounding.*",), names=("confidence",)),)
+# ade/ade-extract-confidence-score: from 0 to 1, for each field, called experimental; v2's specification does not name it
+_OF_FIELDS = (Confidence(paths=("extraction_metadata.**",), names=("confidence",)),)
 _FAILED_PAGES = ("result.metadata.failed_pages", "metadata.failed_pages")
 LANDINGAI = ServiceDescription(
     name="landingai",
@@ -63,11 +76,17 @@ LANDINGAI = ServiceDescription(
     docs=_DOCS,
     auth={"bearer": ("Authorization", "Bearer {key}")},  # v1's specification calls the scheme "Basic Auth"; it is this one
     routes={
-        "parse": _jobs("/v2/parse/jobs", partial=_FAILED_PAGES, id_prefixes=("parse-",), **_V2),
-        "extract": _jobs("/v2/extract/jobs", why=("result.schema_violation_error",), id_prefixes=("extract-",), **_V2),
+        "parse": _jobs("/v2/parse/jobs", partial=_FAILED_PAGES, id_prefixes=("parse-",), confidence=_OF_WORDS, **_V2),
+        "extract": _jobs(
+            "/v2/extract/jobs",
+            why=("result.schema_violation_error",),
+            id_prefixes=("extract-",),
+            confidence=_OF_FIELDS,
+            **_V2,
+        ),
         "workflow": _jobs("/v2/workflow/jobs", id_prefixes=("v2-workflow-",), **_V2),
-        "parse_v1": _jobs("/v1/ade/parse/jobs", partial=_FAILED_PAGES, **_V1),
-        "extract_v1": _jobs("/v1/ade/extract/jobs", why=("metadata.schema_violation_error",), **_V1),
+        "parse_v1": _jobs("/v1/ade/parse/jobs", partial=_FAILED_PAGES, confidence=_OF_CHUNKS, **_V1),
+        "extract_v1": _jobs("/v1/ade/extract/jobs", why=("metadata.schema_violation_error",), confidence=_OF_FIELDS, **_V1),
     },
     words={
         State.RUNNING: ("pending", "processing"),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from airflow_provider_docstatus.protocol.confidence import Confidence
 from airflow_provider_docstatus.protocol.description import (
     BatchRoute,
     ListRoute,
@@ -39,11 +40,22 @@ _PARSE = _jobs(
     details={"tier": ("tier",), "file_name": ("name",), "credits": ("usage.credits",)},
     # The tier "fast" has text only, and refuses markdown with 400 (third party). Pages that failed stand among the others.
     result=ResultRoute(query={"expand": "markdown"}, take="markdown"),
+    # types/parsing_get_response.py: from 0 to 1, null of a page that was not scored; with confidence_score_effort="high" only
+    confidence=(Confidence(where="reply", query={"expand": "metadata"}, paths=("metadata.pages.*",), names=("confidence",)),),
 )
 _EXTRACT = _jobs(
     "/extract",
     details={"total_pages": ("metadata.usage.num_pages_extracted",), "credits": ("usage.credits",)},
     result=ResultRoute(take="extract_result"),
+    # types/beta/extracted_data.py: from 0 to 1, of each field, with confidence_scores=true only
+    confidence=(
+        Confidence(
+            where="reply",
+            query={"expand": "extract_metadata"},
+            paths=tuple(f"extract_metadata.field_metadata.{of}_metadata.**" for of in ("document", "page", "row")),
+            names=("confidence",),
+        ),
+    ),
 )
 LLAMAPARSE = ServiceDescription(
     name="llamaparse",

@@ -1,6 +1,13 @@
 """Reducto (https://docs.reducto.ai): one status route for the jobs of all operations, the data inline or behind a link."""
 
-from airflow_provider_docstatus.protocol.description import ListRoute, ResultRoute, Route, ServiceDescription, Submission
+from airflow_provider_docstatus.protocol.confidence import Confidence
+from airflow_provider_docstatus.protocol.description import (
+    ListRoute,
+    ResultRoute,
+    Route,
+    ServiceDescription,
+    Submission,
+)
 from airflow_provider_docstatus.status import State
 
 _TIMES = {"created_at": ("created_at",)}
@@ -15,6 +22,17 @@ _LIST = ListRoute(
     path="/jobs", items="jobs", item=_ITEM, query=_WITHOUT_CONFIGS, paging="token", at="cursor", page_size=500, next="next_cursor"
 )
 
+# extract/response-format, types/shared/parse_response.py: two numbers from 0 to 1 of each block and each citation, or else "high"
+# and "low", to which no page gives a number: these are ours. Splits have "conf" (types/shared/split_response.py), an extraction
+# as a whole may have "confidence" (types/v3_extract.py). A classification has one for each category, also for those that were not
+# chosen, so it is not read.
+_GRADES = {"low": 0.0, "medium": 0.5, "high": 1.0}
+_CONFIDENCE = (
+    Confidence(paths=("**.granular_confidence",), names=("extract_confidence", "parse_confidence")),
+    Confidence(paths=("**.blocks.*", "**.citations.*"), names=("confidence",), grades=_GRADES, otherwise=True),
+    Confidence(paths=("splits.**",), names=("conf",), grades=_GRADES, otherwise=True),
+    Confidence(where="reply", paths=("result",), names=("confidence",), grades=_GRADES),
+)
 _DELETED = {409: State.EXPIRED}  # resources/job.py, delete: 409 while it is being deleted, then 410
 REDUCTO = ServiceDescription(
     name="reducto",
@@ -41,6 +59,7 @@ REDUCTO = ServiceDescription(
                 link=("result.result.url", "result.document_url"),
                 link_if={"result.result.url": ("result.result.type", "url")},  # else it may be a field of extracted data
             ),
+            confidence=_CONFIDENCE,
             listing=_LIST,
             submit=Submission(path="/parse_async", id="job_id"),  # likewise extract_, split_, edit_, classify_, pipeline_async
             cancel="/cancel/{id}",

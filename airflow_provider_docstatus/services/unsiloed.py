@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_docstatus.protocol.description import BatchRoute, ListRoute, ResultRoute, Route, ServiceDescription
+from airflow_provider_docstatus.protocol.confidence import Confidence
+from airflow_provider_docstatus.protocol.description import (
+    BatchRoute,
+    ListRoute,
+    ResultRoute,
+    Route,
+    ServiceDescription,
+)
 from airflow_provider_docstatus.status import DocumentStatus, State
 
 if TYPE_CHECKING:
@@ -90,6 +97,12 @@ UNSILOED = ServiceDescription(
             times=_TIMES,
             details={**_FILE, "total_pages": ("page_count", "metadata.page_count")},
             result=ResultRoute(take="result"),
+            # extraction/response-format: from 0 to 1, of each field, of an array as a whole, and of each field in it. Newer: two
+            # numbers in place of one (jobs/results).
+            confidence=(
+                Confidence(paths=("**",), names=("score",), beside="value"),
+                Confidence(paths=("**.score",), names=("grounding_score", "extraction_score")),
+            ),
         ),
         "parse": Route(
             path="/parse/{id}",
@@ -119,6 +132,8 @@ UNSILOED = ServiceDescription(
                 "confidence": ("result.confidence",),
             },
             result=ResultRoute(take="result"),
+            # From 0 to 1: the SDK's README prints that of a split as a percentage, and the samples of both are below 1.
+            confidence=(Confidence(paths=("", "page_results.*"), names=("confidence",)),),
         ),
         "split": Route(
             path="/splitter/{id}",
@@ -128,6 +143,7 @@ UNSILOED = ServiceDescription(
             times=_TIMES,
             details={**_FILE, **_PROGRESS, "total_pages": ("page_count", "result.total_pages")},
             result=ResultRoute(take="result"),
+            confidence=(Confidence(paths=("files.*",), names=("confidence_score",)),),
         ),
         "job": _JOB,
         "batch": Route(

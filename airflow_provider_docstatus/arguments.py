@@ -10,6 +10,7 @@ from airflow_provider_docstatus._compat import AirflowSkipException, conf
 from airflow_provider_docstatus.exceptions import ExecutionTimedOut, RequestRejected, WaitTimedOut
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.protocol.targets import ID_PARAMETERS, Target, operation_name
+from airflow_provider_docstatus.quality.judge import Gates
 from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.status import State
@@ -38,6 +39,7 @@ class WaitingTask(Protocol):
     stalled_after: float | None
     execution_timeout: timedelta | None
     judges: bool
+    gates: Gates | None
     deferrable: bool
     wait_for_completion: bool
 
@@ -215,7 +217,8 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
         route=targets[0].route,
         id="" if is_list else ids[0],
         ids=ids if is_list else None,
-        needed=needed_of(task.wait_for, len(ids)),
+        # Which ids a gate lets pass is known only at the end, so that all must end.
+        needed=needed_of("all" if task.gates else task.wait_for, len(ids)),
         accept=list(task.accept),
         prefix=None,
         parent=None,
@@ -240,6 +243,13 @@ def _check_stall(task: WaitingTask, service: ServiceDescription, target: Target)
 
 def _check_retention(task: WaitingTask, hook: DocStatusHook, targets: Sequence[Target]) -> None:
     """Refuse a wait that would read the data, and so delete it, without keeping it."""
+    if hook.endpoint.zero_retention and task.gates and task.judges:
+        raise RequestRejected(
+            f"{hook.service.title} deletes the data of this account as soon as it is read (zero_retention in connection "
+            f"'{hook.conn_id}'), so a sensor must not read it. Give require and min_confidence to the ExtractedDataOperator, "
+            "which keeps what it has read.",
+            service=hook.service.name,
+        )
     if not hook.endpoint.zero_retention or not hook.service.routes[targets[0].route].gives_data_with_status:
         return
     about = (

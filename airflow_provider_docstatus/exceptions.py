@@ -22,6 +22,8 @@ The exceptions of this package, each named for who must act.
     ├── DocumentFailed          the document's owner: the vendor could not extract it
     │   ├── NoData              the vendor says it is finished, but there is no data; a retry may find it
     │   │   └── DataRefused     the vendor says why there is none; a retry does not find it
+    │   ├── SchemaMismatch      the data does not match the schema of ``require``, or is too large to be checked
+    │   ├── Uncertain           the vendor is not sure enough of the data, see ``min_confidence``
     │   ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
     │   └── Stalled             nothing about it has changed for ``stalled_after``
     ├── OutputFailed            who runs the worker or the store: the output file could not be written; a retry may mend it
@@ -192,6 +194,14 @@ class NoData(DocumentFailed):
 
 class DataRefused(NoData):
     """The vendor says the document is finished, but also why it gives no data for it, or for any of several."""
+
+
+class SchemaMismatch(DocumentFailed):
+    """The data of a finished document does not match the schema of ``require``, or is too large to be checked."""
+
+
+class Uncertain(DocumentFailed):
+    """The vendor says of a finished document's data that it is less sure of it than ``min_confidence``, or does not say."""
 
 
 class Expired(DocumentFailed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -51,6 +52,7 @@ class DocStatusHook(BaseHook):
 
     :param conn_id: the connection (str); its type is the service's name, such as ``neurolinker``, or ``docstatus``.
     :param retries: how often a request to an unavailable service is repeated (int, default 3).
+    :param max_reply_bytes: the largest reply that is read (int, bytes); default None: what the connection says.
     :param clock: gives epoch seconds.
     :param sleep: waits for so many seconds.
     """
@@ -67,12 +69,14 @@ class DocStatusHook(BaseHook):
         conn_id: str | None = None,
         *,
         retries: int = default_retries,
+        max_reply_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id or self.default_conn_name
         self.retries = retries
+        self._max_reply_bytes = max_reply_bytes
         self._endpoint: Endpoint | None = None
         self._session: HostSession | None = None
         self._prefix: PathPrefix | None = None
@@ -102,7 +106,8 @@ class DocStatusHook(BaseHook):
             conn = self.get_connection(self.conn_id)
         except AirflowNotFoundException as error:
             raise RequestRejected(f"Connection '{self.conn_id}' is not defined. {how_to_connect(self.conn_id)}") from error
-        return Endpoint.from_connection(conn, conn.extra_dejson)
+        endpoint = Endpoint.from_connection(conn, conn.extra_dejson)
+        return endpoint if self._max_reply_bytes is None else replace(endpoint, max_reply_bytes=self._max_reply_bytes)
 
     def reload(self) -> None:
         """

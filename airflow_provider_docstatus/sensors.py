@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_docstatus._compat import (
@@ -19,7 +20,9 @@ from airflow_provider_docstatus._compat import (
 from airflow_provider_docstatus.airflow_errors import SKIPPABLE, errors_for_airflow, for_airflow
 from airflow_provider_docstatus.arguments import DEFAULT_TIMEOUT, DEFAULT_WATCH, checked_accept, checked_seconds, read_once
 from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.judging import judged
 from airflow_provider_docstatus.links import DocumentPageLink
+from airflow_provider_docstatus.quality.judge import FAIL, GATE_MAX_BYTES, Gates, Judge
 from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
 from airflow_provider_docstatus.types import Manifest, Status
@@ -49,6 +52,14 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         ``review``. Default none.
     :param wait_for: for a list, how many must end well: ``all`` (default), ``any``, a whole number, or a share (float below 1).
     :param fail_fast: for a list, whether the first id that does not end well ends the wait (bool, default False).
+    :param require: a JSON Schema that the extracted data must match: a dict, or the path of a file on the workers (str or path);
+        default None. A worker fetches the data of each id that ended well, one document at a time, and keeps none of it. A list's
+        wait goes on until every id has ended, whatever ``wait_for`` says.
+    :param min_confidence: the least confidence that the vendor must have in each field, above 0 and up to 1 whatever its own
+        scale is (float); default None. What the vendor does not say counts as less.
+    :param on_uncertain: what becomes of a document with less: ``fail`` (default), ``accept`` (it passes, with a report in the
+        XCom) or ``review`` (it ends as ``review``).
+    :param gate_max_bytes: the largest data of one document that is read for this, in bytes (int), default 50 MiB.
     :param deferrable: wait in the triggerer (bool); default ``[operators] default_deferrable``.
     :param watch_on_worker: seconds (float or timedelta) that the worker goes on polling before it defers, default 3; 0 defers at
         once. A list is never polled on.
@@ -61,6 +72,11 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
     :raises DocumentFailed: the vendor ended it in another state (the document's owner). Not retried; skipped under ``soft_fail``.
     :raises Expired: the vendor no longer has it, by its word or a 410, or by a 404 when the job or the run is older than the
         vendor's documented retention (the document's owner). Not retried; skipped under ``soft_fail``.
+    :raises SchemaMismatch: the data does not match ``require``, or is larger than ``gate_max_bytes`` (the document's owner). Not
+        retried; skipped under ``soft_fail``.
+    :raises Uncertain: the vendor is less sure of the data than ``min_confidence`` (the document's owner). Not retried; skipped
+        under ``soft_fail``.
+    :raises NoData: the data that is to be checked did not come for a minute (nobody). Retried.
     :raises Stalled: nothing has changed for ``stalled_after`` (the document's owner must ask the vendor). Not retried; skipped
         under ``soft_fail``.
     :raises RequestRejected: key, quota, id, operation or connection is wrong (the DAG's author). Not retried, never skipped.
@@ -87,6 +103,10 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         accept: Collection[str] = (),
         wait_for: float | str = "all",
         fail_fast: bool = False,
+        require: Mapping[str, Any] | str | PathLike[str] | None = None,
+        min_confidence: float | None = None,
+        on_uncertain: str = FAIL,
+        gate_max_bytes: int = GATE_MAX_BYTES,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         watch_on_worker: timedelta | float = DEFAULT_WATCH,
         poke_interval: timedelta | float | None = None,
@@ -105,6 +125,8 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         needed_of(wait_for, 1)
         self.wait_for = wait_for
         self.fail_fast = fail_fast
+        gates = Gates(require=require, min_confidence=min_confidence, on_uncertain=on_uncertain, gate_max_bytes=gate_max_bytes)
+        self.gates = gates if gates.are_set else None
         self.deferrable = deferrable
         self.watch_on_worker = checked_seconds("watch_on_worker", watch_on_worker)
         self.has_poke_interval = poke_interval is not None
@@ -115,6 +137,8 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
     def execute(self, context: Context) -> Status | Manifest:
         """Poll, watch a little, then wait as the mode says; return the status dict, for a list the manifest."""
         with errors_for_airflow():
+            if self.gates is not None:
+                Judge(self.gates)  # a schema that cannot be read is told before the wait, not after it
             wait = self._wait = TaskWait(self, context)
             try:
                 if not self.deferrable:
@@ -175,10 +199,12 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
 
     def _end(self, context: Context, event: Any) -> Status | Manifest:
         try:
-            concluded = conclude(self, context, event)
+            concluded = conclude(self, context, judged(self, context, event))
             self._warn_of_deletion(event)
             return concluded
         except SKIPPABLE as error:
+            if for_airflow(error) is error:  # it may pass: a retry finds out
+                raise
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from for_airflow(error)
             raise

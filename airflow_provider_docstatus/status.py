@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow_provider_docstatus.types import Status
-
     from airflow_provider_docstatus.protocol.confidence import Confidences
+    from airflow_provider_docstatus.types import Status
 
 #: The most failed children that a status dict names with their error; the dict travels in trigger events and must stay small.
 MOST_ERRORS = 20

@@ -30,6 +30,7 @@ from airflow_provider_docstatus.poller import DEADLINE_GRACE
 from airflow_provider_docstatus.protocol.flows import Kept, status_request
 from airflow_provider_docstatus.protocol.targets import Target, parent_of
 from airflow_provider_docstatus.protocol.values import one_line
+from airflow_provider_docstatus.quality.judge import Gates
 from airflow_provider_docstatus.registry import find
 from airflow_provider_docstatus.services import ServiceDescription
 from airflow_provider_docstatus.status import DocumentStatus, State
@@ -38,6 +39,7 @@ from airflow_provider_docstatus.types import Manifest, Status
 from airflow_provider_docstatus.waiting.group import Group, checked_ids, needed_of
 from airflow_provider_docstatus.waiting.rate_limiter import MINUTE
 from airflow_provider_docstatus.waiting.report import (
+    add_report,
     ending_from,
     event_of,
     manifest_from,
@@ -279,8 +281,12 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> Status | Manife
         ending = with_known_status(ending, pushed)
     ending = _expired_if_past_retention(task, ending, date)
     if ending.status is not None:
-        context["ti"].xcom_push(key=XCOM_KEY, value=ending.status.to_dict())
-    return result_of(ending, task.accept, overdue=overdue)
+        known = ending.status.to_dict()
+        add_report(known, event)
+        context["ti"].xcom_push(key=XCOM_KEY, value=known)
+    result = result_of(ending, task.accept, overdue=overdue)
+    add_report(result, event)
+    return result
 
 
 def _pushed_status(context: Context) -> DocumentStatus | None:
@@ -325,7 +331,9 @@ def _expired_if_past_retention(task: WaitingTask, ending: Ending, date: float | 
 
 
 class ResumesWaits:
-    """What sensor and operator share: how a deferred wait is resumed."""
+    """What sensor and operator share: how a deferred wait is resumed, and that by default nothing is asked of the data."""
+
+    gates: Gates | None = None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """

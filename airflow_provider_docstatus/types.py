@@ -15,7 +15,45 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 
-class Status(TypedDict):
+class ConfidenceReport(TypedDict):
+    """
+    What the vendor says of how sure it is of one document: what a task with ``min_confidence`` adds to its XCom.
+
+    :param lowest: the lowest confidence of a field, from 0 to 1 (float); None if there is none.
+    :param fields: the names of at most 20 fields below ``min_confidence``, the least sure first (str each).
+    :param below: how many fields are below it, or have none (int).
+    :param total: how many fields there are (int).
+    """
+
+    lowest: float | None
+    fields: list[str]
+    below: int
+    total: int
+
+
+class ConfidenceReports(TypedDict):
+    """
+    The same of the ids of a list.
+
+    :param lowest: the lowest confidence of all (float); None if there is none.
+    :param below: how many ids do not reach ``min_confidence`` (int).
+    :param ids: the reports of the first 20 of these, by id (:class:`ConfidenceReport`).
+    """
+
+    lowest: float | None
+    below: int
+    ids: dict[str, ConfidenceReport]
+
+
+class _OfOne(TypedDict, total=False):
+    confidence: ConfidenceReport
+
+
+class _OfSeveral(TypedDict, total=False):
+    confidence: ConfidenceReports
+
+
+class Status(_OfOne):
     """
     The status of one id: what ``DocStatusSensor`` pushes, and ``DocumentStatus.to_dict()`` returns.
 
@@ -32,6 +70,7 @@ class Status(TypedDict):
     :param created_at: ISO 8601 in UTC (str), like the other times; None where the vendor does not say.
     :param link: the vendor's page of the document (https URL, str), or None.
     :param details: small facts by name; ``file_name`` is the name of the document's own file (str).
+    :param confidence: only if the task has ``min_confidence``: the report (:class:`ConfidenceReport`).
     """
 
     service: str
@@ -52,7 +91,7 @@ class Status(TypedDict):
     details: dict[str, Any]
 
 
-class Manifest(TypedDict):
+class Manifest(_OfSeveral):
     """
     How each id of a list ended: what ``DocStatusSensor`` pushes for a list.
 
@@ -67,6 +106,7 @@ class Manifest(TypedDict):
     :param started_at: when the wait began, ISO 8601 in UTC (str).
     :param ended_at: when it ended, likewise.
     :param calls: how many polls told it something (int).
+    :param confidence: only if the task has ``min_confidence``: the report (:class:`ConfidenceReports`).
     """
 
     service: str

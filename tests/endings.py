@@ -70,6 +70,27 @@ ENDS: dict[str, End] = {
     ),
     "expired, by a 410": End("", ("Expired", "DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "running", "expired"),
     "expired, by the run's age": End("", ("Expired", "DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "running", "expired"),
+    "invalid": End(
+        "its data breaks the schema of `require`, or is larger than `gate_max_bytes`",
+        ("SchemaMismatch", "DocumentFailed", FOR_GOOD),
+        FAILED,
+        SKIPPED,
+        "succeeded",
+        "invalid",
+    ),
+    "uncertain": End(
+        "the vendor is less sure of its data than `min_confidence`, or does not say; `on_uncertain='accept'` lets it pass, and "
+        "`on_uncertain='review'` makes it a *review*",
+        ("Uncertain", "DocumentFailed", FOR_GOOD),
+        FAILED,
+        SKIPPED,
+        "succeeded",
+        "uncertain",
+    ),
+    "uncertain, accepted": End("", (), SUCCESS, SUCCESS, "succeeded", "succeeded"),
+    "uncertain, for a human": End("", ("DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "review", "review"),
+    "uncertain, review accepted": End("", (), SUCCESS, SUCCESS, "review", "review"),
+    "good by every gate": End("", (), SUCCESS, SUCCESS, "succeeded", "succeeded"),
     "stalled": End(
         "no change of word, counters or time of last change for `stalled_after` (off by default)",
         ("Stalled", "DocumentFailed", FOR_GOOD),

@@ -16,7 +16,7 @@ ROOT = Path(airflow_provider_docstatus.__file__).parent
 
 #: From the bottom to the top; a module imports from lower layers only. Neighbours in a layer do not import each other.
 LAYERS = [
-    {"", "protocol", "waiting", "transport", "files"},  # the folders' own modules hold a docstring and nothing else
+    {"", "protocol", "waiting", "transport", "files", "quality"},  # the folders' own modules hold a docstring and nothing else
     {"protocol.confidence"},
     {"types", "_compat"},
     {"status"},
@@ -35,6 +35,8 @@ LAYERS = [
     {"protocol.paging", "protocol.prefixes"},
     {"protocol.flows"},
     {"protocol.results", "protocol.listing", "protocol.submissions"},
+    {"quality.schema"},
+    {"quality.judge"},
     {"services.*"},
     {"services"},
     {"registry"},
@@ -59,7 +61,7 @@ LAYERS = [
     {"own_poller", "carriable"},
     {"rounds"},
     {"arguments", "triggers", "fetching"},
-    {"task", "output"},
+    {"task", "output", "judging"},
     {"sensors", "operators", "watchers"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -70,6 +72,7 @@ ALLOWED = {
     "hooks": {"tenacity", "requests"},
     "protocol.plain_data": {"yaml"},  # Airflow itself depends on both
     "protocol.described": {"jsonschema"},
+    "quality.schema": {"jsonschema", "referencing"},  # referencing is jsonschema's own
     "forms": {"flask_appbuilder", "flask_babel", "wtforms"},  # the web server of 2.11 to 3.1 has them
     "transport.sync": {"requests", "urllib3"},  # urllib3 is requests' own: what reading a body piece by piece raises
     "transport.aio": {"aiohttp", "yarl", "requests"},  # requests.utils reads the environment's proxies: both clients alike
@@ -82,7 +85,7 @@ ALLOWED = {
 FROM_REQUESTS = {"transport.aio": "requests.utils"}
 
 #: What decides from values and a handed-in clock. It neither sends nor waits, and does not know Airflow.
-PURE = ("types", "status", "exceptions", "protocol", "services", "waiting")
+PURE = ("types", "status", "exceptions", "protocol", "quality", "services", "waiting")
 SENDS_OR_WAITS = {"airflow", "requests", "urllib3", "aiohttp", "asyncio", "socket", "ssl", "threading", "http.client"}
 #: What nothing pure may import: time.time(), time.sleep(), random.random() and the like are then not there to be called.
 CLOCKS_AND_DICE = {"time", "random", "secrets", "uuid", "sched"}
@@ -293,7 +296,7 @@ def test_every_folder_says_in_one_line_what_it_holds(folder):
     assert "\n" not in said.split("\n\n")[0]
 
 
-@pytest.mark.parametrize("name", ["protocol", "waiting", "transport", "files"])
+@pytest.mark.parametrize("name", ["protocol", "quality", "waiting", "transport", "files"])
 def test_an_inner_folder_loads_nothing_of_its_own(name):
     (docstring,) = MODULES[name].body
     assert isinstance(docstring, ast.Expr)

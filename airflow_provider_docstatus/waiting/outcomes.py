@@ -18,7 +18,9 @@ from airflow_provider_docstatus.exceptions import (
     NotFound,
     QuotaExhausted,
     RequestRejected,
+    SchemaMismatch,
     Stalled,
+    Uncertain,
     UnexpectedReply,
     WaitTimedOut,
 )
@@ -54,6 +56,8 @@ _ROWS = (
     Outcome(State.FAILED.value, "f", DocumentFailed, False, True, "document", is_state=True),
     Outcome(State.CANCELLED.value, "c", DocumentFailed, False, True, "document", is_state=True),
     Outcome(State.EXPIRED.value, "e", Expired, False, True, "document", is_state=True),
+    Outcome("invalid", "i", SchemaMismatch, False, True, "document"),
+    Outcome("uncertain", "d", Uncertain, False, True, "document"),
     Outcome("stalled", "l", Stalled, False, True, "document"),
     Outcome("timed_out", "t", WaitTimedOut, False, True, "service"),
     Outcome("not_asked", "a", NotAsked, True, False, "service"),

@@ -23,11 +23,12 @@ from airflow_provider_docstatus.waiting.wait import NO_STATUS, Ending, epoch, is
 
 EVENT_VERSION = 1
 _RUNNING = State.RUNNING.value
-_LETTERS = {_RUNNING: "r"} | {row.word: row.letter for row in OUTCOMES.values()}
+#: The letter of each outcome in the event of a list.
+LETTERS = {_RUNNING: "r"} | {row.word: row.letter for row in OUTCOMES.values()}
 #: The letter of an unknown id whose own age shows that it has not expired; the age of the run does not matter then.
 _UNKNOWN_BUT_NEW = "N"
-_WORDS = {_UNKNOWN_BUT_NEW: "not_found"} | {letter: word for word, letter in _LETTERS.items()}
-_LONGEST_ERROR = 300
+_WORDS = {_UNKNOWN_BUT_NEW: "not_found"} | {letter: word for word, letter in LETTERS.items()}
+LONGEST_ERROR = 300
 
 Overdue = type[WaitTimedOut] | type[ExecutionTimedOut]
 
@@ -83,7 +84,7 @@ def _list_event(group: Group, *, calls: int, now: float) -> dict[str, Any]:
     for one, ending in group.endings.items():
         if not group.is_good(ending) and len(errors) < MOST_ERRORS:
             text = ending.text or (why_closed(ending.status) if ending.status else "")
-            errors[one] = (one_line(text) or "")[:_LONGEST_ERROR]
+            errors[one] = (one_line(text) or "")[:LONGEST_ERROR]
     known = {one: wait.status.file_name for one, wait in group.waits.items() if wait.status is not None}
     names = first_names(((one, known.get(one)) for one in [*errors, *known]), has_ids=False)
     return {
@@ -104,8 +105,8 @@ def _letter(group: Group, ending: Ending, now: float) -> str:
     """Return the letter of an ending. If the age of an unknown id is known, it decides between expired and not found."""
     created_at = epoch(ending.status.created_at) if ending.outcome == "not_found" and ending.status else None
     if created_at is None:
-        return _LETTERS[ending.outcome]
-    return _LETTERS[State.EXPIRED.value] if is_past_retention(group.service, created_at, now) else _UNKNOWN_BUT_NEW
+        return LETTERS[ending.outcome]
+    return LETTERS[State.EXPIRED.value] if is_past_retention(group.service, created_at, now) else _UNKNOWN_BUT_NEW
 
 
 def _fingerprint(ids: Iterable[str]) -> str:
@@ -147,7 +148,7 @@ def _require_texts(*texts: object) -> None:
 
 def manifest_from(event: Any, ids: Sequence[str], *, parameter: str, operation: str | None, is_late: bool = False) -> Manifest:
     """
-    Return the manifest of a list: counts and ids by outcome, the first errors, times, and the number of polls.
+    Return the manifest of a list: counts and ids by outcome, the first errors, times, the number of polls, a gate's report.
 
     :param event: what the trigger sent.
     :param is_late: whether the run is older than the vendor's retention; then an unknown id without a known age is expired.
@@ -162,13 +163,13 @@ def manifest_from(event: Any, ids: Sequence[str], *, parameter: str, operation: 
     if event.get("mark", _fingerprint(ids)) != _fingerprint(ids):  # older events have none
         raise UnexpectedReply(f"The trigger's event is not about these {len(ids)} ids, or has them in another order.")
     if is_late:
-        letters = letters.replace(_LETTERS["not_found"], _LETTERS[State.EXPIRED.value])
+        letters = letters.replace(LETTERS["not_found"], LETTERS[State.EXPIRED.value])
     errors, names = event.get("errors"), event.get("file_names")
     known = zip(ids, names if isinstance(names, list) else (), strict=False)
     by_state: dict[str, list[str]] = {}
     for one, letter in zip(ids, letters, strict=True):
         by_state.setdefault(_WORDS[letter], []).append(one)
-    return {
+    manifest: Manifest = {
         "service": event.get("service"),
         "parameter": parameter,
         "operation": operation,
@@ -181,6 +182,15 @@ def manifest_from(event: Any, ids: Sequence[str], *, parameter: str, operation: 
         "ended_at": utc_time(event.get("ended_at")),
         "calls": event.get("calls"),
     }
+    add_report(manifest, event)
+    return manifest
+
+
+def add_report(told: Status | Manifest, event: Mapping[str, Any]) -> None:
+    """Add to a status or a manifest what a gate has reported of the vendor's confidence, if it was asked for."""
+    report: Any = event.get("confidence")
+    if report is not None:
+        told["confidence"] = report
 
 
 # -- the result or the error of the task -----------------------------------------------------------------------

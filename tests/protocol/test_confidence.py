@@ -265,8 +265,10 @@ ONE = Confidence(paths=("fields.*",), names=("sure",))
 
 @pytest.mark.parametrize(
     ("value", "read_as"),
-    [(0, 0.0), (1, 1.0), (0.25, 0.25), (True, "none"), ("0.9", "none"), ({}, "none"), (float("nan"), None), (1e400, None)]
-    + [(10**400, None), (-1, None), (1.01, None), (None, None)],
+    [
+        *((0, 0.0), (1, 1.0), (0.25, 0.25), (True, "none"), ("0.9", "none"), ({}, "none")),
+        *((float("nan"), None), (1e400, None), (10**400, None), (-1, None), (1.01, None), (None, None)),
+    ],
     ids=repr,
 )
 def test_only_a_number_on_the_scale_is_a_confidence(value, read_as):

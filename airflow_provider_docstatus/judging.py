@@ -1,0 +1,270 @@
+"""
+Judge what a wait has found finished, on a worker: fetch its data, look at it, and drop it.
+
+A wait's event goes in, and an event comes out in which each id that did not pass has an ending of its own. So what becomes of the
+task is decided in one place, for these endings as for all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_docstatus.arguments import WaitingTask, bare_ids
+from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
+    DocumentFailed,
+    KeyRejected,
+    ReplyTooLarge,
+    Uncertain,
+    UnexpectedReply,
+)
+from airflow_provider_docstatus.fetching import Fetcher
+from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.links import XCOM_KEY
+from airflow_provider_docstatus.protocol.confidence import Confidences, confidences_of
+from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.flows import poll_one, status_request
+from airflow_provider_docstatus.protocol.messages import Flow
+from airflow_provider_docstatus.protocol.responses import read_object
+from airflow_provider_docstatus.protocol.results import concerns_all, may_pass
+from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY
+from airflow_provider_docstatus.protocol.targets import Target, checked_id
+from airflow_provider_docstatus.protocol.values import named, one_line
+from airflow_provider_docstatus.quality.judge import ACCEPT, REVIEW, Examined, Gates, Judge, Verdict, too_large_to_judge
+from airflow_provider_docstatus.status import LEFT_OUT, MOST_ERRORS, DocumentStatus, State
+from airflow_provider_docstatus.waiting.group import checked_ids
+from airflow_provider_docstatus.waiting.outcomes import OUTCOMES, outcome_of
+from airflow_provider_docstatus.waiting.report import LETTERS, LONGEST_ERROR, ending_from, manifest_from
+from airflow_provider_docstatus.waiting.wait import Ending
+
+if TYPE_CHECKING:
+    from airflow_provider_docstatus._compat import Context
+
+T = TypeVar("T")
+
+
+def judged(task: WaitingTask, context: Context, event: Any) -> Any:
+    """
+    Return a wait's event with the verdicts on the data of the ids that ended well; as it is if the task asks nothing of the data.
+
+    An event that cannot be read stays as it is, and is refused where all are.
+
+    :raises DocStatusError: the data could not be fetched, for a reason that a retry may mend, or that concerns all ids. What is
+        known of the ids is in the XCom then.
+    """
+    if task.gates is None or not isinstance(event, Mapping):
+        return event
+    asked, operation = bare_ids(task)
+    ((name, value),) = [(name, value) for name, value in asked.items() if value is not None]
+    gate = _Gate(task, task.gates)
+
+    def target_of(one: object) -> Target:
+        return gate.hook.target(**{name: one}, operation=operation)
+
+    known: Mapping[str, Any]
+    try:
+        if isinstance(value, list):
+            ids = [str(one) for one in checked_ids(name, value)]
+            known = manifest_from(event, ids, parameter=name, operation=operation)
+        else:
+            ending = ending_from(event)
+            known = ending.status.to_dict() if ending.status else {}
+    except UnexpectedReply:
+        return event
+    try:
+        if isinstance(value, list):
+            return _judged_list(gate, event, ids, target_of)
+        return _judged_one(gate, event, ending, target_of(value))
+    except DocStatusError:
+        context["ti"].xcom_push(key=XCOM_KEY, value=dict(known))
+        raise
+
+
+class _Gate:
+    """
+    Fetches and judges the data of one id after another.
+
+    :param task: the task, whose connection and ``accept`` are used.
+    :param gates: what is asked of the data.
+    """
+
+    def __init__(self, task: WaitingTask, gates: Gates) -> None:
+        self.hook = DocStatusHook(task.conn_id, retries=0, max_reply_bytes=gates.gate_max_bytes)
+        self.accept = task.accept
+        self.fail_fast = task.fail_fast
+        self._gates = gates
+        self._judge = Judge(gates)
+        # What Airflow cannot carry can be judged all the same, since nothing of it is kept.
+        self._fetcher = Fetcher(self.hook, content=None, options={}, accept=task.accept, ready=lambda _id, data: data)
+        self._keys_rejected = 0
+
+    @property
+    def reports(self) -> bool:
+        """Whether the vendor's confidence is asked for."""
+        return self._gates.min_confidence is not None
+
+    def is_good(self, outcome: str) -> bool:
+        """Whether an outcome means that there is data that counts."""
+        return outcome == State.SUCCEEDED.value or outcome in self.accept
+
+    def verdict(self, target: Target, status: DocumentStatus | None) -> Verdict:
+        """
+        Return the verdict on an id.
+
+        :param status: the status that the wait ended with, None if it is not known.
+        """
+        service = self.hook.service
+        known = status or DocumentStatus(
+            service=service.name, kind=service.routes[target.route].kind, id=target.id, state=State.SUCCEEDED, word=""
+        )
+        try:
+            return self._judge.verdict(service, known, self._examined(target, status))
+        except ReplyTooLarge:
+            return Verdict(too_large_to_judge(service, known, self._gates.gate_max_bytes), None)
+
+    def lets_pass(self, verdict: Verdict) -> bool:
+        """Whether a document passes although the vendor is not sure of it."""
+        return isinstance(verdict.error, Uncertain) and self._gates.on_uncertain == ACCEPT
+
+    def outcome_of(self, error: DocStatusError) -> str:
+        """
+        Return the outcome of an id whose data did not pass, or does not come.
+
+        :raises DocStatusError: the error itself, if a retry may mend it or if it concerns all ids.
+        """
+        if isinstance(error, Uncertain) and self._gates.on_uncertain == REVIEW:
+            return State.REVIEW.value
+        self._keys_rejected += isinstance(error, KeyRejected)
+        if may_pass(error) or concerns_all(error) or self._keys_rejected > 1:
+            raise error
+        outcome = outcome_of(error)
+        if OUTCOMES[outcome].error is not UnexpectedReply:
+            return outcome
+        state = error.state if isinstance(error, DocumentFailed) else None
+        return state.value if state is not None and state.is_final and not self.is_good(state.value) else State.FAILED.value
+
+    def _examined(self, target: Target, status: DocumentStatus | None) -> list[Examined]:
+        """Examine the document that an id names, or one by one those of a request and the jobs of a batch."""
+        documents = self._documents(target, status)
+        if documents is None:
+            return [self._examine(target, status)]
+        examined, refused = list[Examined](), None
+        for one, known in documents:
+            try:
+                examined.append(self._examine(one, known, name=named(one.id, known.file_name)))
+            except DocStatusError as error:
+                if may_pass(error) or concerns_all(error) or isinstance(error, ReplyTooLarge):
+                    raise
+                refused = error  # the operator returns the data of the others
+        if refused is not None and not examined:
+            raise refused
+        return examined
+
+    def _examine(self, target: Target, status: DocumentStatus | None, *, name: str = "") -> Examined:
+        service = self.hook.service
+        beside = self._said_beside(target)
+        told, data = self._fetcher.fetch(target, status)
+        told = told if beside is None else replace(told, confidences=beside)
+        return self._judge.examine(service, target, told, data, name=name)
+
+    def _documents(self, target: Target, status: DocumentStatus | None) -> list[tuple[Target, DocumentStatus]] | None:
+        """Return the documents of a request or the jobs of a batch that ended well; None if it is one document, or lists none."""
+        service = self.hook.service
+        route = service.routes[target.route]
+        if route.kind not in ("request", "batch"):
+            return None
+        if status is None or LEFT_OUT in status.details:
+            status = self._patiently(poll_one(service, target, judges=False))
+        good = [child for child in status.children if child.state not in ENDED_BADLY]
+        if status.left_out or not good:
+            return None  # what fetches it says why not
+        name = route_of_items(service, target.route)
+        item = service.routes[name]
+        return [
+            (Target(route=name, id=checked_id(service, item.parameter, child.id)), replace(child, kind=item.kind))
+            for child in good
+        ]
+
+    def _said_beside(self, target: Target) -> Confidences | None:
+        """Ask how sure the vendor is, where neither the data nor the reply that holds it says so; None if none need be asked."""
+        service = self.hook.service
+        route = service.routes[target.route]
+        places = [place for place in route.confidence if place.where == "reply"]
+        query = {name: value for place in places for name, value in place.query.items()}
+        is_in_the_result = route.result is not None and route.result.has_status and not query
+        if not places or is_in_the_result or self._gates.min_confidence is None:
+            return None
+
+        def ask() -> Flow[Confidences]:
+            asking = replace(route, query={**route.query, **query})
+            response = yield status_request(replace(service, routes={**service.routes, target.route: asking}), target)
+            return confidences_of(places, "reply", read_object(service, response, id=target.id))
+
+        return self._patiently(ask())
+
+    def _patiently(self, flow: Flow[T]) -> T:
+        """Drive a flow, and repeat its requests while the service is unavailable."""
+        self.hook.retries, before = DocStatusHook.default_retries, self.hook.retries
+        try:
+            return self.hook.run(flow)
+        finally:
+            self.hook.retries = before
+
+
+def route_of_items(service: ServiceDescription, name: str) -> str:
+    """Return the name of the route that has the data of a request's documents or of a batch's jobs."""
+    route = service.routes[name]
+    if route.kind == "batch":
+        lists = {one.listing.path: other for other, one in service.routes.items() if one.listing is not None}
+        return lists.get(route.members.path, "job") if route.members is not None else "job"
+    return next(other for other, one in service.routes.items() if one.parent is not None and one.parent[0] == name)
+
+
+def _judged_one(gate: _Gate, event: Mapping[str, Any], ending: Ending, target: Target) -> Mapping[str, Any]:
+    if ending.status is None or target.id != ending.id or not gate.is_good(ending.outcome):
+        return event
+    verdict = gate.verdict(target, ending.status)
+    told = dict(event) if verdict.report is None else {**event, "confidence": verdict.report}
+    if verdict.error is None or gate.lets_pass(verdict):
+        return told
+    outcome, text = gate.outcome_of(verdict.error), str(verdict.error)
+    if outcome == State.REVIEW.value:
+        return {**told, "outcome": outcome, "status": {**event["status"], "state": outcome, "message": one_line(text)}}
+    return {**told, "outcome": outcome, "text": text}
+
+
+def _judged_list(
+    gate: _Gate, event: Mapping[str, Any], ids: Sequence[str], target_of: Callable[[object], Target]
+) -> Mapping[str, Any]:
+    letters, errors, reports = list(event["states"]), dict(event.get("errors") or {}), dict[str, dict[str, Any]]()
+    good = {LETTERS[word] for word in (State.SUCCEEDED.value, *gate.accept)}
+    if event.get("text") or (gate.fail_fast and set(letters) - good - {LETTERS[State.RUNNING.value]}):
+        return event  # the task fails whatever the data is
+    for number, one in enumerate(ids):
+        if letters[number] not in good:
+            continue
+        try:
+            verdict = gate.verdict(target_of(one), None)
+        except DocStatusError as error:
+            verdict = Verdict(error, None)
+        if verdict.report is not None:
+            reports[one] = verdict.report
+        if verdict.error is None or gate.lets_pass(verdict):
+            continue
+        letters[number] = LETTERS[gate.outcome_of(verdict.error)]
+        if letters[number] not in good:
+            if len(errors) < MOST_ERRORS:
+                errors[one] = (one_line(str(verdict.error)) or "")[:LONGEST_ERROR]
+            if gate.fail_fast:
+                break
+    told = {**event, "states": "".join(letters), "errors": errors}
+    return {**told, "confidence": _summary(reports)} if gate.reports else told
+
+
+def _summary(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the report of a list: the lowest confidence, how many ids have too little of it, and the reports of the first."""
+    below = {one: report for one, report in reports.items() if report["below"] or not report["total"]}
+    lowest = min((report["lowest"] for report in reports.values() if report["lowest"] is not None), default=None)
+    return {"lowest": lowest, "below": len(below), "ids": dict(list(below.items())[:MOST_ERRORS])}

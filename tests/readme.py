@@ -58,6 +58,22 @@ def data_table() -> str:
     return "\n".join(lines)
 
 
+def confidence_table() -> str:
+    lines = ["| service | operation | read at | what it means |", "|---|---|---|---|"]
+    for service in SERVICES.values():
+        for name, route in service.routes.items():
+            operation = f"`{name}`" if service.has_operations else ""
+            for place in route.confidence:
+                names = " or ".join(f"`{one}`" for one in place.names)
+                at = ", ".join(f"`{path}`" if path else "the top" for path in place.paths)
+                found = f"{names} in {at}" if names else at
+                found = ("else " if place.otherwise else "") + found + (" of the reply" if place.where == "reply" else "")
+                grades = ", ".join(f"`{grade}` {level:g}" for grade, level in place.grades.items())
+                means = grades or " or ".join(f"0 to {most:g}" for most in place.scale)
+                lines.append(f"| {service.title} | {operation} | {found} | {means} |")
+    return "\n".join(lines)
+
+
 def timing_table() -> str:
     lines = [
         "| service | calls a second | a minute | a day | poll interval, s | shortest interval, s | `grace`, s | retention |",
@@ -114,6 +130,7 @@ def _parameters_table(module: str, name: str) -> str:
 TABLES = {
     "services": services_table,
     "data": data_table,
+    "confidence": confidence_table,
     "timing": timing_table,
     "settings": settings_table,
     "endings": endings_table,

@@ -35,7 +35,7 @@ class Confidence:
         a number is of the first that it is below, and a number that is of none or of two counts as missing.
     :param grades: for grades in place of numbers, what each means from 0 to 1; case does not matter. Another grade counts as
         missing.
-    :param otherwise: whether this is read only if the places before it had none (default False).
+    :param otherwise: whether this is read only if the places before it, of the same ``where``, had none (default False).
     """
 
     paths: tuple[str, ...]

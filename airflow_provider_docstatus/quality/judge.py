@@ -147,8 +147,8 @@ def too_large_to_judge(service: ServiceDescription, status: DocumentStatus, most
     """Return the error for a document whose data is larger than ``gate_max_bytes``."""
     what = named(f"{service.title} {status.kind} {status.id}", status.file_name)
     return SchemaMismatch(
-        f"The data of {what} cannot be checked: it is larger than gate_max_bytes ({most:,} bytes), or has more levels than can be "
-        "read. Raise gate_max_bytes if the workers have the memory.",
+        f"The data of {what} cannot be checked: it is larger than gate_max_bytes ({most:,} bytes), or has more levels than can "
+        "be read. Raise gate_max_bytes if the workers have the memory.",
         service=service.name,
         id=status.id,
         state=status.state,

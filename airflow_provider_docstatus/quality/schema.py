@@ -83,7 +83,7 @@ def _told(error: Any) -> Iterator[str]:
 
 def _read(require: Any) -> Mapping[str, Any]:
     if not isinstance(require, (str, os.PathLike)):
-        raise RequestRejected(f"require is a {type(require).__name__}; {_PURPOSE}.")
+        raise RequestRejected(f"require is of type {type(require).__name__}; {_PURPOSE}.")
     path = os.fspath(require)
     if not isinstance(path, str) or not path.strip() or path.lstrip().startswith(("{", "[")):
         raise RequestRejected(f"require is a text that is no path; {_PURPOSE}.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_docstatus.protocol.confidence import Confidence, Confidences, confidences_of, joined, shown_path
-from airflow_provider_docstatus.protocol.described import BadDescription, description_of
+from airflow_provider_docstatus.protocol.described import BadDescription, description_of, parse
 from airflow_provider_docstatus.protocol.flows import poll_one
 from airflow_provider_docstatus.protocol.results import fetch_result
 from airflow_provider_docstatus.protocol.rules import as_data
@@ -331,6 +333,17 @@ def as_described(**confidence: Any) -> Any:
     data["routes"]["job"]["result"] = {}
     data["routes"]["job"]["confidence"] = [{"paths": ["fields.*"], **confidence}]
     return description_of(data).routes["job"].confidence[0]
+
+
+def test_the_example_of_the_page_is_one():
+    page = (Path(__file__).parents[2] / "docs" / "adding-a-service.md").read_text()
+    (example,) = re.findall(r"```yml\n(.*?)```", page, re.DOTALL)
+    data = as_data(ACME)
+    data["routes"]["job"] |= {"result": {}, "confidence": parse(example)["confidence"]}
+    places = description_of(data).routes["job"].confidence
+    assert told(confidences_of(places, "data", {"fields": {"a": {"value": 1, "score": 0.97, "ocr": None}}})) == {"fields.a": 0.97}
+    assert told(confidences_of(places, "data", {"quality": "Medium"})) == {"quality": 0.5}
+    assert told(confidences_of(places, "reply", {"confidence": 95})) == {"confidence": 0.95}
 
 
 def test_it_can_be_said_as_data():

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow_provider_docstatus.protocol.confidence import Confidences
     from airflow_provider_docstatus.types import Status
 
 #: The most failed children that a status dict names with their error; the dict travels in trigger events and must stay small.
@@ -66,8 +65,8 @@ class DocumentStatus:
     :param link: the vendor's page of the document (https URL, str) or None.
     :param details: small facts by name: file name and type, sizes (bytes), pages, operation, confidence (in
         the vendor's own shape), cost, model, processing time (seconds). Never a user id, never extracted data.
-    :param confidences: how sure the vendor is of the data, as far as a reply says so beside the data; None if nothing was read.
-        It is no part of the small form.
+    :param confidences: how sure the vendor is of the data, as far as a reply says so beside the data (:class:`.Confidences`); None
+        if nothing was read. It is no part of the small form.
     """
 
     service: str
@@ -85,7 +84,7 @@ class DocumentStatus:
     completed_at: str | None = None
     link: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
-    confidences: Confidences | None = field(default=None, compare=False, repr=False)
+    confidences: Any = field(default=None, compare=False, repr=False)
 
     @property
     def file_name(self) -> str | None:

@@ -17,12 +17,11 @@ ROOT = Path(airflow_provider_docstatus.__file__).parent
 #: From the bottom to the top; a module imports from lower layers only. Neighbours in a layer do not import each other.
 LAYERS = [
     {"", "protocol", "waiting", "transport", "files", "quality"},  # the folders' own modules hold a docstring and nothing else
-    {"protocol.confidence"},
     {"types", "_compat"},
     {"status"},
     {"exceptions", "links"},
     {"lineage"},
-    {"protocol.messages", "protocol.values", "protocol.hosts"},
+    {"protocol.messages", "protocol.values", "protocol.hosts", "protocol.confidence"},
     {"protocol.exact"},
     {"protocol.storable"},
     {"protocol.description"},

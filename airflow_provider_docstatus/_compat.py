@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -48,6 +52,7 @@ else:
 
 # These two imports raise no deprecation warning on any version; other names of airflow.exceptions do.
 # Every read of conf passes a fallback, since the provider's configuration may not be loaded.
+from airflow import __version__ as airflow_version
 from airflow.configuration import conf
 from airflow.exceptions import AirflowNotFoundException
 
@@ -76,11 +81,14 @@ __all__ = [
     "XCom",
     "XComArg",
     "asset_classes",
+    "await_answer",
+    "cannot_ask",
     "conf",
     "first_start",
     "get_connection_in_trigger",
     "object_storage_path",
     "openlineage_classes",
+    "put_question",
     "run_date",
 ]
 
@@ -167,3 +175,99 @@ def openlineage_classes() -> tuple[Any, Any, Any] | None:
     except ImportError:
         return None
     return OperatorLineage, OutputDataset, OutputStatisticsOutputDatasetFacet
+
+
+# -- human in the loop: 3.1 and later ---------------------------------------------------------------------------
+
+#: Airflow's own time-out of a deferral is this many seconds after that of the trigger that waits for the answer.
+ANSWER_BACKSTOP = timedelta(seconds=300)
+#: What parks a task without a trigger (3.3 and later), and the trigger that waits for an answer.
+_PARKING = ("airflow.sdk.exceptions", "TaskAwaitingInput")
+_TRIGGER = ("airflow.providers.standard.triggers.hitl", "HITLTrigger")
+
+
+def cannot_ask() -> str | None:
+    """Return why this Airflow cannot ask a person, as the end of a sentence; None if it can."""
+    if _attribute("airflow.sdk.execution_time.comms", "CreateHITLDetailPayload") is None:
+        return f"needs Airflow 3.1 or newer, where tasks can ask people (human in the loop); this is Airflow {airflow_version}"
+    if _attribute(*_PARKING) is None and _attribute(*_TRIGGER) is None:
+        return "needs the package apache-airflow-providers-standard, whose trigger waits for the answer"
+    return None
+
+
+def put_question(
+    ti_id: Any,
+    *,
+    subject: str,
+    body: str,
+    options: Sequence[str],
+    reason: str,
+    assigned_users: Sequence[Mapping[str, str]] | None,
+) -> dict[str, Any]:
+    """
+    Put a question on the page "Required actions" of a task instance.
+
+    :param ti_id: the id of the task instance.
+    :param subject: one line of text.
+    :param body: Markdown.
+    :param options: the answers to choose from; there is no default, which would answer a question that nobody has.
+    :param reason: the name of an optional text field.
+    :param assigned_users: who may answer (each with ``id`` and ``name``); None for everybody who may run the task.
+    :return: what the page shows, with the same names. That is not this question if an earlier try has asked one.
+    """
+    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 -- the channel exists in a task's process only
+
+    users = [{"id": user["id"], "name": user["name"]} for user in assigned_users or ()]
+    question = {"subject": subject, "body": body, "options": list(options), "params": _reason_field(reason)}
+    message: Any = _attribute("airflow.sdk.execution_time.comms", "CreateHITLDetailPayload")
+    about = {"ti_id": ti_id, **question, "defaults": None, "multiple": False, "assigned_users": users}
+    shown: Any = task_runner.SUPERVISOR_COMMS.send(msg=message.model_validate(about))
+    return {"assigned_users": [], **shown.model_dump()}
+
+
+def await_answer(
+    task: Any,
+    ti_id: Any,
+    *,
+    options: Sequence[str],
+    reason: str,
+    method_name: str,
+    kwargs: dict[str, Any],
+    timeout: timedelta | None,
+) -> NoReturn:
+    """
+    End the task for now. Airflow resumes it with the person's answer, or a time-out, as the argument ``event``.
+
+    From 3.3 on it holds neither a worker slot nor a triggerer slot meanwhile, before that a triggerer slot.
+
+    :param method_name: the method that Airflow calls then.
+    :param kwargs: its other arguments, as JSON.
+    :param timeout: how long to wait; None for ever.
+    """
+    if (parking := _attribute(*_PARKING)) is not None:
+        raise parking(method_name=method_name, kwargs=kwargs, timeout=timeout)
+    until = None if timeout is None else datetime.now(timezone.utc) + timeout
+    trigger: Any = _attribute(*_TRIGGER)
+    trigger = trigger(ti_id=ti_id, options=list(options), params=_reason_field(reason), multiple=False, timeout_datetime=until)
+    task.defer(
+        trigger=trigger, method_name=method_name, kwargs=kwargs, timeout=None if timeout is None else timeout + ANSWER_BACKSTOP
+    )
+    raise AssertionError("defer() raises")
+
+
+def _attribute(module: str, name: str) -> Any:
+    """Return what a module of some versions holds; None if there is no such module, or if it does not hold that."""
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+
+
+def _reason_field(name: str) -> dict[str, Any]:
+    """Return the form with one optional text field; before 3.1.3 a form is told by its values alone."""
+    if tuple(int(part) for part in re.findall(r"\d+", airflow_version)[:3]) < (3, 1, 3):
+        return {name: ""}
+    from airflow.sdk import Param  # noqa: PLC0415 -- 3.x only
+
+    field = Param("", type=["null", "string"], title="Reason", description="Optional. It is kept in clear text.")
+    return {name: field.serialize()}

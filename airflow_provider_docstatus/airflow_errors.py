@@ -28,6 +28,7 @@ _BASES: dict[type[DocStatusError], type[BaseException]] = {
     **{row.error: AirflowFailException for row in OUTCOMES.values() if row.error and not row.retried},
     **dict.fromkeys(_ABOUT_DATA, AirflowFailException),
     exceptions.WaitTimedOut: AirflowSensorTimeout,
+    exceptions.ReviewTimedOut: AirflowSensorTimeout,
     exceptions.ExecutionTimedOut: AirflowTaskTimeout,
 }
 #: The errors that ``soft_fail`` turns into a skip. A rejected key is not among them, since somebody must see it.

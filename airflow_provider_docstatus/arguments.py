@@ -37,6 +37,7 @@ class WaitingTask(Protocol):
     fail_fast: bool
     grace: float | None
     stalled_after: float | None
+    on_review: str
     execution_timeout: timedelta | None
     judges: bool
     gates: Gates | None
@@ -202,6 +203,7 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
     targets, is_list = _targets(hook, task)
     _check_stall(task, service, targets[0])
     _check_retention(task, hook, targets)
+    _check_reviewer(task, service, targets[0])
     least = service.least_poll_interval
     if poke_interval is not None and poke_interval < least:
         text = "%s is polled every %g s at most; poke_interval=%g is raised to that."
@@ -231,6 +233,7 @@ def spec_of(task: WaitingTask, hook: DocStatusHook, started_at: float) -> WaitSp
         grace=service.grace if task.grace is None else task.grace,
         shortest=conf.getfloat("docstatus", "shortest_deferral", fallback=5.0),
         stall=None if task.stalled_after is None else {"after": task.stalled_after, "seen": {}},
+        on_review=task.on_review if task.on_review in ("wait", "ask") else "fail",
         distribution=registered.distribution if registered else None,
     )
 
@@ -256,13 +259,25 @@ def _check_retention(task: WaitingTask, hook: DocStatusHook, targets: Sequence[T
         f"{hook.service.title} deletes the data of this account as soon as it is read (zero_retention in connection "
         f"'{hook.conn_id}'), and the status reply of a finished job holds it. "
     )
-    if task.judges or (task.deferrable and task.wait_for_completion):
+    if task.judges or task.on_review == "ask" or (task.deferrable and task.wait_for_completion):
         text = (
-            "Use ExtractedDataOperator with wait_for_completion=True and deferrable=False, which takes the data from that reply."
+            "Use ExtractedDataOperator with wait_for_completion=True and deferrable=False, which takes the data from that reply, "
+            "and without on_review='ask'."
         )
         raise RequestRejected(about + text, service=hook.service.name)
     if len(targets) > 1:  # the data of one would be lost with an error about another
         raise RequestRejected(f"{about}Give each task one id: .expand(job_id=...).", service=hook.service.name)
+
+
+def _check_reviewer(task: WaitingTask, service: ServiceDescription, target: Target) -> None:
+    """Refuse a wait for a decision that the service never tells."""
+    if task.on_review == "wait" and not service.routes[target.route].awaits_reviewer:
+        raise RequestRejected(
+            f"on_review='wait' waits for {service.title}'s own reviewer, but {service.title} does not say that a "
+            f"{service.routes[target.route].kind} of {target.route!r} in review ever gets another state. Give on_review='fail', "
+            "'accept' or 'ask'.",
+            service=service.name,
+        )
 
 
 def no_time_of_change(service: ServiceDescription, target: Target) -> RequestRejected:

@@ -25,13 +25,16 @@ The exceptions of this package, each named for who must act.
     │   ├── SchemaMismatch      the data does not match the schema of ``require``, or is too large to be checked
     │   ├── Uncertain           the vendor is not sure enough of the data, see ``min_confidence``
     │   ├── Expired             the vendor no longer has it (its word, a 410, a run older than the documented retention)
-    │   └── Stalled             nothing about it has changed for ``stalled_after``
+    │   ├── Stalled             nothing about it has changed for ``stalled_after``
+    │   └── Declined            a person was asked about it, and rejected it
     ├── OutputFailed            who runs the worker or the store: the output file could not be written; a retry may mend it
     ├── WaitTimedOut            ``timeout`` passed before the document was finished
+    │   └── ReviewTimedOut      a person was asked about it, and nobody decided within ``review_timeout``
     └── ExecutionTimedOut       ``execution_timeout`` passed before the document was finished
 
 Catch these classes. A task raises subclasses of them (``airflow_errors``), which also derive from the Airflow exception that
-decides about a retry: ``WaitTimedOut`` from ``AirflowSensorTimeout``, ``ExecutionTimedOut`` from ``AirflowTaskTimeout``.
+decides about a retry: ``WaitTimedOut`` and ``ReviewTimedOut`` from ``AirflowSensorTimeout``, ``ExecutionTimedOut`` from
+``AirflowTaskTimeout``.
 """
 
 from __future__ import annotations
@@ -212,6 +215,10 @@ class Stalled(DocumentFailed):
     """Nothing the vendor says about the document has changed for too long; its owner must ask the vendor."""
 
 
+class Declined(DocumentFailed):
+    """The vendor flagged the document for a person, and the person who was asked rejected it; its owner must look at it."""
+
+
 class OutputFailed(DocStatusError):
     """The output file could not be written: a full disk, a missing bucket, no permission, a broken connection. Retried."""
 
@@ -220,6 +227,12 @@ class WaitTimedOut(DocStatusError):
     """``timeout`` passed before the document was finished; Airflow does not retry it. The remote job was left alone."""
 
     limit = "timeout"
+
+
+class ReviewTimedOut(WaitTimedOut):
+    """The vendor flagged the document for a person, and nobody decided about it within ``review_timeout``; not retried."""
+
+    limit = "review_timeout"
 
 
 class ExecutionTimedOut(DocStatusError):

@@ -25,10 +25,10 @@ from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.protocol.confidence import Confidences, confidences_of
 from airflow_provider_docstatus.protocol.description import ServiceDescription
+from airflow_provider_docstatus.protocol.faults import concerns_all, may_pass
 from airflow_provider_docstatus.protocol.flows import poll_one, status_request
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.responses import read_object
-from airflow_provider_docstatus.protocol.results import concerns_all, may_pass
 from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
 from airflow_provider_docstatus.protocol.values import named, one_line
@@ -97,7 +97,7 @@ class _Gate:
         self._gates = gates
         self._judge = Judge(gates)
         # What Airflow cannot carry can be judged all the same, since nothing of it is kept.
-        self._fetcher = Fetcher(self.hook, content=None, options={}, accept=task.accept, ready=lambda _id, data: data)
+        self._fetcher = Fetcher(self.hook, content=None, options={}, accept=task.accept, ready=lambda data, **_: data)
         self._keys_rejected = 0
 
     @property

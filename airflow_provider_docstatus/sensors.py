@@ -24,7 +24,8 @@ from airflow_provider_docstatus.judging import judged
 from airflow_provider_docstatus.links import DocumentPageLink
 from airflow_provider_docstatus.quality.judge import FAIL, GATE_MAX_BYTES, Gates, Judge
 from airflow_provider_docstatus.registry import find
-from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
+from airflow_provider_docstatus.review import set_review, settle
+from airflow_provider_docstatus.task import ResumesWaits, TaskWait
 from airflow_provider_docstatus.types import Manifest, Status
 from airflow_provider_docstatus.waiting.group import needed_of
 
@@ -69,6 +70,14 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         may not know the id yet; default: the service's.
     :param stalled_after: seconds (float or timedelta) after which the wait ends if the vendor's word, counters and time of last
         change have not changed; default None (never). The time from a fault to the next valid reply does not count.
+    :param on_review: what becomes of a document that the vendor flags for a person (str), for each id of a list: ``fail``
+        (default); ``accept``, as ``accept=("review",)``; ``wait``, until the vendor's own reviewer decides (Extend's workflow
+        runs); ``ask`` a person on Airflow's page "Required actions" (Airflow 3.1 or newer).
+    :param review_timeout: for ``ask``, seconds (float or timedelta) from the question in which somebody must decide; default None
+        (no limit). ``timeout`` and ``execution_timeout`` do not count while a person is asked.
+    :param assigned_users: for ``ask``, who may answer (dict with ``id`` and ``name``, or a list of them); default None: all who
+        may answer for this DAG.
+    :param notifiers: for ``ask``, what tells people that they are asked (a notifier or a list of them); default None.
     :raises DocumentFailed: the vendor ended it in another state (the document's owner). Not retried; skipped under ``soft_fail``.
     :raises Expired: the vendor no longer has it, by its word or a 410, or by a 404 when the job or the run is older than the
         vendor's documented retention (the document's owner). Not retried; skipped under ``soft_fail``.
@@ -79,6 +88,9 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
     :raises NoData: the data that is to be checked did not come for a minute (nobody). Retried.
     :raises Stalled: nothing has changed for ``stalled_after`` (the document's owner must ask the vendor). Not retried; skipped
         under ``soft_fail``.
+    :raises Declined: a person was asked, and rejected it. Not retried; skipped under ``soft_fail``.
+    :raises ReviewTimedOut: a person was asked, and nobody decided within ``review_timeout``. Not retried; skipped under
+        ``soft_fail``.
     :raises RequestRejected: key, quota, id, operation or connection is wrong (the DAG's author). Not retried, never skipped.
     :raises UnexpectedReply: ten minutes of replies that are not the vendor's (this package, or a proxy). Retried.
     :raises AirflowSensorTimeout: ``timeout`` passed. Not retried; skipped under ``soft_fail``.
@@ -113,6 +125,10 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         timeout: timedelta | float = DEFAULT_TIMEOUT,
         grace: timedelta | float | None = None,
         stalled_after: timedelta | float | None = None,
+        on_review: str = "fail",
+        review_timeout: timedelta | float | None = None,
+        assigned_users: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
+        notifiers: Callable[[Context], None] | Sequence[Callable[[Context], None]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=60 if poke_interval is None else poke_interval, timeout=timeout, **kwargs)
@@ -122,6 +138,7 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         self.job_id = read_once(job_id)
         self.operation = operation
         self.accept = checked_accept(accept)
+        set_review(self, on_review=on_review, review_timeout=review_timeout, assigned_users=assigned_users, notifiers=notifiers)
         needed_of(wait_for, 1)
         self.wait_for = wait_for
         self.fail_fast = fail_fast
@@ -156,6 +173,16 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
         """Turn the trigger's event into the task's result: return the XCom value, or raise."""
         with errors_for_airflow():
             return self._end(context, event)
+
+    def execute_reviewed(self, context: Context, event: Any = None, waited: Any = None) -> Status | Manifest:
+        """
+        Go on after a person was asked: return the XCom value, or raise.
+
+        :param event: the answer, or that nobody has decided in time.
+        :param waited: the event of the wait, from before the question.
+        """
+        with errors_for_airflow():
+            return self._end(context, waited, answer={} if event is None else event)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Poll each open id once; return whether the wait is over. ``execute`` handles the ending as in deferrable mode."""
@@ -197,9 +224,11 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
             raise AirflowRescheduleException(datetime.now(timezone.utc) + timedelta(seconds=wait.next_pause()))
         wait.time_out()
 
-    def _end(self, context: Context, event: Any) -> Status | Manifest:
+    def _end(self, context: Context, event: Any, answer: Any = None) -> Status | Manifest:
         try:
-            concluded = conclude(self, context, judged(self, context, event))
+            if answer is None:  # else it was judged before somebody was asked
+                event = judged(self, context, event)
+            concluded = settle(self, context, event, answer)
             self._warn_of_deletion(event)
             return concluded
         except SKIPPABLE as error:

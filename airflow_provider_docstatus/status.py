@@ -143,6 +143,7 @@ class DocumentStatus:
         """
         fields = dict(status)
         fields.pop("confidence", None)  # a gate's report
+        fields.pop("review", None)  # what a person decided about it is no word of the vendor's
         errors, states, names = fields.pop("errors"), fields.pop("children"), fields.pop("file_names", {})  # older ones have none
         if not all(isinstance(one, dict) for one in (errors, states, names)):
             raise TypeError("children, errors and file_names are dicts")

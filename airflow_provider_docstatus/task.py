@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -37,14 +37,13 @@ from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.triggers import DocStatusTrigger
 from airflow_provider_docstatus.types import Manifest, Status
 from airflow_provider_docstatus.waiting.group import Group, checked_ids, needed_of
+from airflow_provider_docstatus.waiting.question import OPEN
 from airflow_provider_docstatus.waiting.rate_limiter import MINUTE
 from airflow_provider_docstatus.waiting.report import (
-    add_report,
+    Report,
     ending_from,
     event_of,
     manifest_from,
-    manifest_result,
-    result_of,
     with_known_status,
 )
 from airflow_provider_docstatus.waiting.spec import WaitSpec
@@ -257,6 +256,24 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> Status | Manife
 
     :raises DocStatusError: see :func:`.report.result_of`.
     """
+    report = report_of(task, context, event)
+    push(context, report)
+    return report.result(task.accept)
+
+
+def push(context: Context, report: Report) -> None:
+    """Push the status or manifest of a wait that is over to XCom, as ``docstatus``."""
+    if report.told is not None:
+        context["ti"].xcom_push(key=XCOM_KEY, value=report.told)
+
+
+def report_of(task: WaitingTask, context: Context, event: Any) -> Report:
+    """
+    Return what a wait has ended with.
+
+    :param event: what a trigger sent, or :meth:`TaskWait.event`.
+    :raises UnexpectedReply: the event is not this package's, or not about this task's ids.
+    """
     date, overdue = run_date(context), limit_of(task)[1]
     asked, operation = bare_ids(task)
     for name, values in asked.items():
@@ -268,9 +285,8 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> Status | Manife
                 and _is_past_retention(task, event.get("service"), date)
             )
             manifest = manifest_from(event, ids, parameter=name, operation=operation, is_late=is_late)
-            context["ti"].xcom_push(key=XCOM_KEY, value=manifest)
             needed = needed_of(task.wait_for, len(ids))
-            return manifest_result(manifest, needed=needed, accept=task.accept, text=event.get("text"), overdue=overdue)
+            return Report(manifest=manifest, needed=needed, text=event.get("text"), overdue=overdue)
     ending = ending_from(event)
     awaited = next((str(one) for one in asked.values() if one is not None), None)
     if ending.id != awaited:
@@ -280,13 +296,15 @@ def conclude(task: WaitingTask, context: Context, event: Any) -> Status | Manife
     if ending.status is None and (pushed := _pushed_status(context)) is not None:
         ending = with_known_status(ending, pushed)
     ending = _expired_if_past_retention(task, ending, date)
-    if ending.status is not None:
-        known = ending.status.to_dict()
-        add_report(known, event)
-        context["ti"].xcom_push(key=XCOM_KEY, value=known)
-    result = result_of(ending, task.accept, overdue=overdue)
-    add_report(result, event)
-    return result
+    return Report(ending=ending, overdue=overdue, confidence=event.get("confidence"))
+
+
+def is_in_review(context: Context) -> bool:
+    """Whether a person was asked in this try, who has not answered."""
+    ti = context["ti"]
+    pushed = ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=ti.map_index)
+    review = pushed.get("review") if isinstance(pushed, Mapping) else None
+    return isinstance(review, Mapping) and review.get("decision") == OPEN
 
 
 def _pushed_status(context: Context) -> DocumentStatus | None:
@@ -299,17 +317,18 @@ def _pushed_status(context: Context) -> DocumentStatus | None:
 
 
 def _is_past_retention(task: WaitingTask, service: object, since: float | None) -> bool:
-    found = find(str(service))
-    known = found.service if found else _described(task, service)
+    known = described(task, service)
     return known is not None and is_past_retention(known, since, time.time())
 
 
-def _described(task: WaitingTask, service: object) -> ServiceDescription | None:
-    """Return the description in the task's connection if it is that of a service; None also if it cannot be read now."""
+def described(task: WaitingTask, service: object) -> ServiceDescription | None:
+    """Return the description of a service, by its name or in the task's connection; None also if that cannot be read now."""
+    if (found := find(str(service))) is not None:
+        return found.service
     try:
         known = DocStatusHook(task.conn_id).service
     except Exception as error:  # noqa: BLE001 -- a secrets backend may raise whatever it likes; the ending stands without it
-        task.log.warning("The retention of %s is not known: %s", service, type(error).__name__)
+        task.log.warning("The description of %s is not known: %s", service, type(error).__name__)
         return None
     return known if known.name == service else None
 
@@ -331,9 +350,15 @@ def _expired_if_past_retention(task: WaitingTask, ending: Ending, date: float | 
 
 
 class ResumesWaits:
-    """What sensor and operator share: how a deferred wait is resumed, and that by default nothing is asked of the data."""
+    """What sensor and operator share: how a deferred wait is resumed, and what becomes of a document in review."""
 
+    #: See :mod:`.judging`.
     gates: Gates | None = None
+    #: See :mod:`.review`.
+    on_review = "fail"
+    review_timeout: float | None = None
+    assigned_users: Sequence[Mapping[str, str]] | None = None
+    notifiers: Sequence[Callable[[Context], None]] = ()
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -343,8 +368,11 @@ class ResumesWaits:
         """
         if next_method == "__fail__":
             task: Any = self
+            is_asked, is_late = is_in_review(context), (next_kwargs or {}).get("error") in DEFERRAL_TIMED_OUT
             with errors_for_airflow():
-                event = last_poke(task, context, next_kwargs)
+                event = last_poke(task, context, next_kwargs) if is_late or not is_asked else None
+            if event is not None and is_asked:
+                return task.execute_reviewed(context, event={"error": "", "error_type": "timeout"}, waited=event)
             if event is not None:
                 return task.execute_complete(context, event)
         return BaseOperator.resume_execution(self, next_method, next_kwargs, context)  # type: ignore[arg-type]  # a mix-in

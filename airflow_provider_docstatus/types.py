@@ -45,12 +45,34 @@ class ConfidenceReports(TypedDict):
     ids: dict[str, ConfidenceReport]
 
 
+class Review(TypedDict):
+    """
+    What a person has decided about documents in review, with ``on_review="ask"``.
+
+    :param decision: ``open`` while nobody has decided, then ``approved``, ``rejected`` or ``timed_out`` (str).
+    :param decided_by: the user's name and id (str), None if nobody.
+    :param decided_at: ISO 8601 in UTC (str), None if nobody.
+    :param reason: the person's own text in one line (str), None if there is none.
+    """
+
+    decision: str
+    decided_by: str | None
+    decided_at: str | None
+    reason: str | None
+
+
 class _OfOne(TypedDict, total=False):
+    """What stands there only if the task asks for it."""
+
     confidence: ConfidenceReport
+    review: Review
 
 
 class _OfSeveral(TypedDict, total=False):
+    """The same of a list."""
+
     confidence: ConfidenceReports
+    review: Review
 
 
 class Status(_OfOne):
@@ -71,6 +93,7 @@ class Status(_OfOne):
     :param link: the vendor's page of the document (https URL, str), or None.
     :param details: small facts by name; ``file_name`` is the name of the document's own file (str).
     :param confidence: only if the task has ``min_confidence``: the report (:class:`ConfidenceReport`).
+    :param review: what a person has decided (:class:`Review`); only if somebody was asked.
     """
 
     service: str
@@ -107,6 +130,7 @@ class Manifest(_OfSeveral):
     :param ended_at: when it ended, likewise.
     :param calls: how many polls told it something (int).
     :param confidence: only if the task has ``min_confidence``: the report (:class:`ConfidenceReports`).
+    :param review: what a person has decided (:class:`Review`); only if somebody was asked.
     """
 
     service: str

@@ -48,7 +48,7 @@ ENDS: dict[str, End] = {
     ),
     "partial, accepted": End("", (), SUCCESS, SUCCESS, "partial", "partial"),
     "review": End(
-        "finished, but flagged for a human; `accept=('review',)` makes it a success",
+        "finished, but flagged for a human; `accept=('review',)` makes it a success, `on_review=` decides otherwise",
         ("DocumentFailed", FOR_GOOD),
         FAILED,
         SKIPPED,
@@ -56,6 +56,24 @@ ENDS: dict[str, End] = {
         "review",
     ),
     "review, accepted": End("", (), SUCCESS, SUCCESS, "review", "review"),
+    "review, accepted by on_review": End("", (), SUCCESS, SUCCESS, "review", "review"),
+    "review, approved": End("", (), SUCCESS, SUCCESS, "review", "review"),
+    "declined": End(
+        "flagged for a human, and the person whom `on_review='ask'` asked rejected it",
+        ("Declined", "DocumentFailed", FOR_GOOD),
+        FAILED,
+        SKIPPED,
+        "review",
+        "declined",
+    ),
+    "review timed out": End(
+        "flagged for a human, and nobody decided within `review_timeout`",
+        ("ReviewTimedOut", "WaitTimedOut", "AirflowSensorTimeout"),
+        FAILED,
+        SKIPPED,
+        "review",
+        "review_timed_out",
+    ),
     "failed": End("the vendor could not extract it", ("DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "failed", "failed"),
     "failed, with all accepted": End("", ("DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "failed", "failed"),
     "cancelled": End("somebody cancelled it", ("DocumentFailed", FOR_GOOD), FAILED, SKIPPED, "cancelled", "cancelled"),
@@ -275,8 +293,12 @@ MIXED: dict[str, Mixed] = {
     ),
 }
 
+#: The ends for which a person is asked: on Airflow 3.1 and later.
+ASKED = ("review, approved", "declined", "review timed out")
+
 #: What still differs between Airflow's versions, since Airflow itself decides it before this package is called.
 DIFFERENCES: tuple[str, ...] = (
+    "2.11 and 3.0 cannot ask a person; they refuse `on_review='ask'` when the DAG is read.",
     "2.11 itself fails a task that it resumes after `execution_timeout`, even under `soft_fail` or if the job finished in time.",
     "3.0 to 3.2.1 give a resumed task a new start: the message after a last poll counts the seconds from there.",
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import certifi
+import pytest
 
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.waiting import rate_limiter, schedule
@@ -26,10 +27,13 @@ try:
 except ImportError:  # 3.1 and earlier
     from airflow.exceptions import AirflowRescheduleException, TaskDeferred
 
+try:
+    from airflow.sdk.exceptions import TaskAwaitingInput
+except ImportError:  # 3.2 and earlier: a trigger waits for the answer
+    TaskAwaitingInput = TaskDeferred
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from airflow_provider_docstatus.sensors import DocStatusSensor
     from airflow_provider_docstatus.triggers import DocStatusTrigger
@@ -51,6 +55,7 @@ class FakeTaskInstance:
     map_index: int = -1
     try_number: int = 1
     max_tries: int = 0
+    id: str = "019ab1f2-3c4d-7e5f-8a6b-7c8d9e0f1a2b"
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
@@ -116,6 +121,59 @@ async def event_of(trigger: DocStatusTrigger) -> Any:
     return json.loads(json.dumps(await asyncio.wait_for(first(), LONGEST)))
 
 
+class RequiredActions:
+    """Airflow's page of that name as a task's process knows it; the first question of a task instance stays there."""
+
+    def __init__(self) -> None:
+        self.question: Any = None
+
+    def send(self, msg: Any) -> Any:
+        """Take a question as Airflow's supervisor does, and return what the page shows; take no other message."""
+        from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult
+
+        if not isinstance(msg, CreateHITLDetailPayload):
+            return None
+        fields = msg.model_dump(exclude={"type"})
+        shown = {**fields, **({} if self.question is None else self.question)}
+        self.question = {name: shown[name] for name in fields if name != "ti_id"}
+        return HITLDetailRequestResult.model_validate({**shown, "ti_id": fields["ti_id"]})
+
+    @classmethod
+    def opened(cls, monkeypatch: pytest.MonkeyPatch) -> RequiredActions:
+        """Return a new page, on which tasks ask from now on."""
+        from airflow.sdk.execution_time import task_runner
+
+        page = cls()
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", page, raising=False)
+        return page
+
+
+def answer(*chosen: str, **more: Any) -> dict[str, Any]:
+    """Return the event with which Airflow resumes a task that somebody has answered."""
+    user = {"id": "7", "name": "ada"}
+    at = datetime(2026, 8, 1, 10, 0, tzinfo=timezone.utc)
+    event = {"chosen_options": list(chosen), "params_input": {}, "responded_at": at, "responded_by_user": user, "timedout": False}
+    return {**event, **more}
+
+
+#: The event with which Airflow resumes a task that nobody has answered in time.
+NOBODY = {"error": "The Human-in-the-loop response timeout has passed without a response.", "error_type": "timeout"}
+
+
+def parked_with(run: Callable[[], Any]) -> BaseException:
+    """Return the exception with which a task that asks a person ends for now; fail if it ends otherwise."""
+    with pytest.raises((TaskAwaitingInput, TaskDeferred)) as parked:
+        run()
+    assert parked.value.method_name == "execute_reviewed"
+    return parked.value
+
+
+def resumed_with(operator: Any, parked: BaseException, event: Any, context: Any) -> Any:
+    """Resume a task with an answer, as Airflow does."""
+    kwargs = json.loads(json.dumps(parked.kwargs))
+    return operator.resume_execution(parked.method_name, {**kwargs, "event": event}, context)
+
+
 def task_deferral_error() -> type[Exception]:
     """Return what Airflow raises for a wait that broke off; 3.2 and later warn about its old place."""
     try:
@@ -135,11 +193,13 @@ def deferral_of(operator: Any, ti: FakeTaskInstance | None = None) -> TaskDeferr
 
 
 def run(operator: Any, ti: FakeTaskInstance | None = None, **context: Any) -> Any:
-    """Execute an operator; run its trigger and resume it should it defer."""
+    """Execute an operator; run its trigger and resume it should it defer, but not to ask a person."""
     context["ti"] = ti or FakeTaskInstance()
     try:
         return operator.execute(context)
     except TaskDeferred as deferred:
+        if deferred.method_name == "execute_reviewed":
+            raise
         event = asyncio.run(event_of(travelled(deferred.trigger)))
         return operator.resume_execution(deferred.method_name, {**(deferred.kwargs or {}), "event": event}, context)
 

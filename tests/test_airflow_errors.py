@@ -10,6 +10,7 @@ from airflow_provider_docstatus._compat import AirflowFailException, AirflowSens
 from airflow_provider_docstatus.airflow_errors import SKIPPABLE, errors_for_airflow, for_airflow
 from airflow_provider_docstatus.exceptions import (
     DataRefused,
+    Declined,
     DocStatusError,
     DocumentFailed,
     ExecutionTimedOut,
@@ -26,6 +27,7 @@ from airflow_provider_docstatus.exceptions import (
     RequestRejected,
     ResultNotStorable,
     ResultTooLarge,
+    ReviewTimedOut,
     ServiceUnavailable,
     Stalled,
     UnexpectedReply,
@@ -43,6 +45,7 @@ DOWN = ServiceUnavailable("Unsiloed answered with 503")
 
 FOR_GOOD = [
     DataRefused,
+    Declined,
     DocumentFailed,
     Expired,
     KeyRejected,
@@ -100,7 +103,10 @@ def test_nothing_happens_where_nothing_goes_wrong():
         pass
 
 
-@pytest.mark.parametrize(("ours", "airflows"), [(WaitTimedOut, AirflowSensorTimeout), (ExecutionTimedOut, AirflowTaskTimeout)])
+@pytest.mark.parametrize(
+    ("ours", "airflows"),
+    [(WaitTimedOut, AirflowSensorTimeout), (ReviewTimedOut, AirflowSensorTimeout), (ExecutionTimedOut, AirflowTaskTimeout)],
+)
 def test_a_time_out_is_airflows_own(ours, airflows):
     joined = for_airflow(ours("late"))
     assert isinstance(joined, airflows)
@@ -109,7 +115,7 @@ def test_a_time_out_is_airflows_own(ours, airflows):
     assert not isinstance(joined, AirflowFailException)
 
 
-@pytest.mark.parametrize("kind", [*FOR_GOOD, WaitTimedOut, ExecutionTimedOut], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*FOR_GOOD, WaitTimedOut, ReviewTimedOut, ExecutionTimedOut], ids=lambda kind: kind.__name__)
 def test_what_a_task_raises_can_be_pickled(kind):
     joined = for_airflow(kind("what happened", service="unsiloed", id="j-1", state=State.FAILED, link=LINK))
     again = pickle.loads(pickle.dumps(joined))
@@ -121,4 +127,7 @@ def test_a_broken_key_never_looks_like_a_skip():
     assert not issubclass(KeyRejected, SKIPPABLE)
     assert not issubclass(NotFound, SKIPPABLE)
     assert not issubclass(UnexpectedReply, SKIPPABLE)
-    assert all(issubclass(kind, SKIPPABLE) for kind in (DocumentFailed, Stalled, Expired, WaitTimedOut, ExecutionTimedOut))
+    assert all(
+        issubclass(kind, SKIPPABLE)
+        for kind in (DocumentFailed, Stalled, Expired, Declined, WaitTimedOut, ReviewTimedOut, ExecutionTimedOut)
+    )

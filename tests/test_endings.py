@@ -25,9 +25,11 @@ from airflow_provider_docstatus._compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
+    cannot_ask,
 )
 from airflow_provider_docstatus.airflow_errors import for_airflow
 from airflow_provider_docstatus.exceptions import (
+    Declined,
     DocStatusError,
     DocumentFailed,
     ExecutionTimedOut,
@@ -37,6 +39,7 @@ from airflow_provider_docstatus.exceptions import (
     NotFound,
     QuotaExhausted,
     RequestRejected,
+    ReviewTimedOut,
     SchemaMismatch,
     Stalled,
     Uncertain,
@@ -48,13 +51,18 @@ from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.testing import StandInVendors
 from airflow_provider_docstatus.transport import aio
-from tests.endings import DEFERRABLE, ENDS, FAILED, MIXED, POKE, RESCHEDULE, RETRY, SKIPPED, SUCCESS, End, Mixed
+from tests.endings import ASKED, DEFERRABLE, ENDS, FAILED, MIXED, POKE, RESCHEDULE, RETRY, SKIPPED, SUCCESS, End, Mixed
 from tests.task_runs import (
     LONGEST,
+    NOBODY,
     FakeTaskInstance,
+    RequiredActions,
+    answer,
     event_of,
     hurry,
     no_reschedules_in_the_database,
+    parked_with,
+    resumed_with,
     run_rescheduled,
     started,
     task_deferral_error,
@@ -75,6 +83,8 @@ LONG_AGO = NOW - timedelta(days=8)
 JOBS: dict[str, dict[str, Any]] = {
     "partial": {"word": "partial"},
     "review": {"ends": "review"},
+    "declined": {"ends": "review"},
+    "review timed out": {"ends": "review"},
     "failed": {"ends": "failed"},
     "cancelled": {"word": "cancelled"},
     "expired": {"word": "expired"},
@@ -101,6 +111,10 @@ SLOW = (*ENDLESS[:4], "service down until the deadline", "only garbage", "only g
 ASKS: dict[str, dict[str, Any]] = {
     "partial, accepted": {"accept": ("partial",)},
     "review, accepted": {"accept": ("review",)},
+    "review, accepted by on_review": {"on_review": "accept"},
+    "review, approved": {"on_review": "ask"},
+    "declined": {"on_review": "ask"},
+    "review timed out": {"on_review": "ask", "review_timeout": 60},
     "failed, with all accepted": {"accept": ("partial", "review")},
     "cancelled, with all accepted": {"accept": ("partial", "review")},
     "invalid": {"require": {"type": "array"}},
@@ -118,6 +132,8 @@ ASKS: dict[str, dict[str, Any]] = {
 
 #: The ends that a sensor's gates cause.
 GATED = [name for name, asks in ASKS.items() if asks.keys() & {"require", "min_confidence"}]
+#: What Airflow resumes a task with that has asked a person.
+ANSWERS = {"review, approved": answer("Approve"), "declined": answer("Reject"), "review timed out": NOBODY}
 
 
 class Clock:
@@ -154,6 +170,8 @@ def clock(server: StandInVendors, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     for module in (sensors, operators, task):
         monkeypatch.setattr(module, "TaskWait", partial(task.TaskWait, clock=clock.time))
     clock.patch = monkeypatch
+    if not cannot_ask():
+        RequiredActions.opened(monkeypatch)
     monkeypatch.setattr(aio, "_limiters", {})  # a pause of the test before
     yield clock
     server.answer_truly()
@@ -221,7 +239,16 @@ def undeferred(mode: str, name: str, ids: Any, flag: str | None, **asks: Any) ->
     """Run a sensor to its end in poke or reschedule mode; return what it ended with, and its instance."""
     ti = FakeTaskInstance()
     how = asked(mode, name, flag, mode=mode, job_id=ids, **asks)
-    return end_of(lambda: run_rescheduled(lambda: DocStatusSensor(**how), ti, context_of(name, ti))), ti
+
+    def wait() -> Any:
+        return run_rescheduled(lambda: DocStatusSensor(**how), ti, context_of(name, ti))
+
+    return end_of(wait if name not in ASKED else lambda: answered(name, wait, DocStatusSensor(**how), ti)), ti
+
+
+def answered(name: str, ask: Callable[[], Any], resumed: DocStatusSensor, ti: FakeTaskInstance) -> Any:
+    """Run a task that asks a person, and resume it with the answer."""
+    return resumed_with(resumed, parked_with(ask), ANSWERS[name], context_of(name, ti))
 
 
 def left_by_airflow(name: str, make: Callable[[], Any], ti: FakeTaskInstance) -> tuple[str, dict[str, Any]]:
@@ -271,6 +298,8 @@ def begin(clock: Clock, name: str, *, is_list: bool) -> tuple[str, Any]:
     return job_id, [job_id, clock.vendors.add_job("unsiloed")] if is_list else job_id
 
 
+#: The ends of the table that this Airflow has.
+HERE = {name: end for name, end in ENDS.items() if name not in ASKED or not cannot_ask()}
 ONE_OR_LIST = pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
 EACH_FLAG = pytest.mark.parametrize("flag", FLAGS, ids=["plain", *FLAGS[1:]])
 
@@ -278,7 +307,7 @@ EACH_FLAG = pytest.mark.parametrize("flag", FLAGS, ids=["plain", *FLAGS[1:]])
 @EACH_FLAG
 @ONE_OR_LIST
 @pytest.mark.parametrize(
-    ("name", "mode"), [(name, mode) for name, end in ENDS.items() for mode in end.modes if mode != DEFERRABLE]
+    ("name", "mode"), [(name, mode) for name, end in HERE.items() for mode in end.modes if mode != DEFERRABLE]
 )
 def test_a_wait_on_a_worker_ends_as_the_table_says(clock, name, mode, is_list, flag):
     job_id, ids = begin(clock, name, is_list=is_list)
@@ -289,7 +318,7 @@ def test_a_wait_on_a_worker_ends_as_the_table_says(clock, name, mode, is_list, f
 
 @EACH_FLAG
 @ONE_OR_LIST
-@pytest.mark.parametrize("name", [name for name, end in ENDS.items() if DEFERRABLE in end.modes])
+@pytest.mark.parametrize("name", [name for name, end in HERE.items() if DEFERRABLE in end.modes])
 def test_a_deferred_wait_ends_as_the_table_says(clock, deferred, name, is_list, flag):
     def defer() -> Deferral:
         (job_id, ids), ti = begin(clock, name, is_list=is_list), FakeTaskInstance()
@@ -300,7 +329,11 @@ def test_a_deferred_wait_ends_as_the_table_says(clock, deferred, name, is_list, 
     job_id, ids, before, way = deferred((name, is_list), defer)
     ti = replace(before, xcoms=dict(before.xcoms))
     resumed = DocStatusSensor(**asked(DEFERRABLE, name, flag, job_id=ids))
-    error = end_of(lambda: resumed.resume_execution(*way, context_of(name, ti)))
+
+    def resume() -> Any:
+        return resumed.resume_execution(*way, context_of(name, ti))
+
+    error = end_of(resume if name not in ASKED else lambda: answered(name, resume, resumed, ti))
     check(error, ENDS[name], flag)
     check_what_is_told(error, ti, ENDS[name], job_id, is_list=is_list, is_known=True)
 
@@ -327,7 +360,12 @@ def check_what_is_told(
 @ONE_OR_LIST
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [(name, mode) for name, end in ENDS.items() for mode in end.modes if mode != RESCHEDULE and name not in GATED],
+    [
+        (name, mode)
+        for name, end in HERE.items()
+        for mode in end.modes
+        if mode != RESCHEDULE and "on_review" not in ASKS.get(name, {}) and name not in GATED
+    ],
 )
 def test_the_operator_ends_as_the_sensor_does(clock, name, mode, is_list):
     job_id, ids = begin(clock, name, is_list=is_list)
@@ -709,6 +747,7 @@ def test_2_11_fails_by_itself_what_it_resumes_after_execution_timeout(server, fl
 ENDED_WITH = [
     for_airflow(ExecutionTimedOut("x")),
     for_airflow(WaitTimedOut("x")),
+    for_airflow(ReviewTimedOut("x")),
     UnexpectedReply("x"),
     AirflowSkipException("x"),
     *(
@@ -719,6 +758,7 @@ ENDED_WITH = [
             Uncertain,
             Expired,
             Stalled,
+            Declined,
             NotFound,
             KeyRejected,
             QuotaExhausted,

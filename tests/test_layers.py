@@ -41,7 +41,7 @@ LAYERS = [
     {"registry"},
     {"waiting.spec", "waiting.outcomes", "waiting.intervals", "waiting.rate_limiter"},
     {"waiting.wait"},
-    {"waiting.group", "waiting.polls"},
+    {"waiting.group", "waiting.polls", "waiting.question"},
     {"waiting.report", "waiting.subscriber", "waiting.schedule"},
     {"airflow_errors"},
     {"files.places", "files.disk"},
@@ -60,7 +60,8 @@ LAYERS = [
     {"own_poller", "carriable"},
     {"rounds"},
     {"arguments", "triggers", "fetching"},
-    {"task", "output", "judging"},
+    {"task", "output"},
+    {"judging", "review"},
     {"sensors", "operators", "watchers"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

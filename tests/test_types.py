@@ -12,10 +12,12 @@ import pytest
 
 from airflow_provider_docstatus.services import UNSILOED
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.types import Manifest, Status
+from airflow_provider_docstatus.types import Manifest, Review, Status
 from airflow_provider_docstatus.waiting.group import Group
-from airflow_provider_docstatus.waiting.report import event_of, manifest_from
+from airflow_provider_docstatus.waiting.question import UNDECIDED, Decision
+from airflow_provider_docstatus.waiting.report import Report, event_of, manifest_from
 from airflow_provider_docstatus.waiting.spec import WaitSpec
+from airflow_provider_docstatus.waiting.wait import Ending
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,7 +28,7 @@ def child(one: str, state: State, **facts: Any) -> DocumentStatus:
 
 def check(told: Any, kind: type) -> None:
     """Check that a dict has the keys of a TypedDict in its order, and that each value has the type that it says."""
-    hints = {name: hint for name, hint in get_type_hints(kind).items() if name in kind.__required_keys__}
+    hints = {name: hint for name, hint in get_type_hints(kind).items() if name in kind.__required_keys__ or name in told}
     assert list(told) == list(hints)
     for name, hint in hints.items():
         value = told[name]
@@ -60,6 +62,14 @@ def test_a_manifest_is_what_its_type_says() -> None:
     told = manifest_from(event_of(group, calls=1, now=3.0), ["a", "b"], parameter="job_id", operation="extract")
     check(told, Manifest)
     assert told["file_names"] == {"a": "a.pdf"}
+
+
+def test_a_review_is_what_its_type_says() -> None:
+    for decision in (UNDECIDED, Decision("rejected", "ada (7)", "2026-08-01T10:00:00+00:00", "blurred").in_xcom):
+        check(decision, Review)
+    status = child("a", State.REVIEW)
+    report = Report(ending=Ending(outcome="review", service="unsiloed", id="a", status=status), review=UNDECIDED)
+    assert report.told == {**status.to_dict(), "review": UNDECIDED}
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("mypy"), reason="mypy is installed beside one version of Airflow")

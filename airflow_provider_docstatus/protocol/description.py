@@ -119,6 +119,8 @@ class Route:
     :param long_poll: the query parameter that lets the service hold the answer until something changes, and its longest seconds.
     :param result: where the data is; None if the service's ``contents`` says it.
     :param confidence: where the vendor says how sure it is of the data; empty if it does not say.
+    :param awaits_reviewer: whether a job in a word of ``review`` waits for a person at the vendor, whose decision gives it
+        another word (default False: ``review`` is the end). Only then can a task wait for that decision.
     :param submit: how a document is submitted.
     :param cancel: the path that cancels a job by POST; empty if there is none.
     """
@@ -154,6 +156,7 @@ class Route:
     long_poll: tuple[str, float] | None = None
     result: ResultRoute | None = None
     confidence: tuple[Confidence, ...] = ()
+    awaits_reviewer: bool = False
     submit: Submission | None = None
     cancel: str = ""
 

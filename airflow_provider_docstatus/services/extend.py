@@ -87,6 +87,7 @@ EXTEND = ServiceDescription(
             "workflow",
             "workflow_run_",
             "workflowId status batchId fileNameContains",
+            awaits_reviewer=True,
             result=ResultRoute(take="stepRuns"),
             confidence=_of_fields("**"),
         ),

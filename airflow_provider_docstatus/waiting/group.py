@@ -70,6 +70,8 @@ class Group:
     waits: dict[str, Wait] = field(init=False)
     endings: dict[str, Ending] = field(default_factory=dict)
     good: int = 0
+    #: How many have ended in review, and are to be decided about by a person.
+    undecided: int = 0
     #: The ending that ends the whole wait: the first that concerns the account, or the second that a 403 caused.
     fatal: Ending | None = None
 
@@ -110,9 +112,10 @@ class Group:
         Whether every id has ended, or the open ones cannot change the outcome.
 
         If all ids are needed, a failed one does not end the wait (unless ``fail_fast``), so that the report names every ending.
+        An id about which a person will be asked is neither good nor bad.
         """
         total, ended = len(self.waits), len(self.endings)
-        bad = ended - self.good
+        bad = ended - self.good - self.undecided
         if ended == total or self.fatal is not None or (bad and self.spec.fail_fast):
             return True
         return self.spec.needed < total and (self.good >= self.spec.needed or total - bad < self.spec.needed)
@@ -140,6 +143,9 @@ class Group:
         """Whether an ending counts towards the ids that must end well."""
         return ending.outcome == State.SUCCEEDED.value or ending.outcome in (self.spec.accept or ())
 
+    def _is_undecided(self, ending: Ending) -> bool:
+        return self.spec.on_review == "ask" and ending.outcome == State.REVIEW.value and not self.is_good(ending)
+
     def summary(self) -> str:
         """Return how many ids have ended, and how, in one line."""
         counts = Counter(ending.outcome for ending in self.endings.values())
@@ -150,6 +156,7 @@ class Group:
         if ending.id not in self.endings:
             self.endings[ending.id] = ending
             self.good += self.is_good(ending)
+            self.undecided += self._is_undecided(ending)
             rejected = sum(one.outcome == KEY_REJECTED for one in self.endings.values()) if ending.outcome == KEY_REJECTED else 0
             if self.fatal is None and (ending.concerns_account or rejected > 1):
                 self.fatal = ending

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from airflow_provider_docstatus.exceptions import (
+    Declined,
     DocStatusError,
     DocumentFailed,
     Expired,
@@ -18,6 +19,7 @@ from airflow_provider_docstatus.exceptions import (
     NotFound,
     QuotaExhausted,
     RequestRejected,
+    ReviewTimedOut,
     SchemaMismatch,
     Stalled,
     Uncertain,
@@ -59,6 +61,8 @@ _ROWS = (
     Outcome("invalid", "i", SchemaMismatch, False, True, "document"),
     Outcome("uncertain", "d", Uncertain, False, True, "document"),
     Outcome("stalled", "l", Stalled, False, True, "document"),
+    Outcome("declined", "j", Declined, False, True, "document"),
+    Outcome("review_timed_out", "o", ReviewTimedOut, False, True, "document"),
     Outcome("timed_out", "t", WaitTimedOut, False, True, "service"),
     Outcome("not_asked", "a", NotAsked, True, False, "service"),
     Outcome("rejected", "x", RequestRejected, False, False, "request"),
@@ -68,6 +72,8 @@ _ROWS = (
     Outcome("unexpected", "u", UnexpectedReply, True, False, "service"),
 )
 OUTCOMES = {row.word: row for row in _ROWS}
+DECLINED = OUTCOMES["declined"].word
+REVIEW_TIMED_OUT = OUTCOMES["review_timed_out"].word
 TIMED_OUT = OUTCOMES["timed_out"].word
 KEY_REJECTED = OUTCOMES["key_rejected"].word
 NOT_ASKED = OUTCOMES["not_asked"].word

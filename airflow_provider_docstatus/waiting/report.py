@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_docstatus.exceptions import DocStatusError, ExecutionTimedOut, UnexpectedReply, WaitTimedOut
 from airflow_provider_docstatus.protocol.values import named, one_line, utc_time
 from airflow_provider_docstatus.status import MOST_ERRORS, DocumentStatus, State, first_names
-from airflow_provider_docstatus.types import Manifest, Status
+from airflow_provider_docstatus.types import ConfidenceReport, Manifest, Review, Status
 from airflow_provider_docstatus.waiting.group import Group
 from airflow_provider_docstatus.waiting.outcomes import KEY_REJECTED, NOT_ASKED, OUTCOMES, TIMED_OUT
 from airflow_provider_docstatus.waiting.wait import NO_STATUS, Ending, epoch, is_past_retention, with_file_name
@@ -182,18 +182,90 @@ def manifest_from(event: Any, ids: Sequence[str], *, parameter: str, operation: 
         "ended_at": utc_time(event.get("ended_at")),
         "calls": event.get("calls"),
     }
-    add_report(manifest, event)
+    if (report := event.get("confidence")) is not None:
+        manifest["confidence"] = report
     return manifest
 
 
-def add_report(told: Status | Manifest, event: Mapping[str, Any]) -> None:
-    """Add to a status or a manifest what a gate has reported of the vendor's confidence, if it was asked for."""
-    report: Any = event.get("confidence")
-    if report is not None:
-        told["confidence"] = report
-
-
 # -- the result or the error of the task -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """
+    What a wait has ended with, as the worker knows it.
+
+    :param ending: of a single id; None for a list.
+    :param manifest: of a list; None for a single id.
+    :param needed: how many ids of a list must end well.
+    :param text: the text of an ending that concerns all ids of a list, if there was one.
+    :param overdue: the error of a wait whose time is up.
+    :param review: what a person has decided, or that nobody has decided yet; None if nobody was asked.
+    :param confidence: what a gate has reported of a single id; a manifest has it.
+    """
+
+    ending: Ending | None = None
+    manifest: Manifest | None = None
+    needed: int = 1
+    text: str | None = None
+    overdue: Overdue = WaitTimedOut
+    review: Review | None = None
+    confidence: ConfidenceReport | None = None
+
+    @property
+    def told(self) -> Status | Manifest | None:
+        """What is pushed to XCom, however the task ends: the manifest, or the last status; None if there never was one."""
+        status = self.ending.status if self.ending is not None else None
+        told: Any = self.manifest if status is None else status.to_dict()
+        beside = {"review": self.review, "confidence": self.confidence}
+        more: Any = {name: value for name, value in beside.items() if value is not None}
+        return told if told is None else {**told, **more}  # type: ignore[no-any-return]  # two dicts in one
+
+    def undecided(self, accept: Collection[str]) -> list[str]:
+        """Return the ids in review about which a person can decide the end of the task: not if it is certain without them."""
+        if State.REVIEW.value in accept:
+            return []
+        if self.ending is not None:
+            return [self.ending.id] if self.ending.outcome == State.REVIEW.value else []
+        if self.manifest is None:
+            return []
+        counts = Counter(self.manifest["counts"])
+        good, flagged = _good(counts, accept), counts[State.REVIEW.value]
+        matters = good < self.needed <= good + flagged and _fatal(counts, self.text) is None
+        return list(self.manifest["ids"].get(State.REVIEW.value, ())) if matters else []
+
+    def decided(self, outcome: str, text: str, review: Review) -> Report:
+        """
+        Return the report with another outcome for what is in review.
+
+        :param outcome: ``review`` leaves it, for a gate that accepts that.
+        :param text: what happened, in one line.
+        :param review: what stands in the XCom about it.
+        """
+        is_good = outcome == State.REVIEW.value
+        if self.ending is not None:
+            ending = self.ending if is_good else replace(self.ending, outcome=outcome, text=text)
+            return replace(self, ending=ending, review=review)
+        if self.manifest is None:
+            return replace(self, review=review)
+        manifest = self.manifest.copy()
+        ids, counts, errors = dict(manifest["ids"]), dict(manifest["counts"]), manifest["errors"]
+        flagged, number = ids.pop(State.REVIEW.value, []), counts.pop(State.REVIEW.value, 0)
+        manifest["ids"], manifest["counts"] = {**ids, outcome: flagged}, {**counts, outcome: number}
+        manifest["errors"] = {
+            one: text if one in flagged else told for one, told in errors.items() if not (is_good and one in flagged)
+        }
+        return replace(self, manifest=manifest, review=review)
+
+    def result(self, accept: Collection[str]) -> Status | Manifest:
+        """Return the XCom value of a wait that ended well; raise the error of any other, see :func:`result_of`."""
+        if self.ending is not None:
+            result_of(self.ending, accept, overdue=self.overdue)
+        elif self.manifest is not None:
+            manifest_result(self.manifest, needed=self.needed, accept=accept, text=self.text, overdue=self.overdue)
+        told = self.told
+        assert told is not None  # an ending without a status raises  # noqa: S101
+        return told
 
 
 def result_of(ending: Ending, accept: Collection[str] = (), *, overdue: Overdue = WaitTimedOut) -> Status:
@@ -241,10 +313,9 @@ def manifest_result(
     :param text: the text of an ending that concerns all ids, if there was one.
     """
     counts = Counter(manifest["counts"])
-    good = counts[State.SUCCEEDED.value] + sum(counts[state] for state in accept)
+    good = _good(counts, accept)
     present = [row for row in OUTCOMES.values() if counts[row.word]]
-    # A 403 may be about one id. If the wait found that it concerns all of them, it has a text.
-    fatal = next((row.word for row in present if row.concerns == "account" and (text or row.word != KEY_REJECTED)), None)
+    fatal = _fatal(counts, text)
     if good >= needed and fatal is None:
         return manifest
     shown = ", ".join(f"{number} {state}" for state, number in counts.most_common())
@@ -293,6 +364,18 @@ def why_closed(status: DocumentStatus) -> str:
     if status.state in (State.PARTIAL, State.REVIEW):
         text += f". To let it pass, give the task accept=('{status.state}',)."
     return text + (f" {one_line(status.link)}" if status.link else "")
+
+
+def _good(counts: Mapping[str, int], accept: Collection[str]) -> int:
+    """Return how many ids of a list have ended well."""
+    return counts[State.SUCCEEDED.value] + sum(counts[state] for state in accept)
+
+
+def _fatal(counts: Mapping[str, int], text: str | None) -> str | None:
+    """Return the outcome that concerns the account, and so all ids of a list; None if there is none."""
+    words = (row.word for row in OUTCOMES.values() if row.concerns == "account" and counts[row.word])
+    # A 403 may be about one id. If the wait found that it concerns all of them, it has a text.
+    return next((word for word in words if text or word != KEY_REJECTED), None)
 
 
 def _error(outcome: str) -> type[DocStatusError]:

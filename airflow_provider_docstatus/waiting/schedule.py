@@ -18,7 +18,7 @@ from airflow_provider_docstatus.protocol.description import BatchRoute, ServiceD
 from airflow_provider_docstatus.protocol.flows import Kept, Observation, PollReply, StatusCache
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.targets import Target
-from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.waiting.polls import (
     GRID,
     MAX_OMISSIONS,
@@ -199,7 +199,8 @@ class Schedule(Generic[S]):
             self._note_parent(batch, reply.parent, told)
         for subscriber in {subscriber for one in told for subscriber in one.subscribers}:
             subscriber.calls += 1
-        is_open = any(isinstance(one, DocumentStatus) and not one.state.is_final for one in reply.observations.values())
+        states = [one.state for one in reply.observations.values() if isinstance(one, DocumentStatus)]
+        is_open = any(not state.is_final or state is State.REVIEW for state in states)  # in review, some waits go on
         asked = now + min(reply.retry_after or 0.0, LONGEST_ASKED_PAUSE) if is_open else now
         self.asked_until = max(self.asked_until, asked)
         notified = (one for each in told for one in self._notify(each, reply.observations[each.target], now, asked))

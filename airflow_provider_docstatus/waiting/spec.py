@@ -18,6 +18,7 @@ LEAST_SECONDS: Mapping[str, float] = {
     "timeout": 0.0,
     "grace": 0.0,
     "stalled_after": 1.0,
+    "review_timeout": 1.0,
 }
 
 
@@ -52,6 +53,9 @@ class WaitSpec:
     :param stall: ``after``, the seconds without a change after which the wait ends, and ``seen``, for each id the progress
         fingerprint that the worker saw and since when. None if the wait never stalls; the arguments then leave the field out. So
         a triggerer that does not know the field takes waits without it, and refuses waits with it instead of ignoring it.
+    :param on_review: what becomes of an id that the vendor has flagged for a person (str): ``fail``, its end; ``wait``, it goes
+        on until the vendor's own reviewer decides; ``ask``, its end, but a person may make it a good one. If it is ``fail``, the
+        arguments leave it out, for the same reason as ``stall``.
     :param distribution: the distribution that brings the service (str); None if the connection describes the service. The
         arguments leave the default out, for the same reason.
     """
@@ -78,6 +82,7 @@ class WaitSpec:
     shortest: float = 5.0
     judges: bool = True
     stall: dict[str, Any] | None = None
+    on_review: str = "fail"
     distribution: str | None = DISTRIBUTION
 
     def to_kwargs(self) -> dict[str, Any]:
@@ -87,6 +92,8 @@ class WaitSpec:
             del kwargs["stall"]
         if self.judges:
             del kwargs["judges"]
+        if self.on_review == "fail":
+            del kwargs["on_review"]
         if self.distribution == DISTRIBUTION:
             del kwargs["distribution"]
         return kwargs

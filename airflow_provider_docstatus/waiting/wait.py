@@ -116,9 +116,10 @@ class Wait:
             self.asked_at = now
         if isinstance(observation, DocumentStatus):
             self._note(observation, now)
-            if observation.state.is_final:
+            is_with_reviewer = observation.state is State.REVIEW and self.spec.on_review == "wait"
+            if observation.state.is_final and not is_with_reviewer:
                 return self._end(observation.state.value)
-            stalled_after = self.spec.stalled_after
+            stalled_after = None if is_with_reviewer else self.spec.stalled_after  # a person takes the time that it takes
             if stalled_after is not None and self._unchanged(now) - self.outage_seconds >= stalled_after:
                 return self._stall(now)
             return self.time_out(now) if is_late else None

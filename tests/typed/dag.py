@@ -22,6 +22,9 @@ def submit(file: str) -> str:
 def one(status: Status) -> str:
     name: str | None = status["details"].get("file_name")
     failed = [status["file_names"].get(child, child) for child, state in status["children"].items() if state == "failed"]
+    if "review" in status:
+        who: str | None = status["review"]["decided_by"]
+        return who or "nobody"
     return f"{name or status['id']} is {status['state']} since {status['completed_at'] or '?'}: {', '.join(failed)}"
 
 

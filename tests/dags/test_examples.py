@@ -132,6 +132,14 @@ def test_many_invoices(vendors: StandInVendors, tmp_path: Path) -> None:
     assert returned["add_up"] == 3 * INVOICE["total_amount"]
 
 
+def test_ask_a_person(vendors: StandInVendors) -> None:
+    """The vendor is sure, so nobody is asked; the question itself is asked in tests/e2e, since here nobody would answer it."""
+    state, tasks, returned = run("ask_a_person", job_id=(job_id := vendors.add_job("unsiloed", "extract")))
+    assert state == "success"
+    assert tasks == {"gate": "success", "go_on": "success"}
+    assert returned["go_on"] == f"{job_id}: the vendor is sure"
+
+
 def test_every_example_is_run_here() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in EXAMPLES.glob("*.py")} <= tested

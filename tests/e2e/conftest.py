@@ -23,8 +23,9 @@ def vendors() -> Iterator[StandInVendors]:
 
 @pytest.fixture(scope="session")
 def real_airflow(tmp_path_factory: pytest.TempPathFactory, vendors: StandInVendors) -> Iterator[RealAirflow]:
-    """Run Airflow with two worker slots and every DAG of ``tests/e2e/dags``."""
+    """Run Airflow with two worker slots, every DAG of ``tests/e2e/dags`` and the example that asks a person."""
     dags = sorted((Path(__file__).parent / "dags").glob("*.py"))
+    dags.append(Path(__file__).parents[2] / "example_dags" / "ask_a_person.py")
     home = tmp_path_factory.mktemp("airflow")
     with RealAirflow(home, slots=SLOTS, environment=vendors.environment(), dags=dags) as airflow:
         yield airflow

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
@@ -357,6 +357,20 @@ class RealAirflow:
         """Return all task instances of a run as the API gives them, mapped ones one by one."""
         reply = self.api("GET", f"{_run_path(dag_id, run_id)}/taskInstances", params={"limit": 1000})
         return list(reply["task_instances"])
+
+    def wait_for_task(self, dag_id: str, run_id: str, task_id: str, states: Collection[str], timeout: float) -> dict[str, Any]:
+        """Wait until a task that is not mapped has one of these states, and return its instance.
+
+        :param timeout: in seconds.
+        :raises AirflowError: it did not get there in time, or one of Airflow's processes ended.
+        """
+
+        def instance() -> dict[str, Any]:
+            return next(one for one in self.task_instances(dag_id, run_id) if one["task_id"] == task_id)
+
+        claim = f"{' or '.join(states)}: {task_id} of run {run_id} of {dag_id}"
+        self._wait_until(claim, lambda: instance()["state"] in states, timeout)
+        return instance()
 
     def pool(self, name: str = "default_pool") -> dict[str, Any]:
         """Return a pool's numbers: ``running_slots``, ``queued_slots``, ``deferred_slots``, ``occupied_slots``."""

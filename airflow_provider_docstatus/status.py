@@ -65,8 +65,8 @@ class DocumentStatus:
     :param link: the vendor's page of the document (https URL, str) or None.
     :param details: small facts by name: file name and type, sizes (bytes), pages, operation, confidence (in
         the vendor's own shape), cost, model, processing time (seconds). Never a user id, never extracted data.
-    :param confidences: how sure the vendor is of the data, as far as a reply says so beside the data (:class:`.Confidences`); None
-        if nothing was read. It is no part of the small form.
+    :param confidences: how sure the vendor is of the data, as far as a reply says so beside the data (:class:`.Confidences`);
+        None if nothing was read. It is no part of the small form.
     """
 
     service: str

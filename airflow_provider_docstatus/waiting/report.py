@@ -216,10 +216,12 @@ class Report:
     def told(self) -> Status | Manifest | None:
         """What is pushed to XCom, however the task ends: the manifest, or the last status; None if there never was one."""
         status = self.ending.status if self.ending is not None else None
-        told: Any = self.manifest if status is None else status.to_dict()
+        told: Any = (self.manifest and dict(self.manifest)) if status is None else status.to_dict()
         beside = {"review": self.review, "confidence": self.confidence}
         more: Any = {name: value for name, value in beside.items() if value is not None}
-        return told if told is None else {**told, **more}  # type: ignore[no-any-return]  # two dicts in one
+        if told is not None:
+            told |= more
+        return told  # type: ignore[no-any-return]  # a status or a manifest
 
     def undecided(self, accept: Collection[str]) -> list[str]:
         """Return the ids in review about which a person can decide the end of the task: not if it is certain without them."""

@@ -127,6 +127,20 @@ def with_extra(name: str, **extra: Any) -> str:
     return json.dumps({**known, "extra": {**(json.loads(before) if isinstance(before, str) else before), **extra}})
 
 
+def test_what_airflow_cannot_carry_is_judged_all_the_same(vendors):
+    one = vendors.add_job("aitronos")
+    data = '{"a": NaN, "__id__": "\\ud83d"}'
+    reply = f'{{"job_id": "{one}", "status": "completed", "extracted_data": {data}}}'
+    vendors.answer_next(200, body=reply, content_type="application/json", path=one, times=2)
+    assert wait("poke", conn_id="aitronos_default", job_id=one, require={"required": ["a"]})["state"] == "succeeded"
+
+
+def test_the_file_is_named_first(vendors):
+    request = vendors.add_job("neurolinker", documents=1, file_name="invoice.pdf")
+    error = ended(SchemaMismatch, conn_id="neurolinker_default", request_id=request, require={"type": "array"})
+    assert re.search(r"does not match require: invoice\.pdf \(\S+\) \(the top\): type", str(error))
+
+
 @pytest.mark.parametrize("flag", [None, "soft_fail", "never_fail"])
 @pytest.mark.parametrize(
     ("fault", "kind", "is_retried"),

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
 
+GOOD: dict[str, Any] = {
+    "invoice_number": {"value": "INV-1", "score": 0.98},
+    "total_amount": {"value": 12.5, "score": 0.95},
+}
+
 pytestmark = pytest.mark.usefixtures("airflow_database")
 
 
@@ -110,6 +115,26 @@ def test_extract_to_storage(vendors: StandInVendors, tmp_path: Path) -> None:
     assert set(returned["load"]["totals"].values()) == {INVOICE["total_amount"]}
     assert list(returned["load"]["without data"]) == [ids[3]]
     assert (returned["extract"]["rows"], returned["extract"]["counts"]) == (11, {"succeeded": 11, "failed": 1})
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        (GOOD, None),
+        ({"invoice_number": GOOD["invoice_number"]}, "none"),
+        ({name: {**field, "score": 0.4} for name, field in GOOD.items()}, "invoice_number, total_amount"),
+    ],
+    ids=["good", "incomplete", "unsure"],
+)
+def test_gate_on_a_schema(vendors: StandInVendors, result: dict[str, Any], why: str | None) -> None:
+    job_id = vendors.add_job("unsiloed", "extract", seconds=0, reply={"result": result})
+    _, tasks, returned = run("gate_on_a_schema", job_id=job_id)
+    if why is None:
+        assert tasks == {"gate": "success", "extract": "success", "say_why": "skipped"}
+        assert returned["extract"] == result
+    else:
+        assert tasks == {"gate": "failed", "extract": "upstream_failed", "say_why": "success"}
+        assert returned["say_why"] == f"{job_id} needs a look; its least sure fields: {why}"
 
 
 def test_three_services(vendors: StandInVendors) -> None:

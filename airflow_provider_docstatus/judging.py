@@ -231,7 +231,11 @@ def _judged_one(gate: _Gate, event: Mapping[str, Any], ending: Ending, target: T
         return told
     outcome, text = gate.outcome_of(verdict.error), str(verdict.error)
     if outcome == State.REVIEW.value:
-        return {**told, "outcome": outcome, "status": {**event["status"], "state": outcome, "message": one_line(text)}}
+        return {
+            **told,
+            "outcome": outcome,
+            "status": {**event["status"], "state": outcome, "message": one_line(text.rstrip("."))},
+        }
     return {**told, "outcome": outcome, "text": text}
 
 

@@ -102,7 +102,7 @@ def test_a_document_in_doubt_is_left_to_a_human(vendors, mode):
     error = ended(DocumentFailed, mode, ti, job_id=one, min_confidence=0.9, on_uncertain="review", **UNSILOED)
     assert not isinstance(error, Uncertain)
     assert "ended review ('completed'): Unsiloed job" in str(error)
-    assert "To let it pass, give the task accept=('review',)." in str(error)
+    assert "0.41: total. To let it pass, give the task accept=('review',)." in str(error)
     told = ti.xcoms[XCOM_KEY]
     assert (told["state"], told["word"], told["confidence"]["fields"]) == ("review", "completed", ["total"])
     assert "the lowest is 0.41: total" in told["message"]
@@ -175,6 +175,13 @@ def test_a_document_that_failed_is_not_fetched(vendors):
 def test_a_state_that_is_accepted_is_judged_too(vendors):
     one = vendors.add_job("unsiloed", "extract", ends="review", reply={"result": fields(total=0.4)})
     ended(Uncertain, job_id=one, min_confidence=0.9, accept=("review",), **UNSILOED)
+
+
+def test_on_review_holds_for_a_document_in_doubt_too(vendors):
+    told = wait(
+        "poke", job_id=job(vendors, total=0.41), min_confidence=0.9, on_uncertain="review", on_review="accept", **UNSILOED
+    )
+    assert (told["state"], told["confidence"]["fields"]) == ("review", ["total"])
 
 
 # -- several ids ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ task is decided in one place, for these endings as for all others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +17,7 @@ from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
     KeyRejected,
     ReplyTooLarge,
+    SchemaMismatch,
     Uncertain,
     UnexpectedReply,
 )
@@ -30,6 +31,7 @@ from airflow_provider_docstatus.protocol.flows import poll_one, status_request
 from airflow_provider_docstatus.protocol.messages import Flow
 from airflow_provider_docstatus.protocol.responses import read_object
 from airflow_provider_docstatus.protocol.statuses import ENDED_BADLY
+from airflow_provider_docstatus.protocol.storable import read_back
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
 from airflow_provider_docstatus.protocol.values import named, one_line
 from airflow_provider_docstatus.quality.judge import ACCEPT, REVIEW, Examined, Gates, Judge, Verdict, too_large_to_judge
@@ -58,7 +60,7 @@ def judged(task: WaitingTask, context: Context, event: Any) -> Any:
         return event
     asked, operation = bare_ids(task)
     ((name, value),) = [(name, value) for name, value in asked.items() if value is not None]
-    gate = _Gate(task, task.gates)
+    gate = Gate(task, task.gates)
 
     def target_of(one: object) -> Target:
         return gate.hook.target(**{name: one}, operation=operation)
@@ -82,26 +84,44 @@ def judged(task: WaitingTask, context: Context, event: Any) -> Any:
         raise
 
 
-class _Gate:
+class Gate:
     """
     Fetches and judges the data of one id after another.
 
-    :param task: the task, whose connection and ``accept`` are used.
+    :param task: the task, whose connection, ``accept`` and ``content`` are used.
     :param gates: what is asked of the data.
+    :param accept: other final states that count, if a person has accepted more of them (collection of str).
     """
 
-    def __init__(self, task: WaitingTask, gates: Gates) -> None:
+    def __init__(self, task: WaitingTask, gates: Gates, accept: Collection[str] | None = None) -> None:
         self.hook = DocStatusHook(task.conn_id, retries=0, max_reply_bytes=gates.gate_max_bytes)
-        self.accept = task.accept
+        self.accept = tuple(task.accept if accept is None else accept)
+        #: What was reported of the documents that :meth:`sifted` has judged, by id.
+        self.reports: dict[str, dict[str, Any]] = {}
         self.fail_fast = task.fail_fast
         self._gates = gates
         self._judge = Judge(gates)
         # What Airflow cannot carry can be judged all the same, since nothing of it is kept.
-        self._fetcher = Fetcher(self.hook, content=None, options={}, accept=task.accept, ready=lambda data, **_: data)
+        self._fetcher = Fetcher(
+            self.hook,
+            content=getattr(task, "content", None),
+            options=getattr(task, "content_options", None) or {},
+            accept=self.accept,
+            ready=lambda data, **_: data,
+        )
         self._keys_rejected = 0
 
     @property
-    def reports(self) -> bool:
+    def most_bytes(self) -> int:
+        """The largest data of one document that is read (bytes)."""
+        return self._gates.gate_max_bytes
+
+    def too_large(self, status: DocumentStatus) -> SchemaMismatch:
+        """Return the error of a document whose data is too large to be read."""
+        return too_large_to_judge(self.hook.service, status, self.most_bytes)
+
+    @property
+    def reports_confidence(self) -> bool:
         """Whether the vendor's confidence is asked for."""
         return self._gates.min_confidence is not None
 
@@ -127,6 +147,50 @@ class _Gate:
     def lets_pass(self, verdict: Verdict) -> bool:
         """Whether a document passes although the vendor is not sure of it."""
         return isinstance(verdict.error, Uncertain) and self._gates.on_uncertain == ACCEPT
+
+    def sifted(self, target: Target, status: DocumentStatus | None, data: Any) -> Any:
+        """
+        Judge data that was fetched for the task itself; return it, of a request or a batch that of the documents that pass.
+
+        :raises DocStatusError: it does not pass.
+        """
+        service = self.hook.service
+        if service.routes[target.route].kind not in ("request", "batch"):
+            self.check(target, status, data, status.file_name if status else None)
+            return data
+        name = route_of_items(service, target.route)
+        items, errors = dict(data["items"]), dict(data["errors"])
+        refused: DocStatusError | None = None
+        for one, part in data["items"].items():
+            try:
+                self.check(Target(route=name, id=one), None, part, data["file_names"].get(one))
+            except (SchemaMismatch, Uncertain) as error:
+                refused, errors[one] = error, str(error)
+                del items[one]
+        if refused is not None and not items:
+            raise refused
+        return {**data, "items": items, "errors": errors}
+
+    def check(self, target: Target, status: DocumentStatus | None, data: Any, file_name: str | None) -> None:
+        """Raise the error of a document that does not pass, and keep the report about it."""
+        service = self.hook.service
+        if status is None:
+            kind, details = service.routes[target.route].kind, {"file_name": file_name} if file_name else {}
+            status = DocumentStatus(
+                service=service.name, kind=kind, id=target.id, state=State.SUCCEEDED, word="", details=details
+            )
+        beside = self._said_beside(target)
+        told = status if beside is None else replace(status, confidences=beside)
+        verdict = self._judge.judge(service, target, told, read_back(data))
+        if verdict.report is not None:
+            self.reports[target.id] = verdict.report
+        is_accepted = isinstance(verdict.error, Uncertain) and self._gates.on_uncertain == REVIEW and REVIEW in self.accept
+        if verdict.error is not None and not is_accepted and not self.lets_pass(verdict):
+            raise verdict.error
+
+    def report(self) -> dict[str, Any] | None:
+        """Return the reports on several documents in one; None if the vendor's confidence is not asked for."""
+        return _summary(self.reports) if self.reports_confidence else None
 
     def outcome_of(self, error: DocStatusError) -> str:
         """
@@ -222,7 +286,7 @@ def route_of_items(service: ServiceDescription, name: str) -> str:
     return next(other for other, one in service.routes.items() if one.parent is not None and one.parent[0] == name)
 
 
-def _judged_one(gate: _Gate, event: Mapping[str, Any], ending: Ending, target: Target) -> Mapping[str, Any]:
+def _judged_one(gate: Gate, event: Mapping[str, Any], ending: Ending, target: Target) -> Mapping[str, Any]:
     if ending.status is None or target.id != ending.id or not gate.is_good(ending.outcome):
         return event
     verdict = gate.verdict(target, ending.status)
@@ -240,7 +304,7 @@ def _judged_one(gate: _Gate, event: Mapping[str, Any], ending: Ending, target: T
 
 
 def _judged_list(
-    gate: _Gate, event: Mapping[str, Any], ids: Sequence[str], target_of: Callable[[object], Target]
+    gate: Gate, event: Mapping[str, Any], ids: Sequence[str], target_of: Callable[[object], Target]
 ) -> Mapping[str, Any]:
     letters, errors, reports = list(event["states"]), dict(event.get("errors") or {}), dict[str, dict[str, Any]]()
     good = {LETTERS[word] for word in (State.SUCCEEDED.value, *gate.accept)}
@@ -264,7 +328,7 @@ def _judged_list(
             if gate.fail_fast:
                 break
     told = {**event, "states": "".join(letters), "errors": errors}
-    return {**told, "confidence": _summary(reports)} if gate.reports else told
+    return {**told, "confidence": _summary(reports)} if gate.reports_confidence else told
 
 
 def _summary(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout, BaseOperator, conf
 from airflow_provider_docstatus.airflow_errors import errors_for_airflow
@@ -16,38 +16,33 @@ from airflow_provider_docstatus.arguments import (
     checked_seconds,
     ids_of,
     read_once,
-    waited_for,
 )
 from airflow_provider_docstatus.exceptions import (
-    DataRefused,
-    DocStatusError,
-    DocumentFailed,
-    NoData,
     NotFinished,
     RateLimited,
     ReplyTooLarge,
-    ResultTooLarge,
+    RequestRejected,
 )
 from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.inline import MOST_BYTES, checked_size, data_of_several
+from airflow_provider_docstatus.judging import Gate, judged
 from airflow_provider_docstatus.lineage import facets_of, report_output
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
-from airflow_provider_docstatus.output import Output
-from airflow_provider_docstatus.protocol.faults import reasons_of
+from airflow_provider_docstatus.output import Output, is_read_once
 from airflow_provider_docstatus.protocol.flows import Kept
 from airflow_provider_docstatus.protocol.results import checked_content
 from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
+from airflow_provider_docstatus.quality.judge import FAIL, GATE_MAX_BYTES, REVIEW, Gates, Judge
+from airflow_provider_docstatus.review import accepted, set_review, settle
 from airflow_provider_docstatus.rounds import missing, repeats
-from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.task import ResumesWaits, TaskWait, conclude
+from airflow_provider_docstatus.status import DocumentStatus
+from airflow_provider_docstatus.task import ResumesWaits, TaskWait
 from airflow_provider_docstatus.types import DataManifest, FileManifest
 from airflow_provider_docstatus.waiting.group import needed_of
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context, XComArg
-
-#: The largest data that goes into one XCom by default, in bytes of JSON.
-MOST_BYTES = 1024 * 1024
 
 
 class ExtractedDataOperator(ResumesWaits, BaseOperator):
@@ -92,6 +87,14 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     :param timeout: see the sensor.
     :param grace: see the sensor.
     :param stalled_after: see the sensor.
+    :param require: see the sensor; the data of each document is checked before it goes on.
+    :param min_confidence: see the sensor.
+    :param on_uncertain: see the sensor.
+    :param gate_max_bytes: see the sensor.
+    :param on_review: see the sensor.
+    :param review_timeout: see the sensor.
+    :param assigned_users: see the sensor.
+    :param notifiers: see the sensor.
     :raises DocStatusError: every error that the sensor raises, and the following.
     :raises NotFinished: it is still running and ``wait_for_completion`` is off (the DAG's author). Not retried.
     :raises NoData: the vendor says that it is finished, but had no data of it for a minute (the document's owner). Retried.
@@ -142,6 +145,14 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         timeout: timedelta | float = DEFAULT_TIMEOUT,
         grace: timedelta | float | None = None,
         stalled_after: timedelta | float | None = None,
+        require: Mapping[str, Any] | str | PathLike[str] | None = None,
+        min_confidence: float | None = None,
+        on_uncertain: str = FAIL,
+        gate_max_bytes: int = GATE_MAX_BYTES,
+        on_review: str = "fail",
+        review_timeout: timedelta | float | None = None,
+        assigned_users: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
+        notifiers: Callable[[Context], None] | Sequence[Callable[[Context], None]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -159,10 +170,15 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             raise ValueError(f"on_item_error is 'raise' or 'skip', not {on_item_error!r}")
         self.on_item_error = on_item_error
         self.accept = checked_accept(accept)
+        set_review(self, on_review=on_review, review_timeout=review_timeout, assigned_users=assigned_users, notifiers=notifiers)
+        gates = Gates(require=require, min_confidence=min_confidence, on_uncertain=on_uncertain, gate_max_bytes=gate_max_bytes)
+        self.gates = gates if gates.are_set else None
         needed_of(wait_for, 1)
         self.wait_for = wait_for
         self.fail_fast = fail_fast
         self.wait_for_completion = wait_for_completion
+        if on_review == "wait" and not wait_for_completion:
+            raise ValueError("on_review='wait' needs wait_for_completion=True: without it nobody waits for the vendor's reviewer")
         self.deferrable = deferrable
         self.watch_on_worker = checked_seconds("watch_on_worker", watch_on_worker)
         self.poke_interval = checked_seconds("poke_interval", poke_interval)
@@ -170,13 +186,16 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         self.grace = checked_seconds("grace", grace)
         self.stalled_after = checked_seconds("stalled_after", stalled_after)
         self._kept: Kept = {}
+        self._accepted = self.accept  # and what a person has approved
         self._summary: DataManifest | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait if ``wait_for_completion`` is set; then fetch and return the data."""
         with errors_for_airflow():
+            if self.gates is not None:
+                Judge(self.gates)  # a schema that cannot be read is told before the wait, not after it
             if self.output_path is not None and (earlier := (output := Output(self, context)).earlier()) is not None:
-                return self._written(context, output, earlier)
+                return self._written(context, output, earlier, None)
             if not self.wait_for_completion or any(isinstance(value, Mapping) for value in ids_of(self).values()):
                 return self._fetch(context, None)  # a sensor has waited for a manifest's ids
             wait = TaskWait(self, context)
@@ -191,12 +210,17 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             except AirflowTaskTimeout:
                 wait.time_out()
             self._kept = wait.kept
-            return self.execute_complete(context, wait.event())
+            return self._fetch(context, self._concluded(context, wait.event()))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Raise the error that the trigger's event reports, or fetch and return the data."""
         with errors_for_airflow():
-            return self._fetch(context, conclude(self, context, event))
+            return self._fetch(context, self._concluded(context, event))
+
+    def execute_reviewed(self, context: Context, event: Any = None, waited: Any = None) -> Any:
+        """Go on after a person was asked: raise what the answer means, or fetch and return the data; see the sensor."""
+        with errors_for_airflow():
+            return self._fetch(context, self._concluded(context, waited, answer={} if event is None else event))
 
     @property
     def keeps_state(self) -> bool:
@@ -208,37 +232,83 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         """``poke_interval`` or None, no backoff, no longest pause, ``timeout``; in seconds."""
         return self.poke_interval, False, None, self.timeout
 
+    def _concluded(self, context: Context, event: Any, answer: Any = None) -> Mapping[str, Any]:
+        """Return the status or the manifest of a wait that ended well, for which a person may have been asked; else raise."""
+        if answer is None and self.gates is not None and self.gates.on_uncertain == REVIEW and self.on_review == "ask":
+            self._refuse_to_read_twice()
+            event = judged(self, context, event)  # a person is asked before the data is fetched for good
+        known = settle(self, context, event, answer)
+        self._accepted = accepted(self.accept, known.get("review"))
+        return cast("Mapping[str, Any]", known)
+
+    def _refuse_to_read_twice(self) -> None:
+        """Raise RequestRejected if the data would be deleted while a person is asked about it."""
+        hook = DocStatusHook(self.conn_id)
+        if any(is_read_once(hook, route) for route in hook.service.routes.values()):
+            raise RequestRejected(
+                f"{hook.service.title} deletes a result once it was read, and on_uncertain='review' with on_review='ask' reads "
+                "it before a person is asked, and again afterwards. Use on_uncertain='fail' or 'accept'.",
+                service=hook.service.name,
+            )
+
     def _fetch(self, context: Context, known: Mapping[str, Any] | None) -> Any:
         """Fetch the data; ``known`` is the status or the manifest that the wait ended with."""
+        for value in ids_of(self).values():
+            if isinstance(value, Mapping):  # what a person has approved for the sensor counts here too
+                self._accepted = accepted(self._accepted, value.get("review"))
         if self.output_path is not None:
             return self._fetch_into_file(context, known)
         ids = ids_of(self)
         several = next(((name, value) for name, value in ids.items() if isinstance(value, (list, Mapping))), None)
         if several is not None:
             name, value = several
-            return self._fetch_many(name, value if isinstance(value, Mapping) else known or self._manifest_of_ended(context))
-        hook, status = self._status(context, known)
+            return self._fetch_several(name, value if isinstance(value, Mapping) else known or self._manifest_of_ended(context))
+        hook, status, known = self._status(context, known)
         target = hook.target(**ids, operation=self.operation)
         status, extracted = self._fetcher(hook).fetch(target, status)
-        context["ti"].xcom_push(key=XCOM_KEY, value=status.to_dict())
+        gate = self._gate()
+        told = {**status.to_dict(), **{name: known[name] for name in ("review",) if name in known}}
+        try:
+            if gate is not None:
+                extracted = gate.sifted(target, status, extracted)
+        finally:
+            if gate is not None and gate.reports:
+                told["confidence"] = gate.reports.get(target.id) or gate.report()
+            context["ti"].xcom_push(key=XCOM_KEY, value=told)
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
+
+    def _fetch_several(self, parameter: str, manifest: Mapping[str, Any]) -> Any:
+        """Return the data of the ids of a manifest that ended well, and the errors of the others."""
+        hook = DocStatusHook(self.conn_id, retries=0)
+        gate = self._gate()
+        about: dict[str, Any] = {"parameter": parameter, "manifest": manifest, "accept": self._accepted}
+        extracted = data_of_several(self, hook, self._fetcher(hook), gate, **about)
+        if gate is not None and (report := gate.report()) is not None:
+            extracted["confidence"] = report
+        return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(extracted['items'])} ids")
+
+    def _gate(self) -> Gate | None:
+        """Return what judges the data, None if nothing is asked of it."""
+        return None if self.gates is None else Gate(self, self.gates, self._accepted)
 
     def _fetch_into_file(self, context: Context, known: Mapping[str, Any] | None) -> DataManifest:
         """Fetch the data into the file; of a list that nobody has waited for each id tells with its data whether it has ended."""
         output = Output(self, context)
-        skips = self.on_item_error == "skip"
+        options: dict[str, Any] = {"skips": self.on_item_error == "skip", "gate": self._gate(), "accept": self._accepted}
         if output.is_list:
-            states = output.waited or (known or {}).get("ids", {})
-            manifest = output.write(states, None, skips=skips)
+            if not output.waited and known is None and self.on_review == "ask":
+                known = self._manifest_of_ended(context)  # a person is asked before the data is fetched
+            manifest = output.write(output.waited or (known or {}).get("ids", {}), None, **options)
         else:
-            _, status = self._status(context, known)
-            manifest = output.write({}, status, skips=skips, kept=self._kept)
-        return self._written(context, output, manifest)
+            _, status, known = self._status(context, known)
+            manifest = output.write({}, status, kept=self._kept, **options)
+        return self._written(context, output, manifest, (known or {}).get("review"))
 
-    def _written(self, context: Context, output: Output, manifest: FileManifest) -> DataManifest:
+    def _written(self, context: Context, output: Output, manifest: FileManifest, review: Any) -> DataManifest:
         """Push what is known of a file that is complete, and return what is pushed in place of its data."""
         summary = output.summary(manifest)
-        context["ti"].xcom_push(key=XCOM_KEY, value=manifest.get("status", summary))
+        told: dict[str, Any] = {**manifest.get("status", summary)}
+        context["ti"].xcom_push(key=XCOM_KEY, value=told if review is None else {**told, "review": review})
         output.check_enough(manifest)
         self._summary = summary
         report_output(context, self.outlets, summary)
@@ -251,28 +321,29 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     def _fetcher(self, hook: DocStatusHook) -> Fetcher:
         options = self.content_options or {}
         skips = self.on_item_error == "skip"
-        return Fetcher(hook, content=self.content, options=options, accept=self.accept, kept=self._kept, skips=skips)
+        return Fetcher(hook, content=self.content, options=options, accept=self._accepted, kept=self._kept, skips=skips)
 
-    def _status(self, context: Context, known: Mapping[str, Any] | None) -> tuple[DocStatusHook, DocumentStatus]:
+    def _status(
+        self, context: Context, known: Mapping[str, Any] | None
+    ) -> tuple[DocStatusHook, DocumentStatus, Mapping[str, Any]]:
         """Return a wait's status, or poll an id that no wait was for. If it did not end well, raise the same error as a wait."""
         if known is not None:
-            return DocStatusHook(self.conn_id, retries=0), DocumentStatus.from_dict(known)
+            return DocStatusHook(self.conn_id, retries=0), DocumentStatus.from_dict(known), known
         wait = TaskWait(self, context, retries=DocStatusHook.default_retries, has_deadline=False)
-        if self._have_ended(wait):
-            conclude(self, context, wait.event())
+        known = self._concluded(context, wait.event()) if self._have_ended(wait) else {}
         self._kept = wait.kept
         status = wait.group.first.status
         assert status is not None  # an id that was polled without trouble has one  # noqa: S101
         raise_unless_usable(wait.group.service, status)
         wait.hook.retries = 0  # what fetches the data repeats it
-        return wait.hook, status
+        return wait.hook, status, known
 
     def _manifest_of_ended(self, context: Context) -> Mapping[str, Any]:
         """Return the manifest of a list that no wait was for. Raises NotFinished if some of its ids have not ended."""
         wait = TaskWait(self, context, has_deadline=False)
         if self._have_ended(wait):
             self._kept = wait.kept
-            return conclude(self, context, wait.event())
+            return self._concluded(context, wait.event())
         raise NotFinished(
             f"{len(wait.group.open_ids())} of {len(wait.group.waits)} ids are not finished; wait for them first "
             "(DocStatusSensor, or wait_for_completion=True).",
@@ -300,55 +371,3 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         known = {one: wait.group.waits[one].status for one in trouble}
         names = {one: status.file_name for one, status in known.items() if status is not None and status.file_name}
         raise missing(trouble, len(wait.group.waits), "status", names)
-
-    def _fetch_many(self, parameter: str, manifest: Mapping[str, Any]) -> Any:
-        """Fetch the data of the ids of a manifest that ended well; name the others with their errors."""
-        hook = DocStatusHook(self.conn_id, retries=0)
-        by_state, known_errors, operation = waited_for(hook, parameter, manifest, self.operation)
-        good = {State.SUCCEEDED.value, *self.accept}
-        wanted = [one for state, ids in by_state.items() if state in good for one in ids]
-        errors = {one: known_errors.get(one, state) for state, ids in by_state.items() if state not in good for one in ids}
-        names = dict(manifest.get("file_names") or {}) if hook.service.file_names else {}
-        items: dict[str, Any] = {}
-        refused: dict[str, DocStatusError] = {}
-        if wanted:
-            targets = [hook.target(**{parameter: one}, operation=operation) for one in wanted]
-            items, refused = self._fetcher(hook).fetch_list(targets)
-            errors.update({one: str(error) for one, error in refused.items()})
-            self._check_needed(refused, names, total=len(items) + len(errors), fetched=len(wanted))
-        if not items:
-            only = next(iter(refused.values()), None) if len(errors) == 1 else None
-            if only is not None and not isinstance(only, NoData):  # that is the vendor's bare text
-                raise only
-            text = f"None of the {len(errors)} ids has any data ({reasons_of(errors, names)})."
-            raise DataRefused(text, service=hook.service.name)
-        told = {one: names[one] for one in (*items, *errors) if one in names}
-        extracted = {"items": items, "errors": errors, "file_names": told}
-        return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(items)} ids")
-
-    def _check_needed(self, refused: Mapping[str, DocStatusError], names: Mapping[str, str], *, total: int, fetched: int) -> None:
-        """Raise DocumentFailed if results say of too many jobs that they failed, though their status said success."""
-        failed = {one: error for one, error in refused.items() if type(error) is DocumentFailed}
-        if self.wait_for_completion and failed and fetched - len(failed) < needed_of(self.wait_for, total):
-            first = next(iter(failed.values()))
-            text = f"{len(failed)} of {total} ids did not end well by their results ({reasons_of(failed, names)})."
-            raise DocumentFailed(text, service=first.service, state=first.state)
-
-
-def checked_size(data: Any, most_bytes: int, *, service: str, id: str) -> Any:  # noqa: A002 -- the field's word
-    """
-    Return the data if it fits an XCom.
-
-    :param most_bytes: bytes of JSON.
-    :raises ResultTooLarge: it does not; the DAG's author must ask for less, raise the limit, or fetch it in a task.
-    """
-    size = len(json.dumps(data, ensure_ascii=False).encode(errors="surrogatepass"))
-    if size > most_bytes:
-        raise ResultTooLarge(
-            f"The extracted data of {id} is {size:,} bytes, the limit for XCom is {most_bytes:,}. Give the task "
-            "output_path=, and it goes to a file; ask for less (content=, one document at a time); or raise max_bytes if your "
-            "XCom backend can hold it.",
-            service=service,
-            id=id,
-        )
-    return data

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from airflow_provider_docstatus._compat import AirflowSkipException
@@ -19,6 +20,8 @@ from airflow_provider_docstatus.exceptions import (
     NotFound,
     RequestRejected,
     ResultNotStorable,
+    SchemaMismatch,
+    Uncertain,
 )
 from airflow_provider_docstatus.fetching import Fetcher, Found
 from airflow_provider_docstatus.files import manifest as manifests
@@ -26,12 +29,14 @@ from airflow_provider_docstatus.files.places import final_url, owner_of
 from airflow_provider_docstatus.files.rows import Rows
 from airflow_provider_docstatus.files.spool import Spool
 from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.judging import Gate, route_of_items
+from airflow_provider_docstatus.protocol.description import Route
 from airflow_provider_docstatus.protocol.faults import reasons_of
-from airflow_provider_docstatus.protocol.results import Saved
+from airflow_provider_docstatus.protocol.results import Saved, data_of_saved
 from airflow_provider_docstatus.protocol.storable import findings, read_data, row_ready
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.types import DataManifest, FileManifest
+from airflow_provider_docstatus.types import ConfidenceReport, ConfidenceReports, DataManifest, FileManifest
 from airflow_provider_docstatus.waiting.group import needed_of
 from airflow_provider_docstatus.waiting.outcomes import outcome_of
 from airflow_provider_docstatus.waiting.report import manifest_result
@@ -74,21 +79,26 @@ class _Told:
     inside: dict[str, list[str]] = field(default_factory=dict)
     refused: list[DocStatusError] = field(default_factory=list)
 
-    def hear(self, found: Found, *, were_waited_for: bool) -> None:
-        """Take in what was found of an id. If nobody has waited for it, its error tells its state."""
-        status, error = found.status, found.error
+    def name(self, found: Found) -> None:
+        """Take in what the status of an id tells of it and of what is inside it."""
+        status = found.status
         if status is not None and found.of not in self.inside:
             self.state_of[found.of] = status.state.value
             self.inside[found.of] = [child.id for child in status.children]
             self.names |= status.to_dict()["file_names"]
             if status.file_name:
                 self.names[found.of] = status.file_name
+
+    def hear(self, found: Found, *, were_waited_for: bool) -> None:
+        """Take in what was found of an id. If nobody has waited for it, its error tells its state."""
+        self.name(found)
+        error = found.error
         if error is None:
             return
         self.errors[found.id] = str(error)
         if isinstance(error, DocStatusError) and found.id == found.of:
             self.refused.append(error)
-            if not were_waited_for or type(error) is DocumentFailed:
+            if not were_waited_for or type(error) is DocumentFailed or isinstance(error, (SchemaMismatch, Uncertain)):
                 self.state_of[found.id] = _word_of(error)
 
 
@@ -127,6 +137,8 @@ class Output:
                 f"{self.parameter} has {len(self.targets):,} ids; one file holds the data of at most {MOST_IDS:,}. Cut the list"
             )
             raise RequestRejected(f"{text} into chunks and map: .expand({self.parameter}=chunks).")
+        self._gate: Gate | None = None
+        self._accept: Collection[str] = task.accept
         self._route = self.hook.service.routes[self.targets[0].route]
         #: Whether the file has a row for each document; else it is a vendor's reply as it came.
         self.has_rows = self.is_list or self._route.kind in ("request", "batch")
@@ -152,45 +164,66 @@ class Output:
             "content": self._task.content,
             "content_options": dict(self._task.content_options or {}),
             "accept": sorted(self._task.accept),
+            "gates": self._task.gates.fingerprint if self._task.gates is not None else None,
         }
 
     def earlier(self) -> FileManifest | None:
         """Return the manifest of a file that an earlier try wrote for the same; None if there is none, or with ``overwrite``."""
         return None if self._task.overwrite else manifests.matching(self.url, self.asked)
 
-    @property
-    def is_read_once(self) -> bool:
-        """Whether the vendor may delete a result once it was read."""
-        result = self._route.result
-        return self.hook.endpoint.zero_retention or (result is not None and result.kept_after_read is not None)
-
-    def write(self, states: Mapping[str, Sequence[str]], status: DocumentStatus | None, **options: Any) -> FileManifest:
+    def write(
+        self,
+        states: Mapping[str, Sequence[str]],
+        status: DocumentStatus | None,
+        *,
+        gate: Gate | None,
+        accept: Collection[str],
+        **options: Any,
+    ) -> FileManifest:
         """
         Fetch the data, write the file and then its manifest, and return that.
 
         :param states: the ids of a list by the state that a wait has told of them; empty if nobody has waited. Only those that
             ended well are asked for.
         :param status: the status of a single id, if it is known.
+        :param gate: judges the data; None if nothing is asked of it.
+        :param accept: the states besides ``succeeded`` that count.
         :param options: of the :class:`~.fetching.Fetcher`.
         :raises DocStatusError: no file was written.
         """
-        with Spool(self.url, keeps=self.is_read_once, key=self._owner, sleep=self.hook.sleep) as spool:
-            built: Any = spool.resumed()  # an earlier try had all of the data
-            if built is None:
+        self._gate, self._accept = gate, accept
+        with Spool(self.url, keeps=is_read_once(self.hook, self._route), key=self._owner, sleep=self.hook.sleep) as spool:
+            note: Any = spool.resumed()  # an earlier try had all of the data
+            if note is None:
                 try:
-                    built = self._rows(spool, states, status, options) if self.has_rows else self._reply(spool, status, options)
+                    note = self._rows(spool, states, status, options) if self.has_rows else self._reply(spool, status, options)
                 except (NoData, NotFound) as error:
                     raise self._told_honestly(error) from None
-                spool.complete(built)
+                spool.complete(note)
+            built: FileManifest = note["manifest"]
+            if gate is not None and not self.has_rows:
+                self._judge_reply(spool, built, gate, is_whole=note["is_whole"])
             spool.publish()
             return manifests.written(built, spool, sleep=self.hook.sleep)
 
-    def _reply(self, spool: Spool, status: DocumentStatus | None, options: Mapping[str, Any]) -> FileManifest:
+    def _judge_reply(self, spool: Spool, built: FileManifest, gate: Gate, *, is_whole: bool) -> None:
+        """Raise the error of a single document whose data does not pass, and put the report into the manifest."""
+        (target,), status = self.targets, DocumentStatus.from_dict(built["status"])
+        if spool.size > gate.most_bytes:
+            raise gate.too_large(status)
+        with spool.open_for_reading() as file:
+            body = file.read()
+        saved = Saved(media_type=built["format"], is_whole=is_whole)
+        gate.sifted(target, status, data_of_saved(self.hook.service, target, status, saved, body))
+        if (report := gate.reports.get(target.id)) is not None:
+            built["status"] = {**built["status"], "confidence": cast("ConfidenceReport", report)}
+
+    def _reply(self, spool: Spool, status: DocumentStatus | None, options: Mapping[str, Any]) -> dict[str, Any]:
         """Write the reply that holds the data of a single id."""
         (target,) = self.targets
         status, data = self._fetcher(into=spool, **options).fetch(target, status)
         format_ = (data.media_type if isinstance(data, Saved) else "") or _UNKNOWN
-        return manifests.built(
+        manifest = manifests.built(
             self.asked,
             path=self.url,
             format=format_,
@@ -200,6 +233,7 @@ class Output:
             findings={target.id: found} if "json" in format_ and (found := self._findings(spool)) else {},
             status=status.to_dict(),
         )
+        return {"manifest": manifest, "is_whole": isinstance(data, Saved) and data.is_whole}
 
     def _findings(self, spool: Spool) -> list[str]:
         """Return what Airflow could not carry of a reply that stays as it came; nothing of one that is too long to look at."""
@@ -212,32 +246,61 @@ class Output:
 
     def _rows(
         self, spool: Spool, states: Mapping[str, Sequence[str]], status: DocumentStatus | None, options: Mapping[str, Any]
-    ) -> FileManifest:
+    ) -> dict[str, Any]:
         """Write a row for each document."""
-        good = {State.SUCCEEDED.value, *self._task.accept}
+        good = {State.SUCCEEDED.value, *self._accept}
         told = _Told(state_of={one: state for state, ids in states.items() for one in ids}, names=dict(self._names))
         told.errors = {one: self._errors.get(one, state) for one, state in told.state_of.items() if state not in good}
         rows = Rows(spool)
         wanted = [target for target in self.targets if target.id not in told.errors and target.id not in rows]
-        for found in self._found(wanted, status, {"have_ended": bool(states) or status is not None, **options}):
-            told.hear(found, were_waited_for=bool(states))
-            if found.error is None:
+        for found in chain(
+            self._kept(rows),
+            self._found(wanted, status, {"have_ended": bool(states) or status is not None, **options}),
+        ):
+            judged = self._judged(found, told)
+            if found.error is None and found.id not in rows and (judged.error is None or is_read_once(self.hook, self._route)):
                 name = told.names.get(found.id)
                 of = {} if found.id == found.of else {self.parameter: found.of}
                 rows.add(found.id, {**of, **({"file_name": name} if name else {}), "data": found.data})
+            told.hear(judged, were_waited_for=bool(states))
         self._check_finished(told.state_of)
-        if not len(rows):
+        order = [one for target in self.targets for one in (target.id, *told.inside.get(target.id, ()))]
+        order = [one for one in order if one in rows and one not in told.errors]
+        if not order:
             if len(told.errors) == len(told.refused) == 1 and not isinstance(told.refused[0], DataRefused):
                 raise told.refused[0]
             text = f"None of the {len(told.errors)} ids has any data ({reasons_of(told.errors, told.names)})."
             raise DataRefused(text, service=self.hook.service.name)
-        places = rows.in_order([one for target in self.targets for one in (target.id, *told.inside.get(target.id, ()))])
+        places = rows.in_order(order)
         by_state: dict[str, list[str]] = {}
         for target in self.targets:
             by_state.setdefault(told.state_of.get(target.id, State.SUCCEEDED.value), []).append(target.id)
-        return manifests.built(
+        manifest = manifests.built(
             self.asked, path=self.url, format=_ROWS, ids=by_state, errors=told.errors, rows=places, file_names=told.names
         )
+        if self._gate is not None and (report := self._gate.report()) is not None:
+            manifest["confidence"] = cast("ConfidenceReports", report)
+        return {"manifest": manifest, "is_whole": False}
+
+    def _kept(self, rows: Rows) -> Iterator[Found]:
+        """Yield what an earlier try has written of results that can be read once."""
+        for one, row in rows.recovered():
+            yield Found(of=str(row.get(self.parameter, one)), id=one, data=row["data"])
+
+    def _judged(self, found: Found, told: _Told) -> Found:
+        """Return what was found of an id, or the error of data that does not pass."""
+        if self._gate is None or found.error is not None:
+            return found
+        told.name(found)
+        target = Target(route=self.targets[0].route, id=found.of)
+        status = found.status
+        if found.id != found.of:
+            target, status = Target(route=route_of_items(self.hook.service, target.route), id=found.id), None
+        try:
+            self._gate.check(target, status, found.data, told.names.get(found.id))
+        except (SchemaMismatch, Uncertain) as error:
+            return replace(found, data=None, error=error)
+        return found
 
     def _check_finished(self, state_of: Mapping[str, str]) -> None:
         """Raise NotFinished if nobody has waited for some of the ids."""
@@ -255,9 +318,10 @@ class Output:
 
     def check_enough(self, manifest: FileManifest) -> None:
         """Raise the error of a list that nobody has waited for if too few of its ids ended well; their data stays in the file."""
-        if self.is_list and not self.waited:
+        is_judged = any(manifest["counts"].get(outcome_of(kind(""))) for kind in (SchemaMismatch, Uncertain))
+        if self.is_list and (not self.waited or is_judged):
             needed = needed_of(self._task.wait_for, manifest["total"])
-            manifest_result(cast("Any", manifest), needed=needed, accept=self._task.accept, text=None)
+            manifest_result(cast("Any", manifest), needed=needed, accept=self._accept, text=None)
 
     def _found(self, targets: Sequence[Target], status: DocumentStatus | None, options: Mapping[str, Any]) -> Iterator[Found]:
         fetcher = self._fetcher(**options)
@@ -272,14 +336,14 @@ class Output:
             self.hook,
             content=task.content,
             options=task.content_options or {},
-            accept=task.accept,
+            accept=self._accept,
             ready=row_ready,
             **options,
         )
 
     def _told_honestly(self, error: DocStatusError) -> DocStatusError:
         """Return the error of a retry that gets no data with what may have become of it."""
-        if self.is_read_once and self._ti.try_number > 1:
+        if is_read_once(self.hook, self._route) and self._ti.try_number > 1:
             title = self.hook.service.title
             text = f"{title} hands a result out only once: an earlier try may have got this one, and ended before it was written."
             error.args = (f"{str(error).rstrip('.')}. {text}",)
@@ -290,6 +354,13 @@ def _word_of(error: DocStatusError) -> str:
     """Return the state of an id that an error tells of. One that is finished without data stays succeeded."""
     if isinstance(error, NotFinished):
         return State.RUNNING.value
+    if isinstance(error, (SchemaMismatch, Uncertain)):
+        return outcome_of(error)
     if isinstance(error, NoData):
         return State.SUCCEEDED.value
     return error.state.value if isinstance(error, DocumentFailed) and error.state is not None else outcome_of(error)
+
+
+def is_read_once(hook: DocStatusHook, route: Route) -> bool:
+    """Whether the vendor may delete a result once it was read."""
+    return hook.endpoint.zero_retention or (route.result is not None and route.result.kept_after_read is not None)

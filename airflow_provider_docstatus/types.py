@@ -146,13 +146,14 @@ class Manifest(_OfSeveral):
     calls: int
 
 
-class Items(TypedDict):
+class Items(_OfSeveral):
     """
     The data of several ids: what ``ExtractedDataOperator`` pushes for a list, a request or a batch.
 
     :param items: the data by id, of any JSON type.
     :param errors: the error text by id of each id without data (str each).
     :param file_names: the names of the documents' files by id (str each), where they are known.
+    :param confidence: only if the task has ``min_confidence``: the report (:class:`ConfidenceReports`).
     """
 
     items: dict[str, Any]
@@ -160,7 +161,7 @@ class Items(TypedDict):
     file_names: dict[str, str]
 
 
-class DataManifest(TypedDict):
+class DataManifest(_OfSeveral):
     """
     What ``ExtractedDataOperator`` with ``output_path`` pushes in place of the data.
 
@@ -174,6 +175,7 @@ class DataManifest(TypedDict):
     :param errors: the first 20 error texts by id (str each).
     :param errors_total: how many ids have one (int).
     :param manifest: the URL of the :class:`FileManifest` (str).
+    :param confidence: of several ids, only if the task has ``min_confidence``: the report (:class:`ConfidenceReports`).
     """
 
     path: str
@@ -199,6 +201,7 @@ class FileManifest(TypedDict, total=False):
     :param content: Neurolinker's content (str), or None.
     :param content_options: more keys of its request (dict).
     :param accept: final states besides success whose data was fetched (list of str).
+    :param gates: a hash of what the data was held to (str): ``require``, ``min_confidence``; None if nothing was asked of it.
     :param ids_sha256: SHA-256 of the ids in the order asked (str).
     :param path: the file's URL (str).
     :param format: its media type (str).
@@ -213,6 +216,7 @@ class FileManifest(TypedDict, total=False):
     :param file_names: the names of the documents' files by id (str each), where the vendor tells them.
     :param findings: what the file holds that Airflow could not carry in an XCom, by id (lists of str).
     :param status: for a single id its status.
+    :param confidence: of several ids, only if the task has ``min_confidence``: the report (:class:`ConfidenceReports`).
     """
 
     version: int
@@ -222,6 +226,7 @@ class FileManifest(TypedDict, total=False):
     content: str | None
     content_options: dict[str, Any]
     accept: list[str]
+    gates: str | None
     ids_sha256: str
     path: str
     format: str
@@ -236,3 +241,4 @@ class FileManifest(TypedDict, total=False):
     file_names: dict[str, str]
     findings: dict[str, list[str]]
     status: Status
+    confidence: ConfidenceReports

@@ -60,8 +60,9 @@ LAYERS = [
     {"own_poller", "carriable"},
     {"rounds"},
     {"arguments", "triggers", "fetching"},
-    {"task", "output"},
+    {"task"},
     {"judging", "review"},
+    {"output", "inline"},
     {"sensors", "operators", "watchers"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

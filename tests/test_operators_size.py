@@ -7,7 +7,7 @@ import json
 import pytest
 
 from airflow_provider_docstatus.exceptions import ResultTooLarge
-from airflow_provider_docstatus.operators import MOST_BYTES, checked_size
+from airflow_provider_docstatus.inline import MOST_BYTES, checked_size
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ class Asked(TypedDict):
     :param content: Neurolinker's content (str), or None.
     :param content_options: more keys for its request (dict).
     :param accept: final states besides success whose data is fetched (list of str, sorted).
+    :param gates: a hash of what the data is held to (str), None if nothing is asked of it.
     """
 
     ids: Sequence[str]
@@ -48,6 +49,7 @@ class Asked(TypedDict):
     content: str | None
     content_options: Mapping[str, Any]
     accept: Sequence[str]
+    gates: str | None
 
 
 def built(
@@ -153,7 +155,7 @@ def matching(url: str, asked: Asked) -> FileManifest | None:
 def summary(manifest: FileManifest) -> DataManifest:
     """Return what is pushed to XCom in place of the data; it is small, however many ids there are."""
     errors = manifest["errors"]
-    return {
+    told: DataManifest = {
         "path": manifest["path"],
         "format": manifest["format"],
         "bytes": manifest["bytes"],
@@ -165,6 +167,9 @@ def summary(manifest: FileManifest) -> DataManifest:
         "errors_total": len(errors),
         "manifest": manifest_url(manifest["path"]),
     }
+    if "confidence" in manifest:
+        told["confidence"] = manifest["confidence"]
+    return told
 
 
 def _about(asked: Asked) -> dict[str, Any]:

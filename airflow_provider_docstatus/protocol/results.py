@@ -50,9 +50,11 @@ class Saved:
     Stands for data that was written to a sink as it came.
 
     :param media_type: its type, as the vendor names it; empty if it names none.
+    :param is_whole: whether the whole reply is the data; else the data stands in it.
     """
 
     media_type: str
+    is_whole: bool = False
 
 
 @dataclass(kw_only=True)
@@ -306,19 +308,43 @@ def _in_full(
     if response.request.into is not None:
         if not response.body:
             raise no_data(service, status, f"{response.request.label} answered with nothing")
-        return Saved(response.media_type)
+        return Saved(response.media_type, is_whole=True)
     if response.is_too_large:
         raise too_large(service, response, id=target.id)
-    data: Any = response.body
-    if response.media_type.startswith("text/"):
-        with suppress(UnicodeDecodeError):
-            data = response.body.decode()
-    if may_be_json:
-        with suppress(ValueError):
-            value = read_data(response.body, id=target.id, service=service.name)
-            data = value if isinstance(value, (dict, list)) or "json" in response.media_type else data
+    data = _whole(service, target, response.body, response.media_type, may_be_json=may_be_json)
     if is_empty(data):
         raise no_data(service, status, f"{response.request.label} answered with nothing")
+    return data
+
+
+def _whole(service: ServiceDescription, target: Target, body: bytes, media_type: str, *, may_be_json: bool) -> Any:
+    data: Any = body
+    if media_type.startswith("text/"):
+        with suppress(UnicodeDecodeError):
+            data = body.decode()
+    if may_be_json:
+        with suppress(ValueError):
+            value = read_data(body, id=target.id, service=service.name)
+            data = value if isinstance(value, (dict, list)) or "json" in media_type else data
+    return data
+
+
+def data_of_saved(service: ServiceDescription, target: Target, status: DocumentStatus, saved: Saved, body: bytes) -> Any:
+    """
+    Return the data of a single id that was written to a sink, as it would have been returned without one.
+
+    :param body: what was written.
+    :raises NoData: there is none in it.
+    :raises ResultNotStorable: nothing can hold it, see :func:`.storable.read_data`.
+    """
+    if saved.is_whole:
+        return _whole(service, target, body, saved.media_type, may_be_json=True)
+    reply = read_data(body, id=target.id, service=service.name)
+    if service.read_item is None:
+        return data_in(service, service.routes[target.route], status, reply, "the reply")
+    data, error = next((service.read_item(item) for item in reply["results"]), (None, None))
+    if data is None:
+        raise no_data(service, status, error or "the reply holds no content for it")
     return data
 
 

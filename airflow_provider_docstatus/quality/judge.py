@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,6 +56,17 @@ class Gates:
             raise ValueError(f"gate_max_bytes must be a whole number of bytes from 1; not {most!r}")
         if self.require is not None and not isinstance(self.require, (str, os.PathLike)):
             Schema.of(self.require)
+
+    @property
+    def fingerprint(self) -> str:
+        """
+        A hash of what is asked: data that passed may not pass what is asked by then.
+
+        :raises RequestRejected: the schema cannot be read (the DAG's author).
+        """
+        schema = None if self.require is None else Schema.of(self.require).contents
+        asked = [schema, self.min_confidence, self.on_uncertain if self.min_confidence is not None else None]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
     def are_set(self) -> bool:

@@ -34,7 +34,8 @@ class Schema:
     """
 
     def __init__(self, contents: Mapping[str, Any]) -> None:
-        self._validator = _validator(dict(contents))
+        self.contents = dict(contents)
+        self._validator = _validator(self.contents)
 
     @classmethod
     def of(cls, require: Any) -> Schema:

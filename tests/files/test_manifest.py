@@ -21,6 +21,7 @@ ASKED = {
     "content": "json",
     "content_options": {"content_types": ("tables",)},
     "accept": ["review", "partial"],
+    "gates": None,
 }
 
 
@@ -76,6 +77,7 @@ def test_a_manifest_says_what_is_in_the_file(place):
         "content": "json",
         "content_options": {"content_types": ["tables"]},
         "accept": ["partial", "review"],
+        "gates": None,
         "path": place,
         "format": "application/x-ndjson",
         "bytes": 44,
@@ -108,6 +110,7 @@ def test_a_later_try_that_asks_for_the_same_finds_it(place):
         ("content", None, "content"),
         ("content_options", {}, "content_options"),
         ("accept", [], "accept"),
+        ("gates", "5e1f", "gates"),
     ],
 )
 def test_a_later_try_that_asks_for_something_else_does_not(place, name, value, told, caplog):

@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_docstatus._compat import await_answer, cannot_ask, put_question
 from airflow_provider_docstatus.arguments import WaitingTask, bare_ids, checked_seconds
 from airflow_provider_docstatus.blocking import BlockingPoller, Once
-from airflow_provider_docstatus.exceptions import DocStatusError, RequestRejected
+from airflow_provider_docstatus.exceptions import DocStatusError, RequestRejected, UnexpectedReply
 from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.protocol.values import named
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.task import described, push, report_of
+from airflow_provider_docstatus.task import described, in_review, push, report_of
 from airflow_provider_docstatus.types import Manifest, Status
 from airflow_provider_docstatus.waiting.question import (
     MOST_SHOWN,
@@ -32,6 +33,7 @@ from airflow_provider_docstatus.waiting.question import (
     question_about,
 )
 from airflow_provider_docstatus.waiting.report import Report
+from airflow_provider_docstatus.waiting.wait import Ending
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
@@ -93,7 +95,7 @@ def settle(task: Any, context: Context, event: Any, answer: Any = None) -> Statu
     """
     Turn the event of a wait into the task's result, as :func:`.task.conclude` does; if the task says so, ask a person first.
 
-    :param event: what the wait has ended with.
+    :param event: what the wait has ended with; None with an answer if Airflow has lost it. The XCom has what it said.
     :param answer: with what Airflow resumed the task after the question; None if nobody has been asked.
     :return: the XCom value. If somebody was asked, ``review`` says who has decided what.
     :raises Declined: the answer is *Reject*.
@@ -101,7 +103,7 @@ def settle(task: Any, context: Context, event: Any, answer: Any = None) -> Statu
     :raises DocStatusError: see :func:`.report.result_of`.
     :raises BaseException: Airflow's own, which parks the task until the answer comes.
     """
-    report = report_of(task, context, event)
+    report = report_of(task, context, event) if event is not None or answer is None else _asked_about(context)
     if answer is not None:
         decision = decision_of(answer)
         task.log.info("Review: %s by %s", decision.word, decision.by or "nobody that Airflow names")
@@ -124,6 +126,21 @@ def accepted(accept: Sequence[str], review: Mapping[str, Any] | None) -> tuple[s
     return (*accept, State.REVIEW.value) if is_approved and State.REVIEW.value not in accept else tuple(accept)
 
 
+def _asked_about(context: Context) -> Report:
+    """Return the report of a wait about which a person was asked, as the XCom has it."""
+    told = in_review(context)
+    try:
+        if told is None:
+            raise KeyError(XCOM_KEY)
+        if "ids" in told:
+            return Report(manifest=cast("Manifest", {name: value for name, value in told.items() if name != "review"}))
+        status = DocumentStatus.from_dict({name: value for name, value in told.items() if name != "confidence"})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnexpectedReply(f"The XCom does not tell what a person was asked about ({type(error).__name__}).") from error
+    ending = Ending(outcome=State.REVIEW.value, service=status.service, id=status.id, status=status)
+    return Report(ending=ending, confidence=told.get("confidence"))
+
+
 def _text_of(decision: Decision, report: Report, seconds: float | None) -> str:
     """Return what happened, in one line."""
     status = report.ending.status if report.ending else None
@@ -142,7 +159,11 @@ def _ask(task: Any, context: Context, report: Report, ids: Sequence[str], event:
     service = report.ending.service if report.ending else report.manifest["service"] if report.manifest else ""
     found = described(task, service)
     names = report.manifest["file_names"] if report.manifest else {}
-    question = question_about(found.title if found else service, ids, known, names)
+    if report.manifest is not None:
+        reports = report.manifest["confidence"]["ids"] if "confidence" in report.manifest else {}
+    else:
+        reports = {ids[0]: report.confidence} if report.confidence is not None else {}
+    question = question_about(found.title if found else service, ids, known, names, reports)
     ti_id = context["ti"].id
     shown = put_question(
         ti_id,
@@ -198,4 +219,4 @@ def _statuses(task: WaitingTask, ids: Sequence[str]) -> dict[str, DocumentStatus
         once.error = error
     if once.error is not None:
         task.log.warning("The question says less than it could: %s", once.error)
-    return {target.id: status for target, status in once.found.items() if status.state is State.REVIEW}
+    return {target.id: status for target, status in once.found.items()}

@@ -229,7 +229,7 @@ class DocStatusSensor(ResumesWaits, BaseSensorOperator):
             if answer is None:  # else it was judged before somebody was asked
                 event = judged(self, context, event)
             concluded = settle(self, context, event, answer)
-            self._warn_of_deletion(event)
+            self._warn_of_deletion(concluded)
             return concluded
         except SKIPPABLE as error:
             if for_airflow(error) is error:  # it may pass: a retry finds out

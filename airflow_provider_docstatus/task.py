@@ -299,12 +299,12 @@ def report_of(task: WaitingTask, context: Context, event: Any) -> Report:
     return Report(ending=ending, overdue=overdue, confidence=event.get("confidence"))
 
 
-def is_in_review(context: Context) -> bool:
-    """Whether a person was asked in this try, who has not answered."""
+def in_review(context: Context) -> Mapping[str, Any] | None:
+    """Return the status or manifest about which a person was asked in this try, who has not answered; None if nobody was."""
     ti = context["ti"]
     pushed = ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=ti.map_index)
     review = pushed.get("review") if isinstance(pushed, Mapping) else None
-    return isinstance(review, Mapping) and review.get("decision") == OPEN
+    return pushed if isinstance(review, Mapping) and review.get("decision") == OPEN else None
 
 
 def _pushed_status(context: Context) -> DocumentStatus | None:
@@ -368,11 +368,11 @@ class ResumesWaits:
         """
         if next_method == "__fail__":
             task: Any = self
-            is_asked, is_late = is_in_review(context), (next_kwargs or {}).get("error") in DEFERRAL_TIMED_OUT
+            is_asked = in_review(context) is not None
+            if is_asked and (next_kwargs or {}).get("error") in DEFERRAL_TIMED_OUT:
+                return task.execute_reviewed(context, event={"error": "", "error_type": "timeout"})
             with errors_for_airflow():
-                event = last_poke(task, context, next_kwargs) if is_late or not is_asked else None
-            if event is not None and is_asked:
-                return task.execute_reviewed(context, event={"error": "", "error_type": "timeout"}, waited=event)
+                event = None if is_asked else last_poke(task, context, next_kwargs)
             if event is not None:
                 return task.execute_complete(context, event)
         return BaseOperator.resume_execution(self, next_method, next_kwargs, context)  # type: ignore[arg-type]  # a mix-in

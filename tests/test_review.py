@@ -492,12 +492,76 @@ def test_nobody_decides_by_the_question_of_an_earlier_try_when_the_facts_have_ch
 
 @asks_people
 @pytest.mark.parametrize("error", DEFERRAL_TIMED_OUT)
-def test_a_trigger_that_nobody_runs_is_nobody_in_time(vendors, page, error):
-    ti = FakeTaskInstance()
-    question_of("poke", ti, job_id=(job_id := flagged(vendors)), review_timeout=60)
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_a_trigger_that_nobody_runs_is_nobody_in_time(vendors, page, error, is_list):
+    ti, job_id = FakeTaskInstance(), flagged(vendors)
+    ids = [job_id] if is_list else job_id
+    question_of("poke", ti, job_id=ids, review_timeout=60)
+    before = len(vendors.requests)
     with pytest.raises(ReviewTimedOut, match="within 60 s"):
-        asking(job_id=job_id, review_timeout=60).resume_execution("__fail__", {"error": error}, {"ti": ti})
+        asking(job_id=ids, review_timeout=60).resume_execution("__fail__", {"error": error}, {"ti": ti})
     assert ti.xcoms[XCOM_KEY]["review"]["decision"] == "timed_out"
+    assert len(vendors.requests) == before
+
+
+@asks_people
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_an_answer_finds_what_it_is_about_in_the_xcom_if_airflow_has_lost_it(vendors, page, is_list):
+    ti, job_id = FakeTaskInstance(), flagged(vendors)
+    ids = [job_id] if is_list else job_id
+    question_of("poke", ti, job_id=ids)
+    told = asking(job_id=ids).execute_reviewed({"ti": ti}, event=answer("Approve"))
+    assert told["review"]["decision"] == "approved"
+    assert told["counts" if is_list else "state"] == ({"review": 1} if is_list else "review")
+
+
+@asks_people
+@pytest.mark.parametrize(
+    "pushed", [None, "text", {"review": {"decision": "open"}}, {"review": {"decision": "approved"}}], ids=str
+)
+def test_an_answer_about_nothing_opens_no_gate(pushed):
+    ti = FakeTaskInstance(xcoms={XCOM_KEY: pushed})
+    with pytest.raises(UnexpectedReply, match="does not tell what a person was asked about"):
+        asking(job_id="j").execute_reviewed({"ti": ti}, event=answer("Approve"))
+
+
+# -- with a gate on the vendor's confidence ------------------------------------------------------------------------
+
+
+def unsure(vendors: StandInVendors) -> str:
+    """Create a finished job whose vendor is not sure of one of two fields."""
+    data = {"total": {"value": "secret", "score": 0.41}, "date": {"value": "secret", "score": 0.97}}
+    return vendors.add_job("unsiloed", "extract", reply={"result": data})
+
+
+@asks_people
+@each_mode
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+@pytest.mark.parametrize("chosen", ["Approve", "Reject", None])
+def test_a_person_decides_about_what_the_vendor_is_not_sure_of(vendors, page, mode, is_list, chosen):
+    ti, job_id = FakeTaskInstance(), unsure(vendors)
+    about = {"job_id": [job_id] if is_list else job_id, "min_confidence": 0.9, "on_uncertain": "review"}
+    parked = question_of(mode, ti, **about)
+    lines = [line.strip(" -") for line in page.question["body"].splitlines() if "confidence" in line]
+    assert lines == ["lowest confidence: 0.41", "1 of 2 fields have too little confidence: `total`"]
+    assert "secret" not in str(page.question)
+    event = answer(chosen) if chosen else NOBODY
+    with nullcontext() if chosen == "Approve" else pytest.raises(Declined if chosen else ReviewTimedOut):
+        resumed_with(asking(mode, **about), parked, event, {"ti": ti})
+    told = ti.xcoms[XCOM_KEY]
+    assert told["confidence"]["lowest"] == 0.41
+    assert told["review"]["decision"] == {"Approve": "approved", "Reject": "rejected"}.get(chosen, "timed_out")
+
+
+@asks_people
+@pytest.mark.parametrize("error", DEFERRAL_TIMED_OUT)
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_nor_is_it_good_if_no_trigger_runs(vendors, page, error, is_list):
+    ti, job_id = FakeTaskInstance(), unsure(vendors)
+    about = {"job_id": [job_id] if is_list else job_id, "min_confidence": 0.9, "on_uncertain": "review"}
+    question_of("poke", ti, **about)
+    with pytest.raises(ReviewTimedOut):
+        asking(**about).resume_execution("__fail__", {"error": error}, {"ti": ti})
 
 
 @asks_people

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from airflow_provider_docstatus.exceptions import UnexpectedReply
 from airflow_provider_docstatus.protocol.values import LONGEST_TEXT, https_link, one_line, printable, utc_time
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.types import Review
+from airflow_provider_docstatus.types import ConfidenceReport, Review
 from airflow_provider_docstatus.waiting.outcomes import DECLINED, REVIEW_TIMED_OUT
 
 #: The answers that a person chooses from, and the name of the text field beside them.
@@ -22,7 +22,7 @@ OPEN, APPROVED, REJECTED, TIMED_OUT = "open", "approved", "rejected", "timed_out
 MOST_SHOWN = 20
 MOST_VALUES = 20
 _LONGEST_NAME = 120
-_NO_NAMES: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Question(NamedTuple):
@@ -68,7 +68,11 @@ UNDECIDED = Decision(OPEN).in_xcom
 
 
 def question_about(
-    title: str, ids: Sequence[str], known: Mapping[str, DocumentStatus], names: Mapping[str, str] = _NO_NAMES
+    title: str,
+    ids: Sequence[str],
+    known: Mapping[str, DocumentStatus],
+    names: Mapping[str, str] = _NONE,
+    reports: Mapping[str, ConfidenceReport] = _NONE,
 ) -> Question:
     """
     Return the question about documents in review. The same facts give the same text.
@@ -77,17 +81,18 @@ def question_about(
     :param ids: all ids in review; at least one.
     :param known: the statuses that are known of some of them.
     :param names: the names of the files of some of them.
+    :param reports: what a gate has found out about the vendor's confidence in some of them.
     """
     title, shown = _plain(title), ids[:MOST_SHOWN]
     if len(ids) == 1:
         status = known.get(ids[0])
         named = _file_name(status, names.get(ids[0])) or f"{status.kind if status else 'id'} {_plain(ids[0])}"
         subject = f"{title}: {named} is flagged for review"
-        first = f"{title} flags this document for a person."
+        first = f"A person must decide about this document at {title}."
     else:
         subject = f"{title}: {len(ids)} documents are flagged for review"
-        first = f"{title} flags these {len(ids)} documents for a person. The answer holds for all of them."
-    lines = [line for one in shown for line in _lines_about(one, known.get(one), names.get(one))]
+        first = f"A person must decide about these {len(ids)} documents at {title}. The answer holds for all of them."
+    lines = [line for one in shown for line in _lines_about(one, known.get(one), names.get(one), reports.get(one))]
     if len(ids) > len(shown):
         lines.append(f"- and {len(ids) - len(shown)} more")
     last = f"**{APPROVE}** lets the task go on. **{REJECT}** fails it."
@@ -137,15 +142,17 @@ def _text(value: Any) -> str | None:
     return one_line(value) if isinstance(value, str) else None
 
 
-def _lines_about(one: str, status: DocumentStatus | None, known_name: str | None) -> list[str]:
+def _lines_about(one: str, status: DocumentStatus | None, known_name: str | None, report: ConfidenceReport | None) -> list[str]:
     name = _file_name(status, known_name)
     about = [_code(name)] if name else []
-    if status is None:
-        return [f"- {', '.join([*about, _code(one)])}"]
-    link = https_link(status.link)
-    about.append(f"{status.kind} {_code(one)} ({_code(status.word)})")
+    about.append(_code(one) if status is None else f"{status.kind} {_code(one)} ({_code(status.word)})")
+    link = https_link(status.link) if status is not None else None
     lines = [f"- {', '.join(about)}" + (f": <{link}>" if link else "")]
-    confidence = status.details.get("confidence")
+    if report is not None:
+        lowest, fields = report["lowest"], ", ".join(_code(field) for field in report["fields"][:MOST_VALUES])
+        few = f"{report['below']} of {report['total']} fields have too little confidence" + (f": {fields}" if fields else "")
+        return [*lines, f"    - lowest confidence: {'none is told' if lowest is None else f'{lowest:g}'}", f"    - {few}"]
+    confidence = status.details.get("confidence") if status is not None else None
     values = confidence.items() if isinstance(confidence, Mapping) else [("", confidence)]
     for field, value in list(values)[:MOST_VALUES]:
         if (shown := _value(value)) is not None:

@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 
 from airflow_provider_docstatus.exceptions import UnexpectedReply
 from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.types import ConfidenceReport
 from airflow_provider_docstatus.waiting.question import (
     APPROVE,
     MOST_SHOWN,
@@ -41,7 +42,7 @@ def test_one_document_is_named_with_file_link_and_confidence_and_not_with_the_ve
     subject, body = asked(STATUS)
     assert subject == "Extend: invoice.pdf is flagged for review"
     assert body.splitlines() == [
-        "Extend flags this document for a person.",
+        "A person must decide about this document at Extend.",
         "",
         "- `invoice.pdf`, job `workflow_run_1` (`NEEDS_REVIEW`): <https://dashboard.extend.ai/runs/workflow_run_1>",
         "    - confidence of `total`: 0.43",
@@ -65,6 +66,20 @@ def test_one_document_is_named_with_file_link_and_confidence_and_not_with_the_ve
 def test_confidence_is_shown_in_each_of_its_shapes(details, shown):
     lines = [line.strip("- ") for line in asked(replace(STATUS, details=details))[1].splitlines() if "confidence" in line]
     assert lines == ([shown] if shown else [])
+
+
+def test_what_a_gate_has_found_out_is_shown_in_place_of_the_vendors_own_values():
+    report: ConfidenceReport = {"lowest": 0.25, "fields": ["total", "line_items.0.price"], "below": 2, "total": 9}
+    _, body = question_about("Extend", ["workflow_run_1", "x"], {"workflow_run_1": STATUS}, {}, {"workflow_run_1": report})
+    assert [line for line in body.splitlines() if line.startswith("    -")] == [
+        "    - lowest confidence: 0.25",
+        "    - 2 of 9 fields have too little confidence: `total`, `line_items.0.price`",
+    ]
+
+
+def test_that_the_vendor_tells_no_confidence_is_shown_too():
+    body = question_about("Extend", ["x"], {}, {}, {"x": {"lowest": None, "fields": [], "below": 0, "total": 0}}).body
+    assert "- lowest confidence: none is told" in body
 
 
 def test_an_id_without_a_status_is_named_all_the_same():

@@ -13,8 +13,6 @@ from airflow_provider_docstatus.exceptions import (
     DocumentFailed,
     NoData,
     ResultTooLarge,
-    SchemaMismatch,
-    Uncertain,
 )
 from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.hooks import DocStatusHook
@@ -25,8 +23,6 @@ from airflow_provider_docstatus.waiting.group import needed_of
 
 #: The largest data that goes into one XCom by default, in bytes of JSON.
 MOST_BYTES = 1024 * 1024
-#: The errors of a finished document that its data tells.
-_BY_DATA = (SchemaMismatch, Uncertain)
 
 
 def data_of_several(
@@ -60,11 +56,12 @@ def data_of_several(
         for one in list(items) if gate is not None else ():
             try:
                 items[one] = gate.sifted(targets[one], None, items[one]) if gate is not None else items[one]
-            except _BY_DATA as error:
+            except DocumentFailed as error:
                 refused[one] = error
                 del items[one]
         errors.update({one: str(error) for one, error in refused.items()})
-        _check_needed(task, refused, names, total=len(items) + len(errors), fetched=len(wanted))
+        judged = gate.outcomes if gate is not None else ()
+        _check_needed(task, refused, names, judged=judged, total=len(items) + len(errors), fetched=len(wanted))
     if not items:
         only = next(iter(refused.values()), None) if len(errors) == 1 else None
         if only is not None and not isinstance(only, NoData):  # that is the vendor's bare text
@@ -76,13 +73,23 @@ def data_of_several(
 
 
 def _check_needed(
-    task: WaitingTask, refused: Mapping[str, DocStatusError], names: Mapping[str, str], *, total: int, fetched: int
+    task: WaitingTask,
+    refused: Mapping[str, DocStatusError],
+    names: Mapping[str, str],
+    *,
+    judged: Collection[str],
+    total: int,
+    fetched: int,
 ) -> None:
-    """Raise the error of ids whose results say that they failed, or whose data does not pass, if they are too many."""
+    """
+    Raise the error of ids whose results say that they failed, or whose data does not pass, if they are too many.
+
+    :param judged: the ids whose data does not pass.
+    """
     failed = {
         one: error
         for one, error in refused.items()
-        if isinstance(error, _BY_DATA) or (task.wait_for_completion and type(error) is DocumentFailed)
+        if one in judged or (task.wait_for_completion and type(error) is DocumentFailed)
     }
     if failed and fetched - len(failed) < needed_of(task.wait_for, total):
         first = next(iter(failed.values()))

@@ -38,7 +38,7 @@ from airflow_provider_docstatus.quality.judge import ACCEPT, REVIEW, Examined, G
 from airflow_provider_docstatus.status import LEFT_OUT, MOST_ERRORS, DocumentStatus, State
 from airflow_provider_docstatus.waiting.group import checked_ids
 from airflow_provider_docstatus.waiting.outcomes import OUTCOMES, outcome_of
-from airflow_provider_docstatus.waiting.report import LETTERS, LONGEST_ERROR, ending_from, manifest_from
+from airflow_provider_docstatus.waiting.report import LETTERS, LONGEST_ERROR, ending_from, manifest_from, why_closed
 from airflow_provider_docstatus.waiting.wait import Ending
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class Gate:
         self.accept = tuple(task.accept if accept is None else accept)
         #: What was reported of the documents that :meth:`sifted` has judged, by id.
         self.reports: dict[str, dict[str, Any]] = {}
+        #: The outcomes of those among them that are not simply good, by id.
+        self.outcomes: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
         self.fail_fast = task.fail_fast
         self._gates = gates
         self._judge = Judge(gates)
@@ -164,7 +167,7 @@ class Gate:
         for one, part in data["items"].items():
             try:
                 self.check(Target(route=name, id=one), None, part, data["file_names"].get(one))
-            except (SchemaMismatch, Uncertain) as error:
+            except DocumentFailed as error:
                 refused, errors[one] = error, str(error)
                 del items[one]
         if refused is not None and not items:
@@ -184,9 +187,44 @@ class Gate:
         verdict = self._judge.judge(service, target, told, read_back(data))
         if verdict.report is not None:
             self.reports[target.id] = verdict.report
-        is_accepted = isinstance(verdict.error, Uncertain) and self._gates.on_uncertain == REVIEW and REVIEW in self.accept
-        if verdict.error is not None and not is_accepted and not self.lets_pass(verdict):
-            raise verdict.error
+        error = verdict.error
+        if error is None or self.lets_pass(verdict):
+            return
+        self.outcomes[target.id] = outcome = self.outcome_of(error)
+        if outcome not in self.accept:
+            self._texts[target.id] = (one_line(str(error)) or "")[:LONGEST_ERROR]
+        if outcome != State.REVIEW.value:
+            raise error
+        if outcome not in self.accept:
+            flagged = replace(status, state=State.REVIEW, message=one_line(str(error)))
+            about: dict[str, Any] = {"service": service.name, "id": status.id, "state": State.REVIEW, "link": status.link}
+            raise DocumentFailed(why_closed(flagged), **about)
+
+    def told_of_one(self, target: Target, status: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a status dict with the report about its data, and with ``review`` as its state if nobody is sure of that."""
+        report = self.reports.get(target.id) or (self.report() if self.reports else None)
+        is_flagged = self.outcomes.get(target.id) == State.REVIEW.value
+        return {
+            **status,
+            **({"state": State.REVIEW.value} if is_flagged else {}),
+            **({} if report is None else {"confidence": report}),
+        }
+
+    def told(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the manifest of a wait with the outcomes of the ids whose data was judged, and the report about them."""
+        by_state: dict[str, list[str]] = {}
+        for state, ids in manifest["ids"].items():
+            for one in ids:
+                by_state.setdefault(self.outcomes.get(one, state), []).append(one)
+        report, known = self.report(), manifest["errors"]
+        new = [(one, text) for one, text in self._texts.items() if one not in known]
+        return {
+            **manifest,
+            "ids": by_state,
+            "errors": {**known, **dict(new[: max(MOST_ERRORS - len(known), 0)])},
+            "counts": {state: len(ids) for state, ids in by_state.items()},
+            **({} if report is None else {"confidence": report}),
+        }
 
     def report(self) -> dict[str, Any] | None:
         """Return the reports on several documents in one; None if the vendor's confidence is not asked for."""

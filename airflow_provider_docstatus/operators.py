@@ -262,7 +262,8 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         several = next(((name, value) for name, value in ids.items() if isinstance(value, (list, Mapping))), None)
         if several is not None:
             name, value = several
-            return self._fetch_several(name, value if isinstance(value, Mapping) else known or self._manifest_of_ended(context))
+            manifest = value if isinstance(value, Mapping) else known or self._manifest_of_ended(context)
+            return self._fetch_several(context, name, manifest)
         hook, status, known = self._status(context, known)
         target = hook.target(**ids, operation=self.operation)
         status, extracted = self._fetcher(hook).fetch(target, status)
@@ -272,17 +273,19 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             if gate is not None:
                 extracted = gate.sifted(target, status, extracted)
         finally:
-            if gate is not None and gate.reports:
-                told["confidence"] = gate.reports.get(target.id) or gate.report()
-            context["ti"].xcom_push(key=XCOM_KEY, value=told)
+            context["ti"].xcom_push(key=XCOM_KEY, value=gate.told_of_one(target, told) if gate is not None else told)
         return checked_size(extracted, self.max_bytes, service=status.service, id=status.id)
 
-    def _fetch_several(self, parameter: str, manifest: Mapping[str, Any]) -> Any:
+    def _fetch_several(self, context: Context, parameter: str, manifest: Mapping[str, Any]) -> Any:
         """Return the data of the ids of a manifest that ended well, and the errors of the others."""
         hook = DocStatusHook(self.conn_id, retries=0)
         gate = self._gate()
         about: dict[str, Any] = {"parameter": parameter, "manifest": manifest, "accept": self._accepted}
-        extracted = data_of_several(self, hook, self._fetcher(hook), gate, **about)
+        try:
+            extracted = data_of_several(self, hook, self._fetcher(hook), gate, **about)
+        finally:
+            if gate is not None:
+                context["ti"].xcom_push(key=XCOM_KEY, value=gate.told(manifest))
         if gate is not None and (report := gate.report()) is not None:
             extracted["confidence"] = report
         return checked_size(extracted, self.max_bytes, service=hook.service.name, id=f"{len(extracted['items'])} ids")

@@ -36,7 +36,7 @@ from airflow_provider_docstatus.protocol.results import Saved, data_of_saved
 from airflow_provider_docstatus.protocol.storable import findings, read_data, row_ready
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.types import ConfidenceReport, ConfidenceReports, DataManifest, FileManifest
+from airflow_provider_docstatus.types import ConfidenceReports, DataManifest, FileManifest, Status
 from airflow_provider_docstatus.waiting.group import needed_of
 from airflow_provider_docstatus.waiting.outcomes import outcome_of
 from airflow_provider_docstatus.waiting.report import manifest_result
@@ -208,15 +208,15 @@ class Output:
 
     def _judge_reply(self, spool: Spool, built: FileManifest, gate: Gate, *, is_whole: bool) -> None:
         """Raise the error of a single document whose data does not pass, and put the report into the manifest."""
-        (target,), status = self.targets, DocumentStatus.from_dict(built["status"])
+        (target,) = self.targets
+        status = DocumentStatus.from_dict(built["status"])
         if spool.size > gate.most_bytes:
             raise gate.too_large(status)
         with spool.open_for_reading() as file:
             body = file.read()
         saved = Saved(media_type=built["format"], is_whole=is_whole)
         gate.sifted(target, status, data_of_saved(self.hook.service, target, status, saved, body))
-        if (report := gate.reports.get(target.id)) is not None:
-            built["status"] = {**built["status"], "confidence": cast("ConfidenceReport", report)}
+        built["status"] = cast("Status", gate.told_of_one(target, built["status"]))
 
     def _reply(self, spool: Spool, status: DocumentStatus | None, options: Mapping[str, Any]) -> dict[str, Any]:
         """Write the reply that holds the data of a single id."""
@@ -298,7 +298,7 @@ class Output:
             target, status = Target(route=route_of_items(self.hook.service, target.route), id=found.id), None
         try:
             self._gate.check(target, status, found.data, told.names.get(found.id))
-        except (SchemaMismatch, Uncertain) as error:
+        except DocumentFailed as error:
             return replace(found, data=None, error=error)
         return found
 
@@ -318,7 +318,8 @@ class Output:
 
     def check_enough(self, manifest: FileManifest) -> None:
         """Raise the error of a list that nobody has waited for if too few of its ids ended well; their data stays in the file."""
-        is_judged = any(manifest["counts"].get(outcome_of(kind(""))) for kind in (SchemaMismatch, Uncertain))
+        refused = self._gate.outcomes if self._gate is not None else {}
+        is_judged = refused or any(manifest["counts"].get(outcome_of(kind(""))) for kind in (SchemaMismatch, Uncertain))
         if self.is_list and (not self.waited or is_judged):
             needed = needed_of(self._task.wait_for, manifest["total"])
             manifest_result(cast("Any", manifest), needed=needed, accept=self._accept, text=None)

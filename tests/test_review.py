@@ -582,6 +582,30 @@ def test_a_wait_that_airflow_breaks_off_before_any_question_is_looked_at_once_mo
 
 
 @asks_people
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_operator_fetches_what_a_person_has_approved(vendors, page, is_list, waits):
+    job_id, ti = flagged(vendors), FakeTaskInstance()
+    about = {"conn_id": "unsiloed_default", "operation": "extract", "job_id": [job_id] if is_list else job_id}
+
+    def operator() -> ExtractedDataOperator:
+        return ExtractedDataOperator(task_id="extract", on_review="ask", wait_for_completion=waits, deferrable=False, **about)
+
+    parked = parked_with(lambda: operator().execute({"ti": ti}))
+    data = resumed_with(operator(), parked, answer("Approve"), {"ti": ti})
+    assert "invoice_number" in str(data["items"][job_id] if is_list else data)
+    assert ti.xcoms[XCOM_KEY]["review"]["decision"] == "approved"
+
+
+@asks_people
+def test_the_operator_fetches_what_was_approved_in_a_sensors_manifest(vendors, page):
+    ids, ti = [flagged(vendors), vendors.add_job("unsiloed", "extract")], FakeTaskInstance()
+    manifest = resumed_with(asking(job_id=ids), question_of("poke", ti, job_id=ids), answer("Approve"), {"ti": ti})
+    about = {"task_id": "extract", "conn_id": "unsiloed_default", "operation": "extract", "job_id": manifest}
+    assert set(ExtractedDataOperator(**about).execute({"ti": FakeTaskInstance()})["items"]) == set(ids)
+
+
+@asks_people
 def test_data_that_reading_deletes_is_not_left_behind_for_a_question(vendors, monkeypatch):
     connection = json.loads(vendors.environment()["AIRFLOW_CONN_LANDINGAI_DEFAULT"])
     monkeypatch.setenv("AIRFLOW_CONN_LANDINGAI_DEFAULT", json.dumps({**connection, "extra": {"zero_retention": True}}))

@@ -19,10 +19,9 @@ LAYERS = [
     {"", "protocol", "waiting", "transport", "files", "quality"},  # the folders' own modules hold a docstring and nothing else
     {"types", "_compat"},
     {"status"},
-    {"exceptions", "links"},
+    {"exceptions", "links", "protocol.exact"},
     {"lineage"},
     {"protocol.messages", "protocol.values", "protocol.hosts", "protocol.confidence"},
-    {"protocol.exact"},
     {"protocol.storable"},
     {"protocol.description"},
     {"protocol.targets", "protocol.refusals", "protocol.faults"},

@@ -1,8 +1,8 @@
 """
-Read the JSON of extracted data, and mark what Python's own reading loses.
+Read JSON, and that of extracted data with marks for what Python's own reading loses.
 
-Python keeps the last of two equal keys, reads 1e400 as infinity, and refuses a whole number of more than 4,300 digits. Here they
-are marked, so that storable.py can name their place. The values are otherwise those of the json module.
+Python keeps the last of two equal keys, reads 1e400 as infinity, and refuses a whole number of more than 4,300 digits. In data
+they are marked, so that storable.py can name their place. The values are otherwise those of the json module.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import re
 from collections import Counter
 from typing import Any
 
-from airflow_provider_docstatus.protocol.messages import BeyondReason
-
 #: The most levels of lists and objects that JSON text can carry. Python reads and writes fewer than 1,000, its limit of frames,
 #: and the program around needs some of those.
 MOST_LEVELS_OF_JSON = 500
+_TOO_MANY_LEVELS = "more levels of lists and objects than can be read"
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]')
 
 
@@ -44,6 +43,10 @@ class HugeNumber(float):
     text: str = ""
 
 
+class BeyondReason(ValueError):
+    """The body is JSON, but no Python program can read it: it has too many levels."""
+
+
 class TooDeep(BeyondReason):
     """
     The body has more levels of lists and objects than Python can read.
@@ -52,8 +55,34 @@ class TooDeep(BeyondReason):
     """
 
     def __init__(self, path: tuple[str | int, ...]) -> None:
-        super().__init__("more levels of lists and objects than can be read")
+        super().__init__(_TOO_MANY_LEVELS)
         self.path = path
+
+
+class Decoder(json.JSONDecoder):
+    """Reads JSON as the json module does; a whole number of too many digits is a :class:`HugeNumber`, and no error."""
+
+    def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+        """Return the value that begins at an index, and where it ends."""
+        try:
+            return super().raw_decode(s, idx)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:
+            return _WITH_HUGE_NUMBERS.raw_decode(s, idx)
+
+
+def read_plainly(body: bytes) -> Any:
+    """
+    Return a body as JSON, as Python reads it; a whole number of too many digits is a :class:`HugeNumber`.
+
+    :raises BeyondReason: it has too many levels for Python.
+    :raises ValueError: it is not JSON.
+    """
+    try:
+        return _PLAIN.decode(_text_of(body))
+    except RecursionError:
+        raise BeyondReason(_TOO_MANY_LEVELS) from None
 
 
 def read_exactly(body: bytes) -> Any:
@@ -95,6 +124,14 @@ def _huge(text: str) -> HugeNumber:
     number = HugeNumber(text)
     number.text = text
     return number
+
+
+def _text_of(body: bytes) -> str:
+    return body.decode(json.detect_encoding(body), "surrogatepass")
+
+
+_PLAIN = Decoder()
+_WITH_HUGE_NUMBERS = json.JSONDecoder(parse_int=_whole)
 
 
 def _path_to_depth(body: bytes) -> tuple[str | int, ...]:

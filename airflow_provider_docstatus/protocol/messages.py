@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
+
+from airflow_provider_docstatus.protocol.exact import read_plainly
 
 T = TypeVar("T")
 #: The most of a body that is read at once (bytes), which takes a few milliseconds. What is longer is read in pieces.
@@ -104,10 +105,6 @@ class Request:
         )
 
 
-class BeyondReason(ValueError):
-    """The body is JSON, but no Python program can read it: too many levels, or a number of thousands of digits."""
-
-
 @dataclass(kw_only=True, slots=True)
 class Response:
     """
@@ -155,19 +152,12 @@ class Response:
         return self.code == HTTPStatus.NOT_FOUND and self.json_or_text() == {"detail": "Not Found"}
 
     def json(self) -> Any:
-        """Return the body as JSON. Raises ValueError when it is none, :class:`BeyondReason` when Python cannot hold it."""
+        """Return the body as JSON. Raises ValueError when it is none, :class:`~.exact.BeyondReason` if it is too deep."""
         if isinstance(self.outline, ValueError):
             raise type(self.outline)(str(self.outline))
         if self.whole is not None or self.outline is not None:
             return self.outline if self.whole is None else self.whole
-        try:
-            return json.loads(self.body)
-        except RecursionError:
-            raise BeyondReason("more levels of lists and objects than can be read") from None
-        except ValueError as error:
-            if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
-                raise
-            raise BeyondReason("a number of more digits than can be read") from None
+        return read_plainly(self.body)
 
     def json_or_text(self) -> Any:
         """Return the body as JSON, or as text when it is none; of a long text the beginning."""

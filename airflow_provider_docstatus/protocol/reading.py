@@ -16,7 +16,8 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from typing import Any
 
 from airflow_provider_docstatus.protocol.description import BatchRoute, ListRoute, Route, ServiceDescription
-from airflow_provider_docstatus.protocol.messages import PAUSE, READ_AT_ONCE, BeyondReason, Flow, Response
+from airflow_provider_docstatus.protocol.exact import BeyondReason, Decoder
+from airflow_provider_docstatus.protocol.messages import PAUSE, READ_AT_ONCE, Flow, Response
 
 #: Bytes that are read between two pauses. Dense JSON of this length takes two milliseconds.
 PIECE = 32 * 1024
@@ -31,8 +32,7 @@ _READ_IN_ALL = (
     *("data", "status", "success", "result", "results", "document_id", "error", "error_message", "message", "detail"),
     *("code", "details", "type", "system_message", "trace_id"),
 )
-
-_DECODER = json.JSONDecoder()
+_DECODER = Decoder()
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")

@@ -22,7 +22,8 @@ from airflow_provider_docstatus.exceptions import (
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.description import ServiceDescription
-from airflow_provider_docstatus.protocol.messages import BeyondReason, Response
+from airflow_provider_docstatus.protocol.exact import BeyondReason
+from airflow_provider_docstatus.protocol.messages import Response
 from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.storable import read_data
 from airflow_provider_docstatus.protocol.values import count, first_text, get_path, one_line, text_in

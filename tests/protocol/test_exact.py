@@ -15,6 +15,7 @@ from airflow_provider_docstatus.protocol.exact import (
     HugeNumber,
     TooDeep,
     read_exactly,
+    read_plainly,
 )
 
 PLAIN = [
@@ -31,7 +32,7 @@ PLAIN = [
 
 @pytest.mark.parametrize("body", PLAIN, ids=range(len(PLAIN)))
 def test_what_python_can_hold_is_read_as_the_json_module_reads_it(body):
-    assert read_exactly(body) == json.loads(body)
+    assert read_exactly(body) == read_plainly(body) == json.loads(body)
     assert json.dumps(read_exactly(body)) == json.dumps(json.loads(body))
 
 
@@ -48,6 +49,7 @@ HUGE = {"exponent": "1e400", "negative": "-1E+999", "400 digits": "9" * 400 + ".
 @pytest.mark.parametrize("text", HUGE.values(), ids=HUGE)
 def test_a_number_that_python_cannot_hold_keeps_its_text(text):
     number = read_exactly(f'{{"a": [1, {text}]}}'.encode())["a"][1]
+    assert read_plainly(f'{{"a": [1, {text}]}}'.encode())["a"][1] == number
     assert isinstance(number, HugeNumber)
     assert number.text == text
     assert number == (-math.inf if text.startswith("-") else math.inf)
@@ -81,8 +83,9 @@ NOT_JSON = {
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
 def test_what_is_no_json_is_refused_as_by_the_json_module(body):
-    with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
-        read_exactly(body)
+    for read in (read_exactly, read_plainly):
+        with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
+            read(body)
 
 
 def test_the_place_of_too_many_levels_is_found():

@@ -237,6 +237,15 @@ def test_an_item_that_is_longer_than_a_piece_is_outlined_too():
     ]
 
 
+@pytest.mark.parametrize(
+    "around", ['{"status": "completed", "total": %s, "text": "%s"}', '{"text": "%s", "status": "completed", "list": [1, %s]}']
+)
+def test_a_number_of_too_many_digits_is_no_broken_json(around):
+    digits, text = "9" * 5000, "x" * LONG
+    body = (around % ((digits, text) if around.startswith('{"status') else (text, digits))).encode()
+    assert outline(body)["status"] == "completed"
+
+
 def test_a_short_body_is_read_at_once():
     got = response({"a": 1})
     assert driven(reading.read_outline(NEUROLINKER, got)) == (None, 0)

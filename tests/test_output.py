@@ -177,6 +177,33 @@ def test_several_jobs_are_rows_in_the_order_asked(vendors: StandInVendors, tmp_p
     assert left_in(tmp_path) == ["x.jsonl", "x.jsonl.manifest.json"]
 
 
+def test_a_row_is_json_and_what_is_none_takes_another_form(vendors: StandInVendors, tmp_path: Path) -> None:
+    odd = {"a": math.inf, "b": "\0"}
+    plain = {"a": 10**22, "b": "\0", "c": {"__id__": 1}, "d": "\ud83d"}
+    ids = [vendors.add_job("aitronos", content=content) for content in (odd, plain)]
+    first, second = rows_of(run(operator_of(job_id=ids, output_path=f"file://{tmp_path}/x.jsonl")))
+    assert first["data"].keys() == {"docstatus:json"}
+    assert json.loads(first["data"]["docstatus:json"])["a"] == math.inf
+    assert {name: second["data"][name] for name in plain} == plain
+
+
+def test_of_several_one_that_no_row_holds_is_an_error_and_alone_it_is_a_file(vendors: StandInVendors, tmp_path: Path) -> None:
+    ids = [vendors.add_job("aitronos") for _ in range(2)]
+    body = f'{{"job_id": "{ids[1]}", "status": "completed", "extracted_data": {{"a": 1, "a": {"9" * 5000}}}}}'
+    vendors.answer_next(200, body=body, content_type="application/json", path=ids[1], times=math.inf)
+    summary = run(operator_of(job_id=ids, wait_for=0.5, output_path=f"file://{tmp_path}/x.jsonl"))
+    assert [row["id"] for row in rows_of(summary)] == ids[:1]
+    assert "has an object that holds a key twice at the top" in manifest_of(summary)["errors"][ids[1]]
+    vendors.answer_truly()
+    vendors.answer_next(200, body=body, content_type="application/json", path=ids[1], times=math.inf)
+    summary = run(operator_of(job_id=ids[1], output_path=f"file://{tmp_path}/y.json"))
+    assert written(summary) == body.encode()
+    assert manifest_of(summary)["findings"][ids[1]] == [
+        "an object that holds a key twice at extracted_data",
+        "a number that Python cannot hold (1e400, or more than 4,300 digits) at extracted_data.a",
+    ]
+
+
 def test_nobody_need_poll_a_list_whose_replies_tell_the_state(vendors: StandInVendors, tmp_path: Path) -> None:
     ids = [vendors.add_job("aitronos") for _ in range(3)]
     asked = len(vendors.requests)

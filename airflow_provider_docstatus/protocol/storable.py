@@ -45,6 +45,8 @@ _SIDE_BY_SIDE = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _SHOWN_OF_A_KEY = 40
 _SHOWN_OF_A_PATH = 200
 
+_A_FILE = "Neither an XCom nor JSON text can carry that exactly. A file keeps the vendor's bytes of a single id: set output_path."
+
 #: A place in the data: the place around it, its key or index, and its level.
 _Place = tuple[Any, Any, int]
 
@@ -182,17 +184,18 @@ def read_data(body: bytes, *, id: str | None, service: str | None) -> Any:  # no
     try:
         return read_exactly(body)
     except TooDeep as error:
-        raise not_storable(f"{error} at {shown_path(error.path)}", id=id, service=service) from None
+        what = f"{error} at {shown_path(error.path)}"
+        raise not_storable(what, id=id, service=service, remedy="Nothing written in Python carries that.") from None
 
 
-def not_storable(what: str, *, id: str | None, service: str | None) -> ResultNotStorable:  # noqa: A002
+def not_storable(what: str, *, id: str | None, service: str | None, remedy: str = _A_FILE) -> ResultNotStorable:  # noqa: A002
     """
     Return the error for data that nothing carries exactly.
 
     :param what: what it holds and where (str), without content.
+    :param remedy: what to do (str); by default to save the vendor's bytes.
     """
-    text = f"The extracted data{f' of {id}' if id else ''} has {what}. Neither an XCom nor JSON text can carry that exactly. "
-    return ResultNotStorable(f"{text}A file keeps the vendor's bytes of a single id: set output_path.", id=id, service=service)
+    return ResultNotStorable(f"The extracted data{f' of {id}' if id else ''} has {what}. {remedy}", id=id, service=service)
 
 
 def _is_by_id(data: Any) -> bool:

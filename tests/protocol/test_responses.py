@@ -132,6 +132,8 @@ def test_data_of_more_levels_than_python_reads_is_named_with_its_place():
     deep = got(text='{"a": {"b": ' + "[" * 2000 + "]" * 2000 + "}}")
     said = refusal(lambda: read_object(AITRONOS, deep, id="j-1", has_data=True), kind=ResultNotStorable)
     assert "data of j-1 has more levels of lists and objects than can be read at a.b[0][0]" in said
+    assert "Nothing written in Python carries that." in said
+    assert "output_path" not in said, "no file helps where the status cannot be read"
 
 
 @pytest.mark.parametrize("code", [200, 202, 304, 400, 403, 404, 408, 425, 500, 502, 503, 504])

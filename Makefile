@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 
 LINES := 3.3 2.11 3.0 3.1 3.2
 UNIT_LINES := 3.3 2.11 3.0
-SLOW := tests/e2e tests/conformance tests/conformance_heavy tests/dags tests/ha
+SLOW := tests/e2e tests/conformance tests/conformance_heavy tests/dags tests/ha tests/stores
 # Unit tests that take twice as long when they are traced, of code that others run as well
 UNTRACED := $(patsubst %,tests/test_%.py,endings faults properties trigger_runner)
 # Unit tests that know nothing of Airflow and are many: one version of it is enough
@@ -36,6 +36,7 @@ STAMP_3.2 := .venvs/3.2/installed-$(VERSION)
 STAMP_3.3 := .venvs/3.3/installed-$(VERSION)
 STAMP_sdks := .venvs/sdks/installed-$(VERSION)
 STAMP_sdks-heavy := .venvs/sdks-heavy/installed-$(VERSION)
+STAMP_files := .venvs/files/installed-$(VERSION)
 STAMP_bench := .venvs/bench/installed-$(VERSION)
 STAMP_ha := .venvs/ha/installed-$(VERSION)
 STAMP_live := .venvs/live/installed-$(VERSION)
@@ -48,14 +49,14 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 # Kept byte code spares every test run's processes two seconds each of compiling the tests
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: test test-all unit unit-3.3-untraced lint sdks sdks-heavy dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks env-sdks-heavy bench bench-airflow faults stalls simulation env-bench test-ha env-ha shapes live env-live
+.PHONY: test test-all unit unit-3.3-untraced lint sdks sdks-heavy files dags e2e demo constraints clean help $(LINES:%=unit-%) $(LINES:%=env-%) env-sdks env-sdks-heavy env-files bench bench-airflow bench-files faults stalls simulation env-bench test-ha env-ha shapes live env-live
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9.%-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-test:  ## everything: linters, unit tests on Airflow 3.3, 2.11 and 3.0, the vendors' SDKs, a real Airflow
+test:  ## everything: linters, unit tests on Airflow 3.3, 2.11 and 3.0, the vendors' SDKs, an object store, a real Airflow
 	$(MAKE) --keep-going --jobs 4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
-		lint $(UNIT_LINES:%=unit-%) unit-3.3-untraced dags sdks
+		lint $(UNIT_LINES:%=unit-%) unit-3.3-untraced dags sdks files
 	$(MAKE) e2e
 
 test-all: test  ## test, the unit tests on Airflow 3.1 and 3.2 as well, and the SDKs that bring much with them
@@ -95,6 +96,9 @@ sdks: $(STAMP_sdks)  ## the stand-in vendors, driven by the vendors' own SDKs
 sdks-heavy: $(STAMP_sdks-heavy)  ## the same with the SDKs of Datalab and docling, which bring pandas and numpy
 	.venvs/sdks-heavy/bin/python -m pytest --quiet -W ignore::DeprecationWarning --confcutdir=tests/conformance_heavy tests/conformance_heavy
 
+files: $(STAMP_files)  ## output files on an object store (moto's, in place of S3), cut wherever they can be
+	.venvs/files/bin/python -m pytest --quiet --numprocesses 2 tests/stores
+
 dags: $(STAMP_3.3)  ## every example through dag.test()
 	.venvs/3.3/bin/python -m pytest --quiet tests/dags
 
@@ -121,6 +125,9 @@ faults: $(STAMP_bench)  ## 10,000 waits while three answers in ten are faults, b
 
 stalls: $(STAMP_bench)  ## how long one reply of up to 16 MiB, or of 10,000 documents, holds the triggerer's loop: ten minutes
 	@.venvs/bench/bin/python -m tests.bench.stalls
+
+bench-files: $(STAMP_files)  ## memory and speed of output files beside curl, on a disk and on an object store: five minutes
+	@.venvs/files/bin/python -m tests.bench.files
 
 bench-airflow: $(STAMP_bench)  ## what waiting costs on a real Airflow 3.3, in half an hour; ONLY=waits,gates for some of it
 	@.venvs/bench/bin/python -m tests.bench.real $(if $(ONLY),--only $(ONLY))
@@ -169,6 +176,7 @@ env-3.2: $(STAMP_3.2)
 env-3.3: $(STAMP_3.3)
 env-sdks: $(STAMP_sdks)
 env-sdks-heavy: $(STAMP_sdks-heavy)
+env-files: $(STAMP_files)
 env-bench: $(STAMP_bench)
 env-ha: $(STAMP_ha)
 env-live: $(STAMP_live)
@@ -180,6 +188,9 @@ $(STAMP_2.11) $(STAMP_3.0): .venvs/%/installed-$(OLD_VERSION): constraints/airfl
 	@test -n "$(OLD_PYTHON)" || { echo "Airflow $* needs Python 3.10, 3.11 or 3.12 and this is $(VERSION): \
 	install one of them, or run make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(call build,.venvs/$*,$<,$(OLD_PYTHON))
+
+$(STAMP_files): constraints/files.txt pyproject.toml $(INSTALLER_STAMP)
+	$(call build,.venvs/files,$<,$(PYTHON))
 
 $(STAMP_bench): constraints/bench.txt pyproject.toml $(INSTALLER_STAMP)
 	$(call build,.venvs/bench,$<,$(PYTHON))

@@ -17,6 +17,8 @@ from airflow_provider_docstatus.files.places import STORES, local_path, shown
 
 #: What a store's file holds in memory, and the size of an upload's parts (bytes). The default of s3fs is 50 MiB.
 BLOCK = 8 * 1024 * 1024
+#: The most parts of an upload; S3 takes 10,000.
+_MOST_PARTS = 9_000
 #: What is copied at once (bytes).
 PIECE = 1024 * 1024
 #: The pauses before a broken upload is repeated (seconds).
@@ -87,7 +89,7 @@ def _upload(source: Path, url: str) -> None:
     """Write a local file to a store. Whatever is raised before the end, the upload is given up, and not committed."""
     fs, key = store_of(url)
     with source.open("rb") as local:
-        remote = fs.open(key, "wb", block_size=BLOCK)  # its own ``with`` would commit the half file
+        remote = fs.open(key, "wb", block_size=block_for(source.stat().st_size))  # its own ``with`` would commit the half file
         try:
             while piece := local.read(PIECE):
                 remote.write(piece)
@@ -95,6 +97,11 @@ def _upload(source: Path, url: str) -> None:
         except BaseException:
             _discard(remote)
             raise
+
+
+def block_for(size: int) -> int:
+    """Return the size of the parts that a file of so many bytes is uploaded in (bytes)."""
+    return max(BLOCK, -(-size // _MOST_PARTS))
 
 
 def _discard(remote: Any) -> None:

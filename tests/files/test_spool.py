@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import resource
 import stat
 from contextlib import suppress
 
@@ -31,7 +32,8 @@ def fill(spool, pieces=PIECES):
 
 def put(url, pieces=PIECES, sleep=lambda _seconds: None):
     """Write and publish a file."""
-    with fill(Spool(url, sleep=sleep), pieces) as spool:
+    with Spool(url, sleep=sleep) as spool:
+        fill(spool, pieces)
         spool.publish()
 
 
@@ -153,6 +155,17 @@ def test_a_disk_that_fails_is_an_error_that_says_so(place, code, monkeypatch, le
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OutputFailed, match=f"{place} could not be written.*OSError, {os.strerror(code)}"):
         put(place)
+    assert left() == []
+
+
+def test_a_disk_that_is_full_in_the_middle_is_an_error_that_says_so(place, left):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(OutputFailed, match=r"could not be written.*: OSError, File too large. Make room. A retry"):
+            put(place, [bytes(100_000)] * 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert left() == []
 
 

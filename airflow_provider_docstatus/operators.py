@@ -24,6 +24,7 @@ from airflow_provider_docstatus.exceptions import (
     RequestRejected,
 )
 from airflow_provider_docstatus.fetching import Fetcher
+from airflow_provider_docstatus.files import manifest as manifests
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.inline import MOST_BYTES, checked_size, data_of_several
 from airflow_provider_docstatus.judging import Gate, judged
@@ -195,7 +196,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             if self.gates is not None:
                 Judge(self.gates)  # a schema that cannot be read is told before the wait, not after it
             if self.output_path is not None and (earlier := (output := Output(self, context)).earlier()) is not None:
-                return self._written(context, output, earlier, None)
+                return self._written(context, output, earlier)
             if not self.wait_for_completion or any(isinstance(value, Mapping) for value in ids_of(self).values()):
                 return self._fetch(context, None)  # a sensor has waited for a manifest's ids
             wait = TaskWait(self, context)
@@ -296,22 +297,27 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
 
     def _fetch_into_file(self, context: Context, known: Mapping[str, Any] | None) -> DataManifest:
         """Fetch the data into the file; of a list that nobody has waited for each id tells with its data whether it has ended."""
-        output = Output(self, context)
-        options: dict[str, Any] = {"skips": self.on_item_error == "skip", "gate": self._gate(), "accept": self._accepted}
-        if output.is_list:
-            if not output.waited and known is None and self.on_review == "ask":
-                known = self._manifest_of_ended(context)  # a person is asked before the data is fetched
-            manifest = output.write(output.waited or (known or {}).get("ids", {}), None, **options)
-        else:
+        output, status = Output(self, context), None
+        if not output.is_list:
             _, status, known = self._status(context, known)
-            manifest = output.write({}, status, kept=self._kept, **options)
-        return self._written(context, output, manifest, (known or {}).get("review"))
+        elif not output.waited and known is None and self.on_review == "ask":
+            known = self._manifest_of_ended(context)  # a person is asked before the data is fetched
+        manifest = output.write(
+            output.waited or (known or {}).get("ids", {}) if output.is_list else {},
+            status,
+            gate=self._gate(),
+            accept=self._accepted,
+            review=(known or {}).get("review"),
+            kept=self._kept,
+            skips=self.on_item_error == "skip",
+        )
+        return self._written(context, output, manifest)
 
-    def _written(self, context: Context, output: Output, manifest: FileManifest, review: Any) -> DataManifest:
+    def _written(self, context: Context, output: Output, manifest: FileManifest) -> DataManifest:
         """Push what is known of a file that is complete, and return what is pushed in place of its data."""
-        summary = output.summary(manifest)
-        told: dict[str, Any] = {**manifest.get("status", summary)}
-        context["ti"].xcom_push(key=XCOM_KEY, value=told if review is None else {**told, "review": review})
+        summary = manifests.summary(manifest)
+        told = {**manifest.get("status", summary), **({"review": manifest["review"]} if "review" in manifest else {})}
+        context["ti"].xcom_push(key=XCOM_KEY, value=told)
         output.check_enough(manifest)
         self._summary = summary
         report_output(context, self.outlets, summary)

@@ -35,8 +35,9 @@ from airflow_provider_docstatus.protocol.faults import reasons_of
 from airflow_provider_docstatus.protocol.results import Saved, data_of_saved
 from airflow_provider_docstatus.protocol.storable import findings, read_data, row_ready
 from airflow_provider_docstatus.protocol.targets import Target
+from airflow_provider_docstatus.review import accepted
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.types import ConfidenceReports, DataManifest, FileManifest, Status
+from airflow_provider_docstatus.types import ConfidenceReports, FileManifest, Review, Status
 from airflow_provider_docstatus.waiting.group import needed_of
 from airflow_provider_docstatus.waiting.outcomes import outcome_of
 from airflow_provider_docstatus.waiting.report import manifest_result
@@ -178,6 +179,7 @@ class Output:
         *,
         gate: Gate | None,
         accept: Collection[str],
+        review: Review | None,
         **options: Any,
     ) -> FileManifest:
         """
@@ -188,6 +190,7 @@ class Output:
         :param status: the status of a single id, if it is known.
         :param gate: judges the data; None if nothing is asked of it.
         :param accept: the states besides ``succeeded`` that count.
+        :param review: what a person has decided; None if nobody was asked.
         :param options: of the :class:`~.fetching.Fetcher`.
         :raises DocStatusError: no file was written.
         """
@@ -203,6 +206,8 @@ class Output:
             built: FileManifest = note["manifest"]
             if gate is not None and not self.has_rows:
                 self._judge_reply(spool, built, gate, is_whole=note["is_whole"])
+            if review is not None:
+                built["review"] = review
             spool.publish()
             return manifests.written(built, spool, sleep=self.hook.sleep)
 
@@ -312,17 +317,14 @@ class Output:
                 service=self.hook.service.name,
             )
 
-    def summary(self, manifest: FileManifest) -> DataManifest:
-        """Return what is pushed to XCom in place of the data."""
-        return manifests.summary(manifest)
-
     def check_enough(self, manifest: FileManifest) -> None:
         """Raise the error of a list that nobody has waited for if too few of its ids ended well; their data stays in the file."""
         refused = self._gate.outcomes if self._gate is not None else {}
         is_judged = refused or any(manifest["counts"].get(outcome_of(kind(""))) for kind in (SchemaMismatch, Uncertain))
         if self.is_list and (not self.waited or is_judged):
             needed = needed_of(self._task.wait_for, manifest["total"])
-            manifest_result(cast("Any", manifest), needed=needed, accept=self._accept, text=None)
+            accept = accepted(tuple(self._accept), manifest.get("review"))
+            manifest_result(cast("Any", manifest), needed=needed, accept=accept, text=None)
 
     def _found(self, targets: Sequence[Target], status: DocumentStatus | None, options: Mapping[str, Any]) -> Iterator[Found]:
         fetcher = self._fetcher(**options)

@@ -176,6 +176,7 @@ class DataManifest(_OfSeveral):
     :param errors_total: how many ids have one (int).
     :param manifest: the URL of the :class:`FileManifest` (str).
     :param confidence: of several ids, only if the task has ``min_confidence``: the report (:class:`ConfidenceReports`).
+    :param review: what a person has decided (:class:`Review`); only if somebody was asked.
     """
 
     path: str
@@ -217,6 +218,7 @@ class FileManifest(TypedDict, total=False):
     :param findings: what the file holds that Airflow could not carry in an XCom, by id (lists of str).
     :param status: for a single id its status.
     :param confidence: of several ids, only if the task has ``min_confidence``: the report (:class:`ConfidenceReports`).
+    :param review: what a person has decided (:class:`Review`); only if somebody was asked.
     """
 
     version: int
@@ -242,3 +244,4 @@ class FileManifest(TypedDict, total=False):
     findings: dict[str, list[str]]
     status: Status
     confidence: ConfidenceReports
+    review: Review

@@ -153,6 +153,9 @@ def test_a_person_decides_before_the_data_goes_on(vendors, tmp_path, page, *, wa
     result = resumed_with(operator, parked, answer("Approve"), {"ti": ti})
     assert MARK in (Path(result["path"].removeprefix("file://")).read_text() if place == "file" else str(result)) or not doubt
     assert ti.xcoms[XCOM_KEY]["review"]["decision"] == "approved"
+    if place == "file":  # a task that is cleared takes the file, and still says who has approved it
+        assert run(operator_of(**{**UNSILOED, **where, **asks}), again := FakeTaskInstance()) == result
+        assert again.xcoms[XCOM_KEY]["review"] == ti.xcoms[XCOM_KEY]["review"]
 
 
 def test_a_result_that_can_be_read_once_is_not_read_for_a_question(vendors):

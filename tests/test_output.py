@@ -55,7 +55,7 @@ def manifest_of(summary: Any) -> dict[str, Any]:
 def rows_of(summary: Any) -> list[dict[str, Any]]:
     data, manifest = written(summary), manifest_of(summary)
     assert summary.keys() | {"confidence", "review"} == get_type_hints(DataManifest).keys()
-    assert manifest.keys() | {"confidence"} == get_type_hints(FileManifest).keys() - {"status"}
+    assert manifest.keys() | {"confidence", "review"} == get_type_hints(FileManifest).keys() - {"status"}
     rows = [json.loads(line) for line in data.splitlines()]
     assert {row["id"]: row for row in rows} == {
         one: json.loads(data[start : start + length]) for one, (start, length) in manifest["rows"].items()

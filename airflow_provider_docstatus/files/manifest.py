@@ -169,6 +169,8 @@ def summary(manifest: FileManifest) -> DataManifest:
     }
     if "confidence" in manifest:
         told["confidence"] = manifest["confidence"]
+    if "review" in manifest:
+        told["review"] = manifest["review"]
     return told
 
 

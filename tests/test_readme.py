@@ -16,7 +16,7 @@ README_WORDS = 900
 #: The modules in which a name with a capital is looked for.
 HOMES = ("exceptions", "sensors", "operators", "services", "hooks", "status", "types", "testing", "_compat")
 #: Names with a capital that are Airflow's or HTTP's.
-OTHERS = {"HttpSensor", "PythonSensor", "TaskDeferralError", "Authorization"}
+OTHERS = {"ObjectStoragePath", "HttpSensor", "PythonSensor", "TaskDeferralError", "Authorization"}
 
 
 def _tool():

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from airflow_provider_docstatus.exceptions import OutputFailed
 
-_BUFFER = 256 * 1024
+_BUFFER = 64 * 1024
 _MINE = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -83,17 +83,16 @@ def replacing(path: Path, pieces: Iterable[bytes]) -> Iterator[BinaryIO]:
         raise
 
 
-def begin_to_write(file: BinaryIO) -> None:
-    """Let the system begin to write a file to the disk, without waiting: less is left to do when it is synced."""
-    if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
 def synced(file: BinaryIO) -> None:
     """Have the disk hold what was written to a file."""
     file.flush()
     os.fsync(file.fileno())
+
+
+def begin_to_sync(file: BinaryIO, start: int, length: int) -> None:
+    """Have the disk begin to write a part of a file, so that :func:`synced` takes less at the end."""
+    with suppress(OSError, AttributeError):  # macOS has no such call
+        os.posix_fadvise(file.fileno(), start, length, os.POSIX_FADV_DONTNEED)
 
 
 def sync_folder(path: Path) -> None:

@@ -19,7 +19,7 @@ LOCAL = "file"
 STORES = {
     **dict.fromkeys(("s3", "s3a"), "apache-airflow-providers-amazon[s3fs]"),
     **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google"),
-    **dict.fromkeys(("abfs", "abfss", "adl"), "apache-airflow-providers-microsoft-azure"),
+    **dict.fromkeys(("abfs", "abfss"), "apache-airflow-providers-microsoft-azure"),
 }
 MANIFEST_SUFFIX = ".manifest.json"
 _EXAMPLE = "s3://conn_id@bucket/results/ or file:///data/results/"

@@ -21,6 +21,8 @@ from airflow_provider_docstatus.files.places import local_path
 _MOST_OF_A_NAME = 100
 #: What is stored at once by a thread, so that a long reply is read, hashed and written at the same time (bytes).
 _BUFFER = 1024 * 1024
+#: How much is written before the disk is told to begin with it (bytes).
+_AHEAD = 32 * 1024 * 1024
 
 
 class Spool:
@@ -55,6 +57,7 @@ class Spool:
         self._buffer = bytearray()
         self._thread: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None
+        self._stored = self._begun = 0
         self._is_published = self._is_moved = False
         with self._errors():
             if self._final is None:
@@ -234,12 +237,14 @@ class Spool:
     def _store(self, data: bytearray) -> None:
         self._file.write(data)
         self._sha.update(data)
-        if len(data) >= _BUFFER:
-            disk.begin_to_write(self._file)
+        self._stored += len(data)
+        if self._final is not None and self._stored - self._begun >= _AHEAD:  # what a store gets is read again first
+            disk.begin_to_sync(self._file, self._begun, self._stored - self._begun)
+            self._begun = self._stored
 
     def _count(self, path: Path) -> None:
         """Count the bytes of a file as written."""
-        self._sha, self.size, self.found = hashlib.sha256(), 0, 0
+        self._sha, self.size, self.found, self._begun = hashlib.sha256(), 0, 0, 0
         with path.open("rb") as file:
             while piece := file.read(storing.PIECE):
                 self._sha.update(piece)

@@ -100,8 +100,8 @@ def _upload(source: Path, url: str) -> None:
 
 
 def block_for(size: int) -> int:
-    """Return the size of the parts that a file of so many bytes is uploaded in (bytes)."""
-    return max(BLOCK, -(-size // _MOST_PARTS))
+    """Return the size of the parts that a file of so many bytes is uploaded in (bytes, whole MiB)."""
+    return max(BLOCK, -(-size // (_MOST_PARTS * PIECE)) * PIECE)
 
 
 def _discard(remote: Any) -> None:

@@ -30,7 +30,9 @@ MOST_MB = 80
 MOST_TIMES_CURL = 2.0
 #: Bytes that moto can hold here.
 MOST_IN_MOTO = 2000 * MB
-PIECE = 256 * 1024
+PIECE = 1024 * 1024
+#: The best of so many runs counts where seconds are compared, for curl and for us; of the memory, the most.
+RUNS = 3
 
 
 # -- the server ------------------------------------------------------------------------------------------------
@@ -229,9 +231,12 @@ def row(arguments: argparse.Namespace, count: int, size: int, where: str) -> boo
         store(is_held) if where == "s3" else nullcontext("") as endpoint,
     ):
         base = f"http://127.0.0.1:{port}"
-        curled = curl(base, count, Path(folder))
-        url = f"file://{folder}/out/data.json" if where == "file" else "s3://s3@bucket/out/data.json"
-        found = measured(arguments.drive, base, count, url, endpoint)
+        place = f"file://{folder}" if where == "file" else "s3://s3@bucket"
+        runs = RUNS if count == 1 else 1
+        curled = min(curl(base, count, Path(folder)) for _ in range(runs))
+        runs = runs if where == "file" else 1
+        taken = [measured(arguments.drive, base, count, f"{place}/{run}/data.json", endpoint) for run in range(runs)]
+    found = min(taken, key=lambda one: one["seconds"]) | {"above": max(one["above"] for one in taken)}
     times = found["seconds"] / curled
     is_small = found["above"] <= MOST_MB
     is_fast = times <= MOST_TIMES_CURL or where != "file" or count > 1  # rows are read and written as JSON, which curl does not

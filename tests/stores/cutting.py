@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 _IDLE = 2.0  # seconds after which a connection that is silent is cut, as S3 does; moto waits for ever
@@ -21,15 +22,16 @@ class CuttingProxy:
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
         self._marker: bytes | None = None
+        self._instead: Callable[[], None] | None = None
         self._after = 0
         self.cuts = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut_at(self, marker: bytes | None, after: int = 0) -> None:
-        """Cut every connection that sends ``marker``, ``after`` bytes behind it; None cuts none."""
-        self._marker, self._after, self.cuts = marker, after, 0
+    def cut_at(self, marker: bytes | None, after: int = 0, *, instead: Callable[[], None] | None = None) -> None:
+        """Cut every connection that sends ``marker``, ``after`` bytes behind it; None cuts none. Or call a function, once."""
+        self._marker, self._after, self.cuts, self._instead = marker, after, 0, instead
 
     def stop(self) -> None:
         self._listener.close()
@@ -52,9 +54,12 @@ class CuttingProxy:
                 if left is None and self._marker and (at := (tail + data).find(self._marker)) >= 0:
                     left = self._after + at + len(self._marker) - len(tail)
                 if left is not None and left <= len(data):
-                    server.sendall(data[: max(left, 0)])
                     self.cuts += 1
-                    break
+                    if self._instead is None:
+                        server.sendall(data[: max(left, 0)])
+                        break
+                    self._marker, left = None, None
+                    self._instead()
                 left = None if left is None else left - len(data)
                 server.sendall(data)
                 tail = (tail + data)[-100:]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import threading
 
 import pytest
 
@@ -85,6 +87,24 @@ def test_an_upload_that_is_interrupted_is_given_up(left, after, error, told, mon
     with pytest.raises(told):
         put(WHOLE)
     assert left() == []
+
+
+@pytest.mark.parametrize("marker", [b"partNumber=1", b"partNumber=3", b"<CompleteMultipartUpload"])
+def test_a_task_that_is_stopped_in_the_middle_of_a_request_leaves_no_half_file(s3, marker, left):
+    def stop(*_args):
+        raise AirflowTaskTimeout
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    s3.proxy.cut_at(marker, instead=lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1))
+    try:
+        with pytest.raises(AirflowTaskTimeout):
+            put(WHOLE)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert s3.proxy.cuts == 1
+    assert s3.open_uploads() == []
+    assert left() in ([], [KEY])  # the request that joins the parts may still be heard: then the file is whole
+    assert s3.objects().get(KEY, len(WHOLE)) == len(WHOLE)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import resource
 import stat
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from airflow_provider_docstatus._compat import AirflowNotFoundException
 from airflow_provider_docstatus.exceptions import OutputFailed, RequestRejected
+from airflow_provider_docstatus.files import disk
+from airflow_provider_docstatus.files import spool as module
 from airflow_provider_docstatus.files.spool import Spool
 
 STORE = "s3://store@bucket/out/data.json"
@@ -119,6 +125,15 @@ def test_what_is_rewritten_replaces_what_was_written(place, held, left):
 
 
 # -- the worker's disk -----------------------------------------------------------------------------------------
+
+
+def test_a_large_file_is_written_to_the_disk_on_the_way(place, held, monkeypatch):
+    told = []
+    monkeypatch.setattr(module, "_AHEAD", 250_000)
+    monkeypatch.setattr(os, "posix_fadvise", lambda _fd, start, length, _how: told.append((start, length)))
+    put(place, [bytes(100_000)] * 7)
+    assert told == ([] if place == STORE else [(0, 300_000), (300_000, 300_000)])
+    assert held(place) == bytes(700_000)
 
 
 def test_the_file_in_the_making_is_hidden_and_its_owners_alone(url, left, tmp_path):
@@ -264,6 +279,17 @@ def test_an_upload_that_cannot_be_given_up_is_told_and_not_committed(store, capl
     assert store.objects == {}
 
 
+def test_a_connection_that_is_not_defined_is_told(store, monkeypatch):
+    from airflow_provider_docstatus.files import storing
+
+    def fails(_url):
+        raise AirflowNotFoundException("x")
+
+    monkeypatch.setattr(storing, "object_storage_path", fails)
+    with pytest.raises(RequestRejected, match=r"s3://nobody@bucket/a\.json names before @ is not defined"):
+        Spool("s3://nobody@bucket/a.json")
+
+
 def test_a_store_that_airflow_does_not_know_is_refused_before_anything_is_fetched(store, left):
     with pytest.raises(RequestRejected, match=r"no file system for gs://.*apache-airflow-providers-google"):
         Spool("gs://bucket/a.json")
@@ -275,6 +301,10 @@ def test_a_store_that_airflow_does_not_know_is_refused_before_anything_is_fetche
 
 def kept(url, key="k"):
     return Spool(url, keeps=True, key=key, sleep=unslept)
+
+
+def disk_folder(url):
+    return Path(tempfile.gettempdir()) if url == STORE else Path(url.removeprefix("file://")).parent
 
 
 def broken_off(url, *, is_published=False, **note):
@@ -320,12 +350,14 @@ def test_a_try_that_was_killed_before_the_manifest_is_taken_up(place, held, left
     assert left() == ([] if place == STORE else ["out/data.json"])
 
 
-@pytest.mark.parametrize("change", ["longer", "other", "no note"])
+@pytest.mark.parametrize("change", ["longer", "other", "no note", "somebody's note"])
 def test_bytes_that_are_not_those_of_the_note_are_not_taken_up(place, change, tmp_path, left):
     broken_off(place, format="text/plain")
     bytes_, note = (tmp_path / name for name in left())
     if change == "no note":
         note.write_text("{")
+    elif change == "somebody's note":
+        note.chmod(0o644)
     else:
         bytes_.write_bytes(WHOLE + b"x" if change == "longer" else WHOLE[:-1] + b"x")
     with kept(place) as spool:
@@ -356,6 +388,38 @@ def test_two_tries_do_not_write_the_same_file(place):
         first.rewrite([b"x"])
         with pytest.raises(OutputFailed, match="Another try"):
             kept(place)
+
+
+def test_a_file_that_is_renamed_while_it_is_opened_is_not_written_to(place, monkeypatch, left):
+    lock, renamed = disk.lock, []
+
+    def rename_first(file):
+        if not renamed:
+            renamed.append(file)
+            for path in disk_folder(place).iterdir():
+                path.unlink()
+        lock(file)
+
+    monkeypatch.setattr(disk, "lock", rename_first)
+    broken_off(place, format="text/plain")
+    with kept(place) as spool:
+        assert spool.resumed() == {"format": "text/plain"}
+
+
+def test_a_file_that_is_renamed_each_time_is_an_error(place, monkeypatch):
+    monkeypatch.setattr(disk, "lock", lambda _file: [path.unlink() for path in disk_folder(place).iterdir()])
+    with pytest.raises(OutputFailed, match="at the same time"):
+        kept(place)
+
+
+def test_a_file_system_without_locks_does_without(place, monkeypatch):
+    def fails(_fd, _how):
+        raise OSError(errno.ENOLCK, "x")
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    broken_off(place, format="text/plain")
+    with kept(place) as spool:
+        assert spool.resumed() == {"format": "text/plain"}
 
 
 @pytest.mark.parametrize("how", ["readable", "link", "hard link", "pipe"])

@@ -244,7 +244,7 @@ class Spool:
 
     def _count(self, path: Path) -> None:
         """Count the bytes of a file as written."""
-        self._sha, self.size, self.found, self._begun = hashlib.sha256(), 0, 0, 0
+        self._sha, self.size, self.found, self._stored, self._begun = hashlib.sha256(), 0, 0, 0, 0
         with path.open("rb") as file:
             while piece := file.read(storing.PIECE):
                 self._sha.update(piece)

@@ -129,6 +129,7 @@ def test_what_is_rewritten_replaces_what_was_written(place, held, left):
 
 def test_a_large_file_is_written_to_the_disk_on_the_way(place, held, monkeypatch):
     told = []
+    monkeypatch.setattr(module, "_BUFFER", 1)
     monkeypatch.setattr(module, "_AHEAD", 250_000)
     monkeypatch.setattr(os, "posix_fadvise", lambda _fd, start, length, _how: told.append((start, length)))
     put(place, [bytes(100_000)] * 7)

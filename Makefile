@@ -126,7 +126,7 @@ faults: $(STAMP_bench)  ## 10,000 waits while three answers in ten are faults, b
 stalls: $(STAMP_bench)  ## how long one reply of up to 16 MiB, or of 10,000 documents, holds the triggerer's loop: ten minutes
 	@.venvs/bench/bin/python -m tests.bench.stalls
 
-bench-files: $(STAMP_files)  ## memory and speed of output files beside curl, on a disk and on an object store: five minutes
+bench-files: $(STAMP_files)  ## memory and speed of output files beside curl, on a disk and on an object store: half an hour
 	@.venvs/files/bin/python -m tests.bench.files
 
 bench-airflow: $(STAMP_bench)  ## what waiting costs on a real Airflow 3.3, in half an hour; ONLY=waits,gates for some of it

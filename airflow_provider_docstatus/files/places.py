@@ -22,6 +22,8 @@ STORES = {
     **dict.fromkeys(("abfs", "abfss"), "apache-airflow-providers-microsoft-azure"),
 }
 MANIFEST_SUFFIX = ".manifest.json"
+#: The longest name of a file (bytes); a disk takes 255, and the manifest has a longer one.
+_LONGEST_NAME = 255 - len(MANIFEST_SUFFIX)
 _EXAMPLE = "s3://conn_id@bucket/results/ or file:///data/results/"
 _MOST_OF_A_PART = 200
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -86,8 +88,10 @@ def checked_url(output_path: str | os.PathLike[str]) -> str:
         raise RequestRejected(f"output_path {shown(url)} needs a bucket and a path, e.g. {_EXAMPLE}.")
     if ":" in place.rpartition("@")[0]:
         raise RequestRejected(f"output_path {shown(url)}: what stands before @ is the id of an Airflow connection, never a key.")
-    if any(ord(char) < ord(" ") or char in "?#\x7f" for char in url):
-        raise RequestRejected(f"output_path {shown(url)!r} may hold neither '?' nor '#' nor control characters.")
+    if any(ord(char) < ord(" ") or char in "?#\x7f" or "\ud800" <= char <= "\udfff" for char in url):
+        raise RequestRejected(f"output_path {shown(url)!r} may hold neither '?' nor '#' nor control characters nor surrogates.")
+    if scheme == LOCAL and len(path.rpartition("/")[2].encode()) > _LONGEST_NAME:
+        raise RequestRejected(f"output_path {shown(url)}: the file's name may have at most {_LONGEST_NAME} bytes.")
     if {".", ".."} & set(path.split("/")):
         raise RequestRejected(f"output_path {shown(url)} may not hold '.' or '..' as a part.")
     return url

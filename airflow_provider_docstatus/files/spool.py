@@ -18,7 +18,7 @@ from airflow_provider_docstatus.exceptions import OutputFailed
 from airflow_provider_docstatus.files import disk, storing
 from airflow_provider_docstatus.files.places import local_path
 
-_MOST_OF_A_NAME = 100
+_MOST_OF_A_NAME = 100  # bytes
 #: What is stored at once by a thread, so that a long reply is read, hashed and written at the same time (bytes).
 _BUFFER = 1024 * 1024
 #: How much is written before the disk is told to begin with it (bytes).
@@ -50,7 +50,7 @@ class Spool:
         self._final = Path(path) if path is not None else None
         self._folder = self._final.parent if self._final is not None else Path(tempfile.gettempdir())
         mark = hashlib.sha256(f"{url}\n{key}".encode()).hexdigest()[:24] if keeps else os.urandom(12).hex()
-        name = f".{self._final.name[:_MOST_OF_A_NAME]}." if self._final is not None else "docstatus-"
+        name = f".{_beginning(self._final.name)}." if self._final is not None else "docstatus-"
         self._path = self._folder / f"{name}{mark}.{'kept' if keeps else 'part'}"
         self._note = self._path.with_name(self._path.name + ".json")
         self._sha = hashlib.sha256()
@@ -257,3 +257,8 @@ class Spool:
         except OSError as error:
             where = "" if self._final is not None else f" to the worker's temporary directory {self._folder}"
             raise storing.output_failed(self.url, error, where=where) from error
+
+
+def _beginning(name: str) -> str:
+    """Return the beginning of a file's name: a disk counts its bytes, and takes 255."""
+    return name.encode()[:_MOST_OF_A_NAME].decode(errors="ignore")

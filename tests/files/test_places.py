@@ -62,8 +62,10 @@ def test_a_mapped_tasks_file_without_its_index_is_refused_with_the_remedy(path, 
         ("s3://bucket/a.json?hush=1", "neither"),
         ("s3://bucket/a#1.json", "neither"),
         ("s3://bucket/a\n.json", "neither"),
+        ("s3://bucket/a\udc80.json", "neither"),
         ("s3://bucket/../a.json", "as a part"),
         ("file:///data/./a.json", "as a part"),
+        ("file:///data/" + "\u4e16" * 81, "at most 241 bytes"),
     ],
 )
 def test_what_is_no_place_for_a_file_is_refused(path, told, context):

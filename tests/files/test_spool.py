@@ -148,6 +148,16 @@ def test_the_file_in_the_making_is_hidden_and_its_owners_alone(url, left, tmp_pa
     assert stat.S_IMODE((tmp_path / "out" / "data.json").stat().st_mode) == 0o666 & ~mask
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_name_of_characters_that_take_several_bytes_is_no_longer_in_the_making(tmp_path, left, keeps):
+    name = "\U0001f600" * 60
+    with Spool(f"file://{tmp_path}/{name}", keeps=keeps) as spool:
+        fill(spool)
+        spool.complete({})
+        spool.publish()
+    assert left() == [name]
+
+
 def test_a_file_that_is_replaced_keeps_its_permissions(url, tmp_path):
     for _ in range(2):
         with Spool(url) as spool:

@@ -12,13 +12,15 @@ from typing import BinaryIO
 
 from airflow_provider_docstatus.exceptions import OutputFailed
 
+#: The permissions of a file in the making: only its owner's.
+MODE = 0o600
 _BUFFER = 64 * 1024
 _MINE = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def created(path: Path) -> BinaryIO:
     """Create a file that only its owner can read, and return it for writing. Raises OSError: it is there already, say."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _MINE, 0o600), "wb", buffering=_BUFFER)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _MINE, MODE), "wb", buffering=_BUFFER)
 
 
 def kept(path: Path) -> BinaryIO:
@@ -29,7 +31,7 @@ def kept(path: Path) -> BinaryIO:
     :raises OutputFailed: another process writes it.
     """
     for _ in range(3):
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _MINE, 0o600), "wb", buffering=_BUFFER)
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _MINE, MODE), "wb", buffering=_BUFFER)
         try:
             _refuse_others(file.fileno())
             lock(file)

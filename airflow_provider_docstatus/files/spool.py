@@ -190,7 +190,11 @@ class Spool:
         else:
             with self._errors():
                 os.fchmod(self._file.fileno(), disk.mode_for(self._final))
-                self._path.replace(self._final)
+                try:
+                    self._path.replace(self._final)
+                except BaseException:
+                    os.fchmod(self._file.fileno(), disk.MODE)  # else the next try would not take it for ours
+                    raise
                 self._is_moved = True
                 disk.sync_folder(self._folder)
         self._is_published = True

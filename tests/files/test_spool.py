@@ -351,6 +351,17 @@ def test_bytes_that_are_all_are_published_by_the_next_try(place, held, left):
     assert left() == ([] if place == STORE else ["out/data.json"])
 
 
+def test_what_can_be_read_once_outlives_a_directory_in_the_files_place(url, tmp_path, held):
+    (tmp_path / "out" / "data.json").mkdir(parents=True)
+    with pytest.raises(OutputFailed):
+        broken_off(url, is_published=True, n=1)
+    (tmp_path / "out" / "data.json").rmdir()
+    with kept(url) as spool:
+        assert spool.resumed() == {"n": 1}
+        spool.publish()
+    assert held(url) == WHOLE
+
+
 def test_a_try_that_was_killed_before_the_manifest_is_taken_up(place, held, left):
     broken_off(place, is_published=True, format="text/plain")
     with kept(place) as spool:

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 MOST_IDS = 100_000
 #: Ids that are planned at once: what is known of them is in memory.
 _AT_ONCE = 1000
+#: How ids ended whose data did not pass a gate.
+_JUDGED = (outcome_of(SchemaMismatch("")), outcome_of(Uncertain("")))
 _ROWS = "application/x-ndjson"
 _UNKNOWN = "application/octet-stream"
 
@@ -170,7 +172,18 @@ class Output:
 
     def earlier(self) -> FileManifest | None:
         """Return the manifest of a file that an earlier try wrote for the same; None if there is none, or with ``overwrite``."""
-        return None if self._task.overwrite else manifests.matching(self.url, self.asked)
+        found = None if self._task.overwrite else manifests.matching(self.url, self.asked)
+        if found is not None and self._is_behind(found):
+            self._task.log.info("The data is fetched anew: of its ids some have ended well since.")
+            return None
+        return found
+
+    def _is_behind(self, manifest: FileManifest) -> bool:
+        """Whether the sensor's manifest says that an id has ended well whose data the file lacks since it had not."""
+        good = {State.SUCCEEDED.value, *self._accept}
+        judged = (*_JUDGED, State.REVIEW.value) if self._task.gates is not None else ()
+        lacking = {one for state, ids in manifest["ids"].items() if state not in (*good, *judged) for one in ids}
+        return any(one in lacking for state, ids in self.waited.items() if state in good for one in ids)
 
     def write(
         self,
@@ -320,7 +333,7 @@ class Output:
     def check_enough(self, manifest: FileManifest) -> None:
         """Raise the error of a list that nobody has waited for if too few of its ids ended well; their data stays in the file."""
         refused = self._gate.outcomes if self._gate is not None else {}
-        is_judged = refused or any(manifest["counts"].get(outcome_of(kind(""))) for kind in (SchemaMismatch, Uncertain))
+        is_judged = refused or any(manifest["counts"].get(outcome) for outcome in _JUDGED)
         if self.is_list and (not self.waited or is_judged):
             needed = needed_of(self._task.wait_for, manifest["total"])
             accept = accepted(tuple(self._accept), manifest.get("review"))

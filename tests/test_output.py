@@ -313,6 +313,21 @@ def test_a_retry_fetches_anew_what_is_not_as_the_manifest_says(vendors: StandInV
     assert len(vendors.requests) > asked
 
 
+def test_an_id_that_a_sensor_has_seen_end_well_since_is_fetched(vendors: StandInVendors, tmp_path: Path) -> None:
+    ids = [vendors.add_job("aitronos"), vendors.add_job("aitronos", seconds=math.inf)]
+    sensor = {"task_id": "wait", "conn_id": "aitronos_default", "job_id": ids, "wait_for": "any", "timeout": 5}
+    manifest = run(DocStatusSensor(**sensor))
+    manifest["ids"] = {"succeeded": ids[:1], "timed_out": ids[1:]}
+    arguments: dict[str, Any] = {"output_path": f"file://{tmp_path}/x"}
+    assert [row["id"] for row in rows_of(run(operator_of(job_id=manifest, **arguments)))] == ids[:1]
+    asked = len(vendors.requests)
+    run(operator_of(job_id=manifest, **arguments))
+    assert len(vendors.requests) == asked
+    vendors.jobs[ids[1]].seconds = 0
+    manifest["ids"] = {"succeeded": ids}
+    assert [row["id"] for row in rows_of(run(operator_of(job_id=manifest, **arguments)))] == ids
+
+
 # -- bad places, and other errors ------------------------------------------------------------------------------
 
 

@@ -281,7 +281,8 @@ class Output:
                 of = {} if found.id == found.of else {self.parameter: found.of}
                 rows.add(found.id, {**of, **({"file_name": name} if name else {}), "data": found.data})
             told.hear(judged, were_waited_for=bool(states))
-        self._check_finished(told.state_of)
+        if not states:  # else the wait was over though some still run
+            self._check_finished(told.state_of)
         order = [one for target in self.targets for one in (target.id, *told.inside.get(target.id, ()))]
         order = [one for one in order if one in rows and one not in told.errors]
         if not order:

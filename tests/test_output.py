@@ -254,6 +254,18 @@ def test_a_list_that_is_not_finished(vendors: StandInVendors, tmp_path: Path) ->
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("way", ["watched", "deferred", "sensor"])
+def test_what_still_runs_when_enough_have_ended_is_named_as_that(vendors: StandInVendors, tmp_path: Path, way: str) -> None:
+    ids: Any = [vendors.add_job("aitronos"), vendors.add_job("aitronos", seconds=math.inf)]
+    asked = ids
+    if way == "sensor":
+        asked = run(DocStatusSensor(task_id="wait", conn_id="aitronos_default", job_id=ids, wait_for="any", timeout=5))
+    arguments = {"job_id": asked, "wait_for": "any", "output_path": f"file://{tmp_path}/x", **WAYS.get(way, {})}
+    summary = run(operator_of(**arguments))
+    assert [row["id"] for row in rows_of(summary)] == ids[:1]
+    assert (summary["counts"], summary["errors"]) == ({"succeeded": 1, "running": 1}, {ids[1]: "running"})
+
+
 def test_the_manifest_of_a_sensor(vendors: StandInVendors, tmp_path: Path) -> None:
     ids = [vendors.add_job("aitronos", ends=ends) for ends in ("completed", "failed", "completed")]
     manifest = run(DocStatusSensor(task_id="wait", conn_id="aitronos_default", job_id=ids, wait_for=2, timeout=5))

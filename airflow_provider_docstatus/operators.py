@@ -169,7 +169,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         self.overwrite = overwrite
         if on_item_error not in ("raise", "skip"):
             raise ValueError(f"on_item_error is 'raise' or 'skip', not {on_item_error!r}")
-        self.on_item_error = on_item_error
+        self.on_item_error: str = on_item_error
         self.accept = checked_accept(accept)
         set_review(self, on_review=on_review, review_timeout=review_timeout, assigned_users=assigned_users, notifiers=notifiers)
         gates = Gates(require=require, min_confidence=min_confidence, on_uncertain=on_uncertain, gate_max_bytes=gate_max_bytes)

@@ -18,9 +18,11 @@ from airflow_provider_docstatus.exceptions import (
     NoData,
     NotFinished,
     NotFound,
+    ReplyTooLarge,
     RequestRejected,
     ResultNotStorable,
     SchemaMismatch,
+    ServiceUnavailable,
     Uncertain,
 )
 from airflow_provider_docstatus.fetching import Fetcher, Found
@@ -51,6 +53,8 @@ MOST_IDS = 100_000
 _AT_ONCE = 1000
 #: How ids ended whose data did not pass a gate.
 _JUDGED = (outcome_of(SchemaMismatch("")), outcome_of(Uncertain("")))
+#: How an id ended whose data did not come, and of which nobody has told whether it has ended.
+_SKIPPED = outcome_of(ServiceUnavailable(""))
 _ROWS = "application/x-ndjson"
 _UNKNOWN = "application/octet-stream"
 
@@ -60,6 +64,7 @@ class WritingTask(WaitingTask, Protocol):
 
     output_path: str | None
     overwrite: bool
+    on_item_error: str
     content: str | None
     content_options: Mapping[str, Any] | None
 
@@ -337,6 +342,8 @@ class Output:
         is_judged = refused or any(manifest["counts"].get(outcome) for outcome in _JUDGED)
         if self.is_list and (not self.waited or is_judged):
             needed = needed_of(self._task.wait_for, manifest["total"])
+            if self._task.on_item_error == "skip":
+                needed = min(needed, manifest["total"] - manifest["counts"].get(_SKIPPED, 0))
             accept = accepted(tuple(self._accept), manifest.get("review"))
             manifest_result(cast("Any", manifest), needed=needed, accept=accept, text=None)
 
@@ -368,12 +375,12 @@ class Output:
 
 
 def _word_of(error: DocStatusError) -> str:
-    """Return the state of an id that an error tells of. One that is finished without data stays succeeded."""
+    """Return the state of an id that an error tells of. One that is finished without data that counts stays succeeded."""
     if isinstance(error, NotFinished):
         return State.RUNNING.value
     if isinstance(error, (SchemaMismatch, Uncertain)):
         return outcome_of(error)
-    if isinstance(error, NoData):
+    if isinstance(error, (NoData, ReplyTooLarge, ResultNotStorable)):
         return State.SUCCEEDED.value
     return error.state.value if isinstance(error, DocumentFailed) and error.state is not None else outcome_of(error)
 

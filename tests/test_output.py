@@ -191,7 +191,7 @@ def test_of_several_one_that_no_row_holds_is_an_error_and_alone_it_is_a_file(ven
     ids = [vendors.add_job("aitronos") for _ in range(2)]
     body = f'{{"job_id": "{ids[1]}", "status": "completed", "extracted_data": {{"a": 1, "a": {"9" * 5000}}}}}'
     vendors.answer_next(200, body=body, content_type="application/json", path=ids[1], times=math.inf)
-    summary = run(operator_of(job_id=ids, wait_for=0.5, output_path=f"file://{tmp_path}/x.jsonl"))
+    summary = run(operator_of(job_id=ids, output_path=f"file://{tmp_path}/x.jsonl"))
     assert [row["id"] for row in rows_of(summary)] == ids[:1]
     assert "has an object that holds a key twice at the top" in manifest_of(summary)["errors"][ids[1]]
     vendors.answer_truly()
@@ -408,6 +408,16 @@ def test_an_id_whose_data_does_not_come_may_be_skipped(vendors: StandInVendors, 
     summary = run(operator_of(**arguments, on_item_error="skip"))
     assert [row["id"] for row in rows_of(summary)] == [ids[0], ids[2]]
     assert "did not come within a minute" in summary["errors"][ids[1]]
+
+
+@pytest.mark.parametrize("way", ["finished", "watched"])
+def test_an_id_that_is_skipped_does_not_fail_the_task(vendors: StandInVendors, tmp_path: Path, way: str) -> None:
+    ids = [vendors.add_job("docling") for _ in range(3)]
+    vendors.answer_next(503, path=f"result/{ids[1]}", times=math.inf)
+    where = {"conn_id": "docling_default", "output_path": f"file://{tmp_path}/x", **WAYS[way]}
+    summary = run(operator_of(job_id=ids, on_item_error="skip", **where))
+    assert [row["id"] for row in rows_of(summary)] == [ids[0], ids[2]]
+    assert list(summary["errors"]) == [ids[1]]
 
 
 def test_an_outage_is_not_skipped(vendors: StandInVendors, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.judging import Gate
-from airflow_provider_docstatus.protocol.faults import reasons_of
+from airflow_provider_docstatus.protocol.faults import raise_if_passing, reasons_of
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.waiting.group import needed_of
 
@@ -66,6 +66,7 @@ def data_of_several(
         only = next(iter(refused.values()), None) if len(errors) == 1 else None
         if only is not None and not isinstance(only, NoData):  # that is the vendor's bare text
             raise only
+        raise_if_passing(refused.values())
         text = f"None of the {len(errors)} ids has any data ({reasons_of(errors, names)})."
         raise DataRefused(text, service=hook.service.name)
     told = {one: names[one] for one in (*items, *errors) if one in names}

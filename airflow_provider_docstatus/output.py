@@ -33,7 +33,7 @@ from airflow_provider_docstatus.files.spool import Spool
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.judging import Gate, route_of_items
 from airflow_provider_docstatus.protocol.description import Route
-from airflow_provider_docstatus.protocol.faults import reasons_of
+from airflow_provider_docstatus.protocol.faults import raise_if_passing, reasons_of
 from airflow_provider_docstatus.protocol.results import Saved, data_of_saved
 from airflow_provider_docstatus.protocol.storable import findings, read_data, row_ready
 from airflow_provider_docstatus.protocol.targets import Target
@@ -293,6 +293,7 @@ class Output:
         if not order:
             if len(told.errors) == len(told.refused) == 1 and not isinstance(told.refused[0], DataRefused):
                 raise told.refused[0]
+            raise_if_passing(told.refused)
             text = f"None of the {len(told.errors)} ids has any data ({reasons_of(told.errors, told.names)})."
             raise DataRefused(text, service=self.hook.service.name)
         places = rows.in_order(order)

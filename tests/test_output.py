@@ -420,6 +420,15 @@ def test_an_id_that_is_skipped_does_not_fail_the_task(vendors: StandInVendors, t
     assert list(summary["errors"]) == [ids[1]]
 
 
+@pytest.mark.parametrize("is_file", [False, True], ids=["xcom", "file"])
+def test_a_list_of_which_all_are_skipped_is_retried(vendors: StandInVendors, tmp_path: Path, is_file: bool) -> None:
+    ids = [vendors.add_job("docling") for _ in range(2)]
+    vendors.answer_next(503, path="result/", times=math.inf)
+    where = {"output_path": f"file://{tmp_path}/x"} if is_file else {}
+    with pytest.raises(ServiceUnavailable, match="A retry asks again"):
+        run(operator_of(conn_id="docling_default", job_id=ids, on_item_error="skip", **where))
+
+
 def test_an_outage_is_not_skipped(vendors: StandInVendors, tmp_path: Path) -> None:
     ids = [vendors.add_job("aitronos") for _ in range(30)]
     vendors.answer_next(503, path="documents/jobs", times=math.inf)

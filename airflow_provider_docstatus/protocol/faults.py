@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from airflow_provider_docstatus.exceptions import (
     DataRefused,
@@ -40,6 +40,13 @@ def may_pass(error: DocStatusError) -> bool:
         return not error.is_gone
     is_final = isinstance(error, (ReplyTooLarge, DataRefused))
     return isinstance(error, (ServiceUnavailable, UnexpectedReply, NoData)) and not is_final
+
+
+def raise_if_passing(errors: Iterable[DocStatusError]) -> None:
+    """Raise the first of some errors that may pass: where no id has data, a retry may get that one's."""
+    for error in errors:
+        if may_pass(error):
+            raise error
 
 
 def reasons_of(errors: Mapping[str, object], names: Mapping[str, str]) -> str:

@@ -151,7 +151,7 @@ class Output:
         #: Whether the file has a row for each document; else it is a vendor's reply as it came.
         self.has_rows = self.is_list or self._route.kind in ("request", "batch")
         self.url = final_url(task.output_path or "", context, suffix=self._suffix)
-        self._owner = owner_of(context, self.asked)
+        self._owner = owner_of(context, {**self.asked, "gates": None})  # other gates judge what came anew
 
     @property
     def _suffix(self) -> str:
@@ -214,7 +214,7 @@ class Output:
         """
         self._gate, self._accept = gate, accept
         with Spool(self.url, keeps=is_read_once(self.hook, self._route), key=self._owner, sleep=self.hook.sleep) as spool:
-            note: Any = spool.resumed()  # an earlier try had all of the data
+            note: Any = spool.resumed(self._is_for_these_gates)  # an earlier try had all of the data
             if note is None:
                 try:
                     note = self._rows(spool, states, status, options) if self.has_rows else self._reply(spool, status, options)
@@ -222,12 +222,17 @@ class Output:
                     raise self._told_honestly(error) from None
                 spool.complete(note)
             built: FileManifest = note["manifest"]
+            built["gates"] = self.asked["gates"]
             if gate is not None and not self.has_rows:
                 self._judge_reply(spool, built, gate, is_whole=note["is_whole"])
             if review is not None:
                 built["review"] = review
             spool.publish()
             return manifests.written(built, spool, sleep=self.hook.sleep)
+
+    def _is_for_these_gates(self, note: Mapping[str, Any]) -> bool:
+        """Whether an earlier try's note holds good: rows were judged before, a single document is judged afterwards."""
+        return not self.has_rows or note["manifest"]["gates"] == self.asked["gates"]
 
     def _judge_reply(self, spool: Spool, built: FileManifest, gate: Gate, *, is_whole: bool) -> None:
         """Raise the error of a single document whose data does not pass, and put the report into the manifest."""
@@ -296,15 +301,17 @@ class Output:
             raise_if_passing(told.refused)
             text = f"None of the {len(told.errors)} ids has any data ({reasons_of(told.errors, told.names)})."
             raise DataRefused(text, service=self.hook.service.name)
-        places = rows.in_order(order)
         by_state: dict[str, list[str]] = {}
         for target in self.targets:
             by_state.setdefault(told.state_of.get(target.id, State.SUCCEEDED.value), []).append(target.id)
         manifest = manifests.built(
-            self.asked, path=self.url, format=_ROWS, ids=by_state, errors=told.errors, rows=places, file_names=told.names
+            self.asked, path=self.url, format=_ROWS, ids=by_state, errors=told.errors, rows={}, file_names=told.names
         )
         if self._gate is not None and (report := self._gate.report()) is not None:
             manifest["confidence"] = cast("ConfidenceReports", report)
+        if self._gate is not None and spool.keeps:
+            self.check_enough(manifest)  # while the rows that do not pass are here, for a task that is cleared with other gates
+        manifest["rows"] = rows.in_order(order)
         return {"manifest": manifest, "is_whole": False}
 
     def _kept(self, rows: Rows) -> Iterator[Found]:

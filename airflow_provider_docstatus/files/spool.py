@@ -150,11 +150,13 @@ class Spool:
                 file.close()
             disk.sync_folder(self._folder)
 
-    def resumed(self) -> dict[str, Any] | None:
+    def resumed(self, holds_good: Callable[[Mapping[str, Any]], bool] = lambda _note: True) -> dict[str, Any] | None:
         """
         Return the note of an earlier try that had written all bytes; None if there is none.
 
         Then the bytes are here, or are published already; only :meth:`publish` and the manifest are missing.
+
+        :param holds_good: whether the note is of use to this try; if not, the bytes are as those of a try that was broken off.
         """
         if not self.keeps:
             return None
@@ -163,7 +165,7 @@ class Spool:
             with disk.mine(self._note) as file:
                 said = json.load(file)
             size, sha256, note = said["bytes"], said["sha256"], said["note"]
-            for path in (self._path, self._final):
+            for path in (self._path, self._final) if holds_good(note) else ():
                 if path is None or not path.exists() or path.stat().st_size != size:
                     continue
                 self._count(path)

@@ -155,6 +155,24 @@ def test_a_long_reply_is_judged_by_its_beginning_and_written_whole(
     assert json.loads(written(summary))["extracted_data"]["text"] == "x" * 300_000
 
 
+@pytest.mark.parametrize("ends", ["success", "failure", "broken"])
+def test_a_long_reply_that_tells_the_state_behind_the_data_is_gone_through_on_the_disk(
+    vendors: StandInVendors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    job_id = vendors.add_job("docling")
+    body = json.dumps({"document": {"texts": ["x \u4e16\n" * 10_000] * 9}, "status": ends}, ensure_ascii=False).encode()
+    body = body[:-1] if ends == "broken" else body
+    vendors.answer_next(200, body=body, content_type="application/json", path=f"result/{job_id}", times=math.inf)
+    connection = json.loads(vendors.environment()["AIRFLOW_CONN_DOCLING_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN_DOCLING_DEFAULT", json.dumps({**connection, "extra": {"max_reply_bytes": 10_000}}))
+    operator = operator_of(conn_id="docling_default", job_id=job_id, output_path=f"file://{tmp_path}/x")
+    if ends == "success":
+        assert written(run(operator)) == body
+    else:
+        with pytest.raises(DocumentFailed if ends == "failure" else UnexpectedReply, match=r"failed|not JSON"):
+            run(operator)
+
+
 def test_a_reply_that_repeats_the_key_is_no_file(vendors: StandInVendors, tmp_path: Path) -> None:
     job_id = vendors.add_job("aitronos", reply={"extracted_data": {"auth": vendors.keys["aitronos"]}})
     with pytest.raises(UnexpectedReply, match="repeats the connection's key") as raised:

@@ -18,6 +18,27 @@ _BUFFER = 64 * 1024
 _MINE = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class Slices:
+    """
+    The bytes of a file, of which no more than a slice is in memory.
+
+    :param file: the file, which is closed with this.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: slice | int) -> bytes | int:
+        start, end, _ = place.indices(self._size) if isinstance(place, slice) else (place, place + 1, 1)
+        self._file.seek(start)
+        found = self._file.read(max(end - start, 0))
+        return found if isinstance(place, slice) else found[0]
+
+
 def created(path: Path) -> BinaryIO:
     """Create a file that only its owner can read, and return it for writing. Raises OSError: it is there already, say."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _MINE, MODE), "wb", buffering=_BUFFER)

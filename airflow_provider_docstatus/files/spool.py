@@ -117,6 +117,10 @@ class Spool:
         with self._errors():
             return (self._final if self._is_moved and self._final else self._path).open("rb")
 
+    def whole(self) -> disk.Slices:
+        """Return what was written so far, to be read a slice at a time."""
+        return disk.Slices(self.open_for_reading())
+
     def rewrite(self, pieces: Iterable[bytes]) -> None:
         """Replace what is here by other bytes, which may be read from it."""
         self._flush()

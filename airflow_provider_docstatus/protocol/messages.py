@@ -32,6 +32,9 @@ class Sink(Protocol):
     def write(self, piece: bytes, /) -> Any:
         """Write the next bytes of the body, decoded."""
 
+    def whole(self) -> Any:
+        """Return what was written, to be read a slice at a time like bytes."""
+
 
 @dataclass(kw_only=True, slots=True)
 class Request:

@@ -44,18 +44,19 @@ _LONG = object()
 _CLOSING = {"{": "}", "[": "]"}
 
 
-def read_outline(service: ServiceDescription, response: Response, *, may_be_cut: bool = False) -> Flow[None]:
+def read_outline(service: ServiceDescription, response: Response, *, may_be_cut: bool = False, whole: Any = None) -> Flow[None]:
     """
     Read a response's body in pieces if it is long; ``response.json()`` then returns its outline.
 
     :param may_be_cut: whether the beginning of a body that is too large is enough: the status word mostly comes before the data.
+    :param whole: what a sink holds of a body that is too large, as bytes.
     """
     is_cut = may_be_cut and response.is_too_large
-    if (len(response.body) <= READ_AT_ONCE and not is_cut) or response.outline is not None:
+    if whole is None and ((len(response.body) <= READ_AT_ONCE and not is_cut) or response.outline is not None):
         return
     names, lists = _names_and_lists(service)
     try:
-        response.outline = yield from outline_of(response.body, names=names, lists=lists, is_cut=is_cut)
+        response.outline = yield from outline_of(whole or response.body, names=names, lists=lists, is_cut=is_cut)
     except ValueError as error:
         response.outline = (BeyondReason if isinstance(error, BeyondReason) else ValueError)(str(error))
 
@@ -84,7 +85,7 @@ def outline_of(body: bytes, *, names: Collection[str], lists: Collection[str] = 
         while end and (body[end - 1] & 0xC0 == 0x80 or body[end - 1] in _IN_A_NUMBER):  # not within a character or number
             end -= 1
         body, lists = body[: max(end - 1, 0)], ()
-    walk = _Walk(body, len(BOM_UTF8) if body.startswith(BOM_UTF8) else 0, names, lists)
+    walk = _Walk(body, len(BOM_UTF8) if body[: len(BOM_UTF8)] == BOM_UTF8 else 0, names, lists)
     try:
         value = yield from walk.value()
     except ValueError as error:
@@ -179,8 +180,7 @@ class _Walk:
         self._names = names
         self._lists = lists
         self._decoded = start
-        self._text = ""
-        self._at = 0
+        self._text, self._at = "", 0
         self._open: list[_Around] = []
 
     def so_far(self) -> Any:

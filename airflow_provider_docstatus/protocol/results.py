@@ -32,6 +32,7 @@ from airflow_provider_docstatus.protocol.statuses import (
     is_media,
     raise_unless_usable,
     read_result_status,
+    read_saved_outline,
 )
 from airflow_provider_docstatus.protocol.storable import not_storable, read_data
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
@@ -250,7 +251,7 @@ def _fetch_one(
             assert status is not None  # such a reply has no status, so it was asked for before  # noqa: S101
             return status, _in_full(service, target, status, response)
         if into is not None:
-            yield from read_outline(service, response, may_be_cut=True)
+            yield from read_saved_outline(service, target, response)
         is_outline = response.outline is not None  # it holds no data, which is there if it is that long
         is_read = response.code not in result.codes
         body = read_object(service, response, id=target.id, has_data=into is None) if is_read else {}

@@ -16,9 +16,9 @@ from airflow_provider_docstatus.exceptions import (
     UnknownWord,
 )
 from airflow_provider_docstatus.protocol.confidence import confidences_of
-from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
+from airflow_provider_docstatus.protocol.description import ResultRoute, Route, ServiceDescription
 from airflow_provider_docstatus.protocol.messages import Flow, Pause, Response
-from airflow_provider_docstatus.protocol.reading import in_slices
+from airflow_provider_docstatus.protocol.reading import in_slices, read_outline
 from airflow_provider_docstatus.protocol.refusals import is_foreign
 from airflow_provider_docstatus.protocol.responses import error_text, read_object, too_large, vendor_text
 from airflow_provider_docstatus.protocol.targets import LONGEST_ID, Target
@@ -95,20 +95,7 @@ def read_result_status(
         if known is None:
             raise UnexpectedReply(f"{service.title}: {response.request.label} gives no status.", service=service.name)
         return known
-    errors = result.errors or route.errors
-    about = replace(route, errors=errors, partial=result.partial or route.partial, good=result.good or route.good)
-    if result.status:  # another form of reply: none of the status reply's other fields
-        about = Route(
-            path=route.path,
-            kind=route.kind,
-            status=result.status,
-            ids=(),
-            errors=errors,
-            partial=result.partial,
-            good=result.good,
-            details=result.details,
-            confidence=route.confidence,
-        )
+    about = _as_result(route, result)
     if response.is_too_large and not _is_decided(service, about, body):
         raise too_large(service, response, id=target.id)
     if result.status and known is not None and first_of(body, result.status) is None:  # a form without a word of its own
@@ -116,6 +103,36 @@ def read_result_status(
     read_as = replace(service, routes={**service.routes, target.route: about})
     told = yield from status_from(read_as, target, body, response.request.label, code=response.code)
     return _merged(known, told) if result.status else told
+
+
+def read_saved_outline(service: ServiceDescription, target: Target, response: Response) -> Flow[None]:
+    """Read the outline of a reply that went to a sink: of all of it, if it is long and its beginning does not tell the state."""
+    yield from read_outline(service, response, may_be_cut=True)
+    route, into = service.routes[target.route], response.request.into
+    if into is None or route.result is None or not (response.is_too_large and route.result.has_status and response.code < 300):
+        return
+    beginning = response.outline
+    if not isinstance(beginning, Mapping) or not _is_decided(service, _as_result(route, route.result), beginning):
+        yield from read_outline(service, response, whole=into.whole())
+        response.limit = len(response.body)  # nothing of it is unread
+
+
+def _as_result(route: Route, result: ResultRoute) -> Route:
+    """Return a route as the reply that holds its data is read."""
+    errors = result.errors or route.errors
+    if not result.status:
+        return replace(route, errors=errors, partial=result.partial or route.partial, good=result.good or route.good)
+    return Route(  # another form of reply: none of the status reply's other fields
+        path=route.path,
+        kind=route.kind,
+        status=result.status,
+        ids=(),
+        errors=errors,
+        partial=result.partial,
+        good=result.good,
+        details=result.details,
+        confidence=route.confidence,
+    )
 
 
 def _judged_by_counters(about: Route, body: Mapping[str, Any], known: DocumentStatus) -> DocumentStatus:

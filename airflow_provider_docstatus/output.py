@@ -218,8 +218,9 @@ class Output:
             if note is None:
                 try:
                     note = self._rows(spool, states, status, options) if self.has_rows else self._reply(spool, status, options)
-                except (NoData, NotFound) as error:
-                    raise self._told_honestly(error) from None
+                except DocStatusError as error:
+                    self._tell_honestly(error)
+                    raise
                 spool.complete(note)
             built: FileManifest = note["manifest"]
             built["gates"] = self.asked["gates"]
@@ -290,6 +291,7 @@ class Output:
                 name = told.names.get(found.id)
                 of = {} if found.id == found.of else {self.parameter: found.of}
                 rows.add(found.id, {**of, **({"file_name": name} if name else {}), "data": found.data})
+            self._tell_honestly(judged.error)
             told.hear(judged, were_waited_for=bool(states))
         if not states:  # else the wait was over though some still run
             self._check_finished(told.state_of)
@@ -373,13 +375,13 @@ class Output:
             **options,
         )
 
-    def _told_honestly(self, error: DocStatusError) -> DocStatusError:
-        """Return the error of a retry that gets no data with what may have become of it."""
-        if is_read_once(self.hook, self._route) and self._ti.try_number > 1:
-            title = self.hook.service.title
-            text = f"{title} hands a result out only once: an earlier try may have got this one, and ended before it was written."
+    def _tell_honestly(self, error: object) -> None:
+        """Say in the error of a retry that gets no data what may have become of it."""
+        title = self.hook.service.title
+        text = f"{title} hands a result out only once: an earlier try may have got this one, and ended before it was written."
+        is_gone = isinstance(error, (NoData, NotFound)) and is_read_once(self.hook, self._route) and self._ti.try_number > 1
+        if isinstance(error, DocStatusError) and is_gone and text not in str(error):
             error.args = (f"{str(error).rstrip('.')}. {text}",)
-        return error
 
 
 def _word_of(error: DocStatusError) -> str:

@@ -96,3 +96,14 @@ def test_of_several_those_that_do_not_pass_are_there_for_other_gates(vendors: St
     summary = ask(ids, tmp_path, retry=True, require={"required": ["md_content"]}, accept=("partial",))
     assert [row["id"] for row in rows_of(summary)] == ids
     assert manifest_of(summary)["errors"] == {}
+
+
+def test_one_that_was_handed_out_already_is_told_honestly_beside_the_others(vendors: StandInVendors, tmp_path: Path) -> None:
+    ids = [job_of(vendors), vendors.add_job("docling")]
+    vendors.answer_next(404, body={"detail": "Task result not found."}, path=f"result/{ids[1]}", times=math.inf)
+    summary = ask(ids, tmp_path, retry=True, on_item_error="skip")
+    assert [row["id"] for row in rows_of(summary)] == ids[:1]
+    assert summary["errors"][ids[1]].count("hands a result out only once") == 1
+    with pytest.raises(NoData) as raised:
+        ask(ids[1:], tmp_path, retry=True, on_item_error="skip")
+    assert str(raised.value).count("hands a result out only once") == 1

@@ -22,6 +22,7 @@ from airflow_provider_docstatus.protocol.values import named
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.task import described, in_review, push, report_of
 from airflow_provider_docstatus.types import Manifest, Status
+from airflow_provider_docstatus.waiting.group import needed_of
 from airflow_provider_docstatus.waiting.question import (
     MOST_SHOWN,
     OPTIONS,
@@ -103,7 +104,7 @@ def settle(task: Any, context: Context, event: Any, answer: Any = None) -> Statu
     :raises DocStatusError: see :func:`.report.result_of`.
     :raises BaseException: Airflow's own, which parks the task until the answer comes.
     """
-    report = report_of(task, context, event) if event is not None or answer is None else _asked_about(context)
+    report = report_of(task, context, event) if event is not None or answer is None else _asked_about(task, context)
     if answer is not None:
         decision = decision_of(answer)
         task.log.info("Review: %s by %s", decision.word, decision.by or "nobody that Airflow names")
@@ -126,14 +127,15 @@ def accepted(accept: Sequence[str], review: Mapping[str, Any] | None) -> tuple[s
     return (*accept, State.REVIEW.value) if is_approved and State.REVIEW.value not in accept else tuple(accept)
 
 
-def _asked_about(context: Context) -> Report:
+def _asked_about(task: Any, context: Context) -> Report:
     """Return the report of a wait about which a person was asked, as the XCom has it."""
     told = in_review(context)
     try:
         if told is None:
             raise KeyError(XCOM_KEY)
         if "ids" in told:
-            return Report(manifest=cast("Manifest", {name: value for name, value in told.items() if name != "review"}))
+            manifest = cast("Manifest", {name: value for name, value in told.items() if name != "review"})
+            return Report(manifest=manifest, needed=needed_of(task.wait_for, manifest["total"]))
         status = DocumentStatus.from_dict({name: value for name, value in told.items() if name != "confidence"})
     except (KeyError, TypeError, ValueError) as error:
         raise UnexpectedReply(f"The XCom does not tell what a person was asked about ({type(error).__name__}).") from error

@@ -505,6 +505,15 @@ def test_a_trigger_that_nobody_runs_is_nobody_in_time(vendors, page, error, is_l
 
 
 @asks_people
+@pytest.mark.parametrize(("event", "error"), [(answer("Reject"), Declined), (NOBODY, ReviewTimedOut)], ids=["reject", "nobody"])
+def test_an_event_that_airflow_has_lost_makes_no_list_good_of_which_only_some_are(vendors, page, event, error):
+    ids, ti = jobs_of(vendors, "rc"), FakeTaskInstance()
+    question_of("poke", ti, job_id=ids)
+    with pytest.raises(error, match="1 of 2 ids ended well, 2 were needed"):
+        asking(job_id=ids).execute_reviewed({"ti": ti}, event=event)
+
+
+@asks_people
 @pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
 def test_an_answer_finds_what_it_is_about_in_the_xcom_if_airflow_has_lost_it(vendors, page, is_list):
     ti, job_id = FakeTaskInstance(), flagged(vendors)

@@ -102,6 +102,8 @@ class Gate:
         self.outcomes: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         self.fail_fast = task.fail_fast
+        #: Other states that are judged: a person is asked only about what passes, since an approval opens the gate.
+        self.asked_about = (State.REVIEW.value,) if task.on_review == "ask" else ()
         self._gates = gates
         self._judge = Judge(gates)
         # What Airflow cannot carry can be judged all the same, since nothing of it is kept.
@@ -109,7 +111,7 @@ class Gate:
             self.hook,
             content=getattr(task, "content", None),
             options=getattr(task, "content_options", None) or {},
-            accept=self.accept,
+            accept=(*self.accept, *self.asked_about),
             ready=lambda data, **_: data,
         )
         self._keys_rejected = 0
@@ -325,7 +327,9 @@ def route_of_items(service: ServiceDescription, name: str) -> str:
 
 
 def _judged_one(gate: Gate, event: Mapping[str, Any], ending: Ending, target: Target) -> Mapping[str, Any]:
-    if ending.status is None or target.id != ending.id or not gate.is_good(ending.outcome):
+    if ending.status is None or target.id != ending.id:
+        return event
+    if not gate.is_good(ending.outcome) and ending.outcome not in gate.asked_about:
         return event
     verdict = gate.verdict(target, ending.status)
     told = dict(event) if verdict.report is None else {**event, "confidence": verdict.report}
@@ -346,10 +350,11 @@ def _judged_list(
 ) -> Mapping[str, Any]:
     letters, errors, reports = list(event["states"]), dict(event.get("errors") or {}), dict[str, dict[str, Any]]()
     good = {LETTERS[word] for word in (State.SUCCEEDED.value, *gate.accept)}
-    if event.get("text") or (gate.fail_fast and set(letters) - good - {LETTERS[State.RUNNING.value]}):
+    judged_too = good | {LETTERS[word] for word in gate.asked_about}
+    if event.get("text") or (gate.fail_fast and set(letters) - judged_too - {LETTERS[State.RUNNING.value]}):
         return event  # the task fails whatever the data is
     for number, one in enumerate(ids):
-        if letters[number] not in good:
+        if letters[number] not in judged_too:
             continue
         try:
             verdict = gate.verdict(target_of(one), None)
@@ -361,9 +366,9 @@ def _judged_list(
             continue
         letters[number] = LETTERS[gate.outcome_of(verdict.error)]
         if letters[number] not in good:
-            if len(errors) < MOST_ERRORS:
+            if one in errors or len(errors) < MOST_ERRORS:
                 errors[one] = (one_line(str(verdict.error)) or "")[:LONGEST_ERROR]
-            if gate.fail_fast:
+            if gate.fail_fast and letters[number] not in judged_too:
                 break
     told = {**event, "states": "".join(letters), "errors": errors}
     return {**told, "confidence": _summary(reports)} if gate.reports_confidence else told

@@ -30,7 +30,8 @@ from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor
 from airflow_provider_docstatus.services import SERVICES
 from airflow_provider_docstatus.testing import StandInVendors
-from tests.task_runs import MODES, FakeTaskInstance, run, wait
+from tests.task_runs import MODES, FakeTaskInstance, RequiredActions, TaskAwaitingInput, TaskDeferred, run, wait
+from tests.test_review import asks_people
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,11 @@ UNSILOED = {"conn_id": "unsiloed_default", "operation": "extract"}
 def server() -> Iterator[StandInVendors]:
     with StandInVendors(job_seconds=0) as vendors:
         yield vendors
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> RequiredActions:
+    return RequiredActions.opened(monkeypatch)
 
 
 def fields(**scores: Any) -> dict[str, Any]:
@@ -370,6 +376,47 @@ def test_data_that_goes_when_it_is_read_is_left_to_the_operator(vendors, monkeyp
         error = ended(RequestRejected, conn_id="zero", operation=operation, job_id="x", require={})
         assert "Give require and min_confidence to the ExtractedDataOperator" in str(error)
     assert len(vendors.requests) == before
+
+
+# -- a person is asked about what passes ---------------------------------------------------------------------------
+
+
+@asks_people
+@each_mode
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+@pytest.mark.parametrize(
+    ("asks", "error"),
+    [({"require": {"required": ["tax"]}}, SchemaMismatch), ({"min_confidence": 0.9}, Uncertain)],
+    ids=["schema", "confidence"],
+)
+def test_nobody_is_asked_about_data_that_does_not_pass(vendors, page, *, mode, is_list, asks, error):
+    ti, one = FakeTaskInstance(), vendors.add_job("unsiloed", "extract", ends="review", reply={"result": fields(total=0.41)})
+    ended(error, mode, ti, job_id=[one] if is_list else one, on_review="ask", **asks, **UNSILOED)
+    assert page.question is None
+    assert not is_list or "ended review" not in ti.xcoms[XCOM_KEY]["errors"][one]
+
+
+@asks_people
+@each_mode
+def test_a_person_sees_how_sure_the_vendor_is_of_what_it_has_flagged(vendors, page, mode):
+    one = vendors.add_job("unsiloed", "extract", ends="review", reply={"result": fields(total=0.41)})
+    how = {"min_confidence": 0.9, "on_uncertain": "review", "on_review": "ask", **UNSILOED}
+    with pytest.raises((TaskAwaitingInput, TaskDeferred)):
+        wait(mode, job_id=one, **how)
+    assert "lowest confidence: 0.41" in page.question["body"]
+
+
+@asks_people
+@each_mode
+def test_a_list_that_fails_fast_is_judged_although_some_are_in_review(vendors, page, mode):
+    flagged, bad = (
+        vendors.add_job("unsiloed", "extract", ends="review", reply={"result": fields(total=1)}),
+        job(vendors, other=0.99),
+    )
+    ti = FakeTaskInstance()
+    how = {"require": {"required": ["total"]}, "fail_fast": True, "on_review": "ask", **UNSILOED}
+    ended(DocumentFailed, mode, ti, job_id=[flagged, bad], **how)
+    assert (page.question, ti.xcoms[XCOM_KEY]["ids"]) == (None, {"review": [flagged], "invalid": [bad]})
 
 
 # -- the parameters ------------------------------------------------------------------------------------------------

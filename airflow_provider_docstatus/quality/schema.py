@@ -63,8 +63,8 @@ class Schema:
                     break
         except RecursionError:
             told["more levels than can be checked"] = None
-        except OverflowError:
-            told["a number that is too large to be checked"] = None
+        except (OverflowError, ValueError):  # no number, or none that has a float or a text
+            told["a number that cannot be checked"] = None
         return list(told)[:MOST_TOLD]
 
 
@@ -106,37 +106,50 @@ def _validator(schema: dict[str, Any]) -> Any:
     """Return what checks data. Raises RequestRejected if the schema is invalid, or ``jsonschema`` is missing or too old."""
     try:
         import jsonschema  # type: ignore[import-untyped]  # noqa: PLC0415 -- loaded when it is needed
-        import referencing  # noqa: PLC0415 -- as above
-        from referencing.jsonschema import specification_with  # noqa: PLC0415 -- as above
+        import referencing  # noqa: F401, PLC0415 -- as above
     except ImportError as error:
         missing = f"require= needs jsonschema from version 4.18 on, where the task runs ({type(error).__name__})"
         raise RequestRejected(f"{missing}: pip install 'jsonschema>=4.18'.") from None
     named = schema.get("$schema", jsonschema.Draft202012Validator.META_SCHEMA["$schema"])
     draft = jsonschema.validators.validator_for({"$schema": named}, default=None) if isinstance(named, str) else None
-    if draft is None:
-        raise RequestRejected("require: $schema names no known draft of JSON Schema; leave it out for draft 2020-12.")
+    if draft is None or draft is jsonschema.Draft3Validator:  # its required is no list
+        raise RequestRejected("require: $schema names no known draft of JSON Schema from 4 on; leave it out for draft 2020-12.")
     try:
         draft.check_schema(schema)
+        return _checked(schema, draft)
     except jsonschema.SchemaError as error:
         raise RequestRejected(
             f"require is no valid JSON Schema ({shown_path(error.absolute_path)}: {error.validator})."
         ) from None
     except RecursionError:
         raise RequestRejected("require is no valid JSON Schema: it has too many levels.") from None
+    except ValueError:  # no URI, or a pointer into a text or a list
+        raise RequestRejected("require is no valid JSON Schema: an $id or $ref cannot be read.") from None
+
+
+def _checked(schema: dict[str, Any], draft: Any) -> Any:
+    """Return what checks data by a valid schema. Raises SchemaError for a place that only a reference makes a schema."""
+    import referencing  # noqa: PLC0415 -- as above
+    from referencing.jsonschema import specification_with  # noqa: PLC0415 -- as above
+
     specification = specification_with(draft.META_SCHEMA["$schema"])
     registry: Any = referencing.Registry()  # it retrieves nothing
     root = specification.create_resource(schema)
-    _check_inside(root, registry.resolver_with_root(root), specification, referencing.exceptions.Unresolvable)
+    _check_inside(root, registry.resolver_with_root(root), specification, draft, referencing.exceptions.Unresolvable)
     return draft(schema, registry=registry)
 
 
-def _check_inside(root: Any, resolver: Any, specification: Any, unresolvable: type[Exception]) -> None:
-    """Refuse a reference that does not lead to a place in the schema, and a pattern that is none."""
-    todo, seen = [(root, resolver)], set()
+def _check_inside(root: Any, resolver: Any, specification: Any, draft: Any, unresolvable: type[Exception]) -> None:
+    """Refuse a reference that does not lead to a schema inside the schema, and a pattern that is none."""
+    todo, seen = [(root, resolver, False)], set()
     while todo:
-        resource, around = todo.pop()
+        resource, around, is_referred_to = todo.pop()
         contents = resource.contents
-        if not isinstance(contents, Mapping) or id(contents) in seen:
+        if id(contents) in seen:
+            continue
+        if is_referred_to:  # it may stand where the draft expects none
+            draft.check_schema(contents)
+        if not isinstance(contents, Mapping):
             continue
         seen.add(id(contents))
         for name in _REFERENCES:
@@ -146,9 +159,9 @@ def _check_inside(root: Any, resolver: Any, specification: Any, unresolvable: ty
                 except unresolvable:
                     text = "a reference must lead to a place in the schema itself, such as #/$defs/total; nothing is fetched"
                     raise RequestRejected(f"require: {name} {reference[:100]!r} cannot be followed: {text}.") from None
-                todo.append((specification.create_resource(found.contents), found.resolver))
+                todo.append((specification.create_resource(found.contents), found.resolver, True))
         _check_patterns(contents)
-        todo += [(inner, around.in_subresource(inner)) for inner in resource.subresources()]
+        todo += [(inner, around.in_subresource(inner), False) for inner in resource.subresources()]
 
 
 def _check_patterns(contents: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isnan, nan
 from typing import Any, Literal
 
 #: The most names of fields that are kept.
@@ -98,17 +99,18 @@ def confidences_of(places: Sequence[Confidence], where: str, body: Any) -> Confi
     """
     Return the confidence of each field of a document.
 
-    A place that holds nothing but null counts for nothing if another has numbers: that measure was not taken.
+    A place that holds nothing but null counts for nothing if another has more: that measure was not taken.
 
     :param places: the places of a route.
     :param where: which of them are read, ``data`` or ``reply``.
     :param body: the data, or the reply.
     """
-    found: list[Confidences] = []
+    found: list[tuple[Confidences, bool]] = []
     for place in places:
-        if place.where == where and not (place.otherwise and any(one.values for one in found)):
+        if place.where == where and not (place.otherwise and any(one.values for one, _ in found)):
             found.append(_collected(_fields(place, body)))
-    return joined([one for one in found if one.values] or sorted(found, key=lambda one: -one.missing)[:1])
+    taken = [one for one, was_taken in found if was_taken]
+    return joined(taken or sorted((one for one, _ in found), key=lambda one: -one.missing)[:1])
 
 
 def joined(parts: Sequence[Confidences]) -> Confidences:
@@ -150,7 +152,7 @@ _Place = tuple[Any, "str | int"]
 
 
 def _fields(place: Confidence, body: Any) -> Iterator[tuple[_Place | None, float | None]]:
-    """Yield the fields of a place, each with its confidence; None if it should have one and has none."""
+    """Yield the fields of a place, each with its confidence: None if it is null, NaN if it cannot be told what it means."""
     for path in place.paths:
         for where, value in _reached(body, path.split(".") if path else []):
             if place.names:
@@ -162,28 +164,26 @@ def _fields(place: Confidence, body: Any) -> Iterator[tuple[_Place | None, float
 
 
 def _of_field(place: Confidence, where: _Place | None, said: Sequence[Any]) -> Iterator[tuple[_Place | None, float | None]]:
-    """Yield what a field's values say together: the lowest counts. Values of other types are no confidence."""
-    kind = str if place.grades else (int, float)
-    said = [one for one in said if one is None or (isinstance(one, kind) and not isinstance(one, bool))]
+    """Yield what a field's values say together: the lowest counts. An object or a list is no confidence but may hold some."""
+    said = [one for one in said if not isinstance(one, (dict, list))]
     if not said:
         return
-    read = [_level(place, one) for one in said if one is not None]
-    levels = [level for level in read if level is not None]
-    yield where, min(levels) if levels and len(levels) == len(read) else None
+    levels = [_level(place, one) for one in said if one is not None]
+    yield where, (nan if any(map(isnan, levels)) else min(levels)) if levels else None
 
 
-def _level(place: Confidence, value: Any) -> float | None:
-    """Return a number or a grade as 0 to 1; None if it cannot be told what it means."""
+def _level(place: Confidence, value: Any) -> float:
+    """Return a number or a grade as 0 to 1; NaN if it cannot be told what it means."""
     if place.grades:
-        return place.levels.get(value.strip().lower())
-    if not value >= 0:  # NaN too
-        return None
+        return place.levels.get(value.strip().lower(), nan) if isinstance(value, str) else nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:  # NaN too
+        return nan
     for number, most in enumerate(place.scale, start=1):
         if value < most or (value == most and number == len(place.scale)):
             return round(float(value / most), 9)  # 4.6 / 5 is 0.9199999999999999
         if value == most:  # all of one scale, and next to nothing of the other
-            return None
-    return None
+            return nan
+    return nan
 
 
 def _reached(body: Any, steps: Sequence[str]) -> Iterator[tuple[_Place | None, Any]]:
@@ -227,11 +227,17 @@ def _opened(value: Any) -> Any:
     return value
 
 
-def _collected(fields: Iterable[tuple[_Place | None, float | None]]) -> Confidences:
-    """Return fields as :class:`Confidences`. Of very many, such as all words of a book, only the numbers are kept."""
-    values, missing = array("d"), 0
+def _collected(fields: Iterable[tuple[_Place | None, float | None]]) -> tuple[Confidences, bool]:
+    """
+    Return fields as :class:`Confidences`, and whether any of them is more than null.
+
+    Of very many, such as all words of a book, only the numbers are kept.
+    """
+    values, missing, is_taken = array("d"), 0, False
     least: list[tuple[float, int, _Place | None, float | None]] = []
-    for number, (where, level) in enumerate(fields):
+    for number, (where, said) in enumerate(fields):
+        is_taken = is_taken or said is not None
+        level = None if said is None or isnan(said) else said
         if level is None:
             missing += 1
         else:
@@ -242,7 +248,7 @@ def _collected(fields: Iterable[tuple[_Place | None, float | None]]) -> Confiden
         elif entry[:2] > least[0][:2]:
             heapq.heapreplace(least, entry)
     least.sort(key=lambda entry: entry[:2], reverse=True)
-    return Confidences(values, missing, tuple((_name(where), level) for _, _, where, level in least))
+    return Confidences(values, missing, tuple((_name(where), level) for _, _, where, level in least)), is_taken
 
 
 def _name(where: _Place | None) -> str:

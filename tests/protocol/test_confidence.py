@@ -268,14 +268,21 @@ ONE = Confidence(paths=("fields.*",), names=("sure",))
 @pytest.mark.parametrize(
     ("value", "read_as"),
     [
-        *((0, 0.0), (1, 1.0), (0.25, 0.25), (True, "none"), ("0.9", "none"), ({}, "none")),
+        *((0, 0.0), (1, 1.0), (0.25, 0.25), ({}, "none"), ([0.2], "none")),
         *((float("nan"), None), (1e400, None), (10**400, None), (-1, None), (1.01, None), (None, None)),
+        *((value, None) for value in (True, "0.9", "90%", "low", "")),
     ],
     ids=repr,
 )
 def test_only_a_number_on_the_scale_is_a_confidence(value, read_as):
     found = confidences_of((ONE,), "data", {"fields": {"a": {"sure": value}}})
     assert told(found) == ({} if read_as == "none" else {"fields.a": read_as})
+
+
+def test_a_measure_that_was_taken_counts_though_nobody_can_tell_what_it_means():
+    percent, other = {"ocrConfidence": 12, "reviewAgentScore": 5}, {"ocrConfidence": None, "reviewAgentScore": 5}
+    assert read("extend", "extract", {"metadata": {"total": percent}}).below(0.5) == 1
+    assert read("extend", "extract", {"metadata": {"total": other}}).below(0.5) == 0
 
 
 def test_what_is_below_and_how_much_of_it_is_named():

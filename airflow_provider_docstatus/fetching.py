@@ -106,16 +106,22 @@ class Fetcher:
         known, data = found
         return known, data
 
-    def fetch_list(self, targets: Sequence[Target]) -> tuple[dict[str, Any], dict[str, DocStatusError]]:
+    def fetch_list(
+        self, targets: Sequence[Target], statuses: dict[str, DocumentStatus] | None = None
+    ) -> tuple[dict[str, Any], dict[str, DocStatusError]]:
         """
         Return the data of finished ids of one route by id, and by id the error of each without data.
 
+        :param statuses: takes in the status of each id that came with its data, by id.
         :raises DocStatusError: an error that concerns all ids, or something that may still come and did not in a minute.
         """
         each = gathered(self._hook.service, self.each(targets))
         asked = {target.id: each[target.id] for target in targets if target.id in each}
         errors = {one: found for one, found in asked.items() if isinstance(found, DocStatusError)}
-        return {one: found[1] for one, found in asked.items() if one not in errors}, errors
+        items = {one: found for one, found in asked.items() if one not in errors}
+        if statuses is not None:
+            statuses |= {one: status for one, (status, _) in items.items() if status is not None}
+        return {one: data for one, (_, data) in items.items()}, errors
 
     def each(self, targets: Sequence[Target], status: DocumentStatus | None = None) -> Iterator[Found]:
         """

@@ -18,7 +18,7 @@ from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.judging import Gate
 from airflow_provider_docstatus.protocol.faults import raise_if_passing, reasons_of
-from airflow_provider_docstatus.status import State
+from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.waiting.group import needed_of
 
 #: The largest data that goes into one XCom by default, in bytes of JSON.
@@ -52,10 +52,11 @@ def data_of_several(
     refused: dict[str, DocStatusError] = {}
     if wanted:
         targets = {one: hook.target(**{parameter: one}, operation=operation) for one in wanted}
-        items, refused = fetcher.fetch_list(list(targets.values()))
+        statuses: dict[str, DocumentStatus] = {}  # some say beside the data how sure the vendor is of it
+        items, refused = fetcher.fetch_list(list(targets.values()), statuses)
         for one in list(items) if gate is not None else ():
             try:
-                items[one] = gate.sifted(targets[one], None, items[one]) if gate is not None else items[one]
+                items[one] = gate.sifted(targets[one], statuses.get(one), items[one]) if gate is not None else items[one]
             except DocumentFailed as error:
                 refused[one] = error
                 del items[one]

@@ -34,7 +34,7 @@ from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.judging import Gate, route_of_items
 from airflow_provider_docstatus.protocol.description import Route
 from airflow_provider_docstatus.protocol.faults import raise_if_passing, reasons_of
-from airflow_provider_docstatus.protocol.results import Saved, data_of_saved
+from airflow_provider_docstatus.protocol.results import Saved, read_saved
 from airflow_provider_docstatus.protocol.storable import findings, read_data, row_ready
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.review import accepted
@@ -244,7 +244,7 @@ class Output:
         with spool.open_for_reading() as file:
             body = file.read()
         saved = Saved(media_type=built["format"], is_whole=is_whole)
-        gate.sifted(target, status, data_of_saved(self.hook.service, target, status, saved, body))
+        gate.sifted(target, *read_saved(self.hook.service, target, status, saved, body))
         built["status"] = cast("Status", gate.told_of_one(target, built["status"]))
 
     def _reply(self, spool: Spool, status: DocumentStatus | None, options: Mapping[str, Any]) -> dict[str, Any]:

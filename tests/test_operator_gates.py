@@ -96,6 +96,16 @@ def test_what_the_vendor_is_not_sure_of_may_pass(vendors: StandInVendors, tmp_pa
 
 @each_place
 @each_way
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_what_the_reply_says_beside_the_data_counts(vendors, tmp_path, *, way, place, is_list):
+    ti, one = FakeTaskInstance(), vendors.add_job("aitronos")
+    asks = {"conn_id": "aitronos_default", "operation": None, "job_id": [one] if is_list else one, "min_confidence": 0.9}
+    extract(tmp_path, place, ti, **asks, **WAYS[way])
+    assert ti.xcoms[XCOM_KEY]["confidence"]["lowest"] == 0.95
+
+
+@each_place
+@each_way
 def test_of_several_those_that_pass_go_on(vendors: StandInVendors, tmp_path: Path, way: str, place: str) -> None:
     ids = [job(vendors, total=0.97), job(vendors, total=0.41), job(vendors, date=0.99), job(vendors, total=0.95)]
     asks: dict[str, Any] = {"job_id": ids, "require": TOTAL, "min_confidence": 0.9, **WAYS[way]}

@@ -18,6 +18,7 @@ from airflow_provider_docstatus.exceptions import (
     ServiceUnavailable,
     UnexpectedReply,
 )
+from airflow_provider_docstatus.protocol.confidence import confidences_of
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.exact import DoubleKeys
 from airflow_provider_docstatus.protocol.extracted import data_in, link_in, no_data
@@ -330,23 +331,24 @@ def _whole(service: ServiceDescription, target: Target, body: bytes, media_type:
     return data
 
 
-def data_of_saved(service: ServiceDescription, target: Target, status: DocumentStatus, saved: Saved, body: bytes) -> Any:
+def read_saved(
+    service: ServiceDescription, target: Target, status: DocumentStatus, saved: Saved, body: bytes
+) -> tuple[DocumentStatus, Any]:
     """
-    Return the data of a single id that was written to a sink, as it would have been returned without one.
+    Return status and data of a single id whose reply (``body``) was written to a sink, as they are returned without one.
 
-    :param body: what was written.
-    :raises NoData: there is none in it.
-    :raises ResultNotStorable: nothing can hold it, see :func:`.storable.read_data`.
+    :raises DocStatusError: there is no data in it, or nothing can hold it, see :func:`.storable.read_data`.
     """
     if saved.is_whole:
-        return _whole(service, target, body, saved.media_type, may_be_json=True)
-    reply = read_data(body, id=target.id, service=service.name)
+        return status, _whole(service, target, body, saved.media_type, may_be_json=True)
+    reply, route = read_data(body, id=target.id, service=service.name), service.routes[target.route]
     if service.read_item is None:
-        return data_in(service, service.routes[target.route], status, reply, "the reply")
+        told = replace(status, confidences=confidences_of(route.confidence, "reply", reply))
+        return told, data_in(service, route, status, reply, "the reply")
     data, error = next((service.read_item(item) for item in reply["results"]), (None, None))
     if data is None:
         raise no_data(service, status, error or "the reply holds no content for it")
-    return data
+    return status, data
 
 
 def _plan_contents(

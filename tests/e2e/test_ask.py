@@ -53,6 +53,13 @@ class Asked:
         self.airflow.api("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
         assert self.until("scheduled", "queued", "running", "awaiting_input", "failed")["id"] != before
 
+    def ask_anew(self) -> None:
+        """Delete the gate's instance, and with it the question; have Airflow create it again, as docs/review.md says."""
+        assert self.airflow.wait(DAG, self.run_id, SOON) == "failed"
+        self.airflow.api("DELETE", self.path.removesuffix("/-1/hitlDetails"))
+        body = {"dry_run": False, "dag_run_id": self.run_id, "task_ids": ["go_on"], "only_failed": False}
+        self.airflow.api("POST", f"/dags/{DAG}/clearTaskInstances", json={**body, "run_on_latest_version": True})
+
 
 @pytest.fixture(scope="module")
 def asked(real_airflow: RealAirflow, vendors: StandInVendors) -> dict[str, Asked]:
@@ -145,3 +152,6 @@ def test_after_a_clear_nobody_sees_the_facts_of_before(asked: dict[str, Asked]) 
     errors = [each for entry in log for each in entry.get("error_detail") or ()]
     assert [each["exc_type"] for each in errors] == ["RequestRejected"]
     assert "still shows what an earlier try of this task has asked" in errors[0]["exc_value"]
+    one.ask_anew()
+    one.until("awaiting_input")
+    assert one.shown()["subject"] == "Unsiloed: another.pdf is flagged for review"

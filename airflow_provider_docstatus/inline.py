@@ -8,16 +8,14 @@ from typing import Any
 
 from airflow_provider_docstatus.arguments import WaitingTask, waited_for
 from airflow_provider_docstatus.exceptions import (
-    DataRefused,
     DocStatusError,
     DocumentFailed,
-    NoData,
     ResultTooLarge,
 )
 from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.judging import Gate
-from airflow_provider_docstatus.protocol.faults import raise_if_passing, reasons_of
+from airflow_provider_docstatus.protocol.faults import raise_without_data, reasons_of
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.waiting.group import needed_of
 
@@ -64,12 +62,7 @@ def data_of_several(
         judged = gate.outcomes if gate is not None else ()
         _check_needed(task, refused, names, judged=judged, total=len(items) + len(errors), fetched=len(wanted))
     if not items:
-        only = next(iter(refused.values()), None) if len(errors) == 1 else None
-        if only is not None and not isinstance(only, NoData):  # that is the vendor's bare text
-            raise only
-        raise_if_passing(refused.values())
-        text = f"None of the {len(errors)} ids has any data ({reasons_of(errors, names)})."
-        raise DataRefused(text, service=hook.service.name)
+        raise_without_data(errors, refused.values(), names, service=hook.service.name)
     told = {one: names[one] for one in (*items, *errors) if one in names}
     return {"items": items, "errors": errors, "file_names": told}
 

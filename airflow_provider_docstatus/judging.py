@@ -24,7 +24,7 @@ from airflow_provider_docstatus.exceptions import (
 from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.links import XCOM_KEY
-from airflow_provider_docstatus.protocol.confidence import Confidences, confidences_of
+from airflow_provider_docstatus.protocol.confidence import MOST_NAMES, Confidences, confidences_of
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.faults import concerns_all, may_pass
 from airflow_provider_docstatus.protocol.flows import poll_one, status_request
@@ -173,6 +173,7 @@ class Gate:
                 refused, errors[one] = error, str(error)
                 del items[one]
         if refused is not None and not items:
+            self.outcomes[target.id] = next(self.outcomes[one] for one in data["items"] if one in self.outcomes)
             raise refused
         return {**data, "items": items, "errors": errors}
 
@@ -204,7 +205,7 @@ class Gate:
 
     def told_of_one(self, target: Target, status: Mapping[str, Any]) -> dict[str, Any]:
         """Return a status dict with the report about its data, and with ``review`` as its state if nobody is sure of that."""
-        report = self.reports.get(target.id) or (self.report() if self.reports else None)
+        report = self.reports.get(target.id) or (_of_documents(self.reports) if self.reports else None)
         is_flagged = self.outcomes.get(target.id) == State.REVIEW.value
         return {
             **status,
@@ -372,6 +373,16 @@ def _judged_list(
                 break
     told = {**event, "states": "".join(letters), "errors": errors}
     return {**told, "confidence": _summary(reports)} if gate.reports_confidence else told
+
+
+def _of_documents(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the reports on the documents of a request, or the jobs of a batch, as one; one without any confidence is missing."""
+    named_in = {one: report["fields"] if report["total"] else [""] for one, report in reports.items()}
+    fields = [f"{one} {field}".strip() for one, some in named_in.items() for field in some]
+    lowest = min((report["lowest"] for report in reports.values() if report["lowest"] is not None), default=None)
+    below = sum(report["below"] if report["total"] else 1 for report in reports.values())
+    total = sum(report["total"] or 1 for report in reports.values())
+    return {"lowest": lowest, "fields": fields[:MOST_NAMES], "below": below, "total": total}
 
 
 def _summary(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

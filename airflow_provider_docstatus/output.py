@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from airflow_provider_docstatus._compat import AirflowSkipException
 from airflow_provider_docstatus.arguments import WaitingTask, ids_of, waited_for
 from airflow_provider_docstatus.exceptions import (
-    DataRefused,
     DocStatusError,
     DocumentFailed,
     NoData,
@@ -33,7 +32,7 @@ from airflow_provider_docstatus.files.spool import Spool
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.judging import Gate, route_of_items
 from airflow_provider_docstatus.protocol.description import Route
-from airflow_provider_docstatus.protocol.faults import raise_if_passing, reasons_of
+from airflow_provider_docstatus.protocol.faults import raise_without_data
 from airflow_provider_docstatus.protocol.results import Saved, read_saved
 from airflow_provider_docstatus.protocol.storable import findings, read_data, row_ready
 from airflow_provider_docstatus.protocol.targets import Target
@@ -104,10 +103,18 @@ class _Told:
         if error is None:
             return
         self.errors[found.id] = str(error)
-        if isinstance(error, DocStatusError) and found.id == found.of:
+        if isinstance(error, DocStatusError) and (found.id == found.of or isinstance(error, (SchemaMismatch, Uncertain))):
             self.refused.append(error)
-            if not were_waited_for or type(error) is DocumentFailed or isinstance(error, (SchemaMismatch, Uncertain)):
+            if not were_waited_for or type(error) is DocumentFailed:
                 self.state_of[found.id] = _word_of(error)
+
+    def settle(self, targets: Sequence[Target], outcomes: Mapping[str, str]) -> None:
+        """Take in what a gate says of each id, and of one of whose documents none passes what it says of them."""
+        for target in targets:
+            inside = self.inside.get(target.id) or [target.id]
+            words = [outcomes[one] for one in inside if one in outcomes]
+            if words and (inside == [target.id] or all(one in self.errors for one in inside)):
+                self.state_of[target.id] = words[0]
 
 
 class Output:
@@ -243,9 +250,9 @@ class Output:
             raise gate.too_large(status)
         with spool.open_for_reading() as file:
             body = file.read()
-        saved = Saved(media_type=built["format"], is_whole=is_whole)
-        gate.sifted(target, *read_saved(self.hook.service, target, status, saved, body))
+        gate.sifted(target, *read_saved(self.hook.service, target, status, Saved(built["format"], is_whole=is_whole), body))
         built["status"] = cast("Status", gate.told_of_one(target, built["status"]))
+        built["ids"], built["counts"] = {(state := built["status"]["state"]): [target.id]}, {state: 1}
 
     def _reply(self, spool: Spool, status: DocumentStatus | None, options: Mapping[str, Any]) -> dict[str, Any]:
         """Write the reply that holds the data of a single id."""
@@ -298,11 +305,8 @@ class Output:
         order = [one for target in self.targets for one in (target.id, *told.inside.get(target.id, ()))]
         order = [one for one in order if one in rows and one not in told.errors]
         if not order:
-            if len(told.errors) == len(told.refused) == 1 and not isinstance(told.refused[0], DataRefused):
-                raise told.refused[0]
-            raise_if_passing(told.refused)
-            text = f"None of the {len(told.errors)} ids has any data ({reasons_of(told.errors, told.names)})."
-            raise DataRefused(text, service=self.hook.service.name)
+            raise_without_data(told.errors, told.refused, told.names, service=self.hook.service.name)
+        told.settle(self.targets, self._gate.outcomes if self._gate is not None else {})
         by_state: dict[str, list[str]] = {}
         for target in self.targets:
             by_state.setdefault(told.state_of.get(target.id, State.SUCCEEDED.value), []).append(target.id)
@@ -388,8 +392,6 @@ def _word_of(error: DocStatusError) -> str:
     """Return the state of an id that an error tells of. One that is finished without data that counts stays succeeded."""
     if isinstance(error, NotFinished):
         return State.RUNNING.value
-    if isinstance(error, (SchemaMismatch, Uncertain)):
-        return outcome_of(error)
     if isinstance(error, (NoData, ReplyTooLarge, ResultNotStorable)):
         return State.SUCCEEDED.value
     return error.state.value if isinstance(error, DocumentFailed) and error.state is not None else outcome_of(error)

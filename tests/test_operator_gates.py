@@ -96,6 +96,51 @@ def test_what_the_vendor_is_not_sure_of_may_pass(vendors: StandInVendors, tmp_pa
 
 @each_place
 @each_way
+@pytest.mark.parametrize(
+    ("asks", "error", "state"),
+    [({"require": {"required": ["tax"]}}, SchemaMismatch, "invalid"), ({"min_confidence": 0.9}, Uncertain, "uncertain")],
+    ids=["schema", "confidence"],
+)
+@pytest.mark.parametrize("kind", ["ids", "request", "requests"])
+def test_what_none_of_several_passes_is_the_ending(vendors, tmp_path, *, way, place, asks, error, state, kind):
+    about: dict[str, Any] = {"job_id": [job(vendors, total=0.41) for _ in range(2)]}
+    if kind != "ids":
+        ids = [vendors.add_job("neurolinker", documents=2) for _ in range(2)]
+        about = {**neurolinker(request_id=ids if kind == "requests" else ids[0]), "operation": None}
+    ti = FakeTaskInstance()
+    with pytest.raises(error):
+        extract(tmp_path, place, ti, **about, **asks, **WAYS[way])
+    if kind != "request" and place == "xcom":
+        assert ti.xcoms[XCOM_KEY]["counts"] == {state: 2}
+
+
+def test_a_request_of_which_no_document_passes_has_that_state_in_a_file(vendors: StandInVendors, tmp_path: Path) -> None:
+    ids = [vendors.add_job("neurolinker", documents=2) for _ in range(2)]
+    for document in vendors.jobs[ids[1]].documents:
+        document.content = {"something": "else"}
+    about = {**neurolinker(request_id=ids), "operation": None, "wait_for": "any"}
+    result = extract(tmp_path, "file", require={"required": ["invoice_number"]}, **about)
+    assert (result["counts"], result["rows"]) == ({"succeeded": 1, "invalid": 1}, 2)
+
+
+def test_the_report_on_a_request_is_that_of_one_id(vendors: StandInVendors, tmp_path: Path) -> None:
+    ti, request = FakeTaskInstance(), vendors.add_job("neurolinker", documents=2)
+    asks = {"min_confidence": 0.9, "on_uncertain": "accept", **neurolinker(request_id=request), "operation": None}
+    extract(tmp_path, "xcom", ti, **asks)
+    documents = [one.job_id for one in vendors.jobs[request].documents]
+    assert ti.xcoms[XCOM_KEY]["confidence"] == {"lowest": None, "fields": documents, "below": 2, "total": 2}
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_what_is_left_to_a_human_counts_as_review_in_a_file_too(vendors, tmp_path, is_list):
+    one = job(vendors, total=0.41)
+    asks = {"min_confidence": 0.9, "on_uncertain": "review", "on_review": "accept", "job_id": [one] if is_list else one}
+    for _ in range(2):  # the second time the file is there
+        assert extract(tmp_path, "file", **asks)["counts"] == {"review": 1}
+
+
+@each_place
+@each_way
 @pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
 def test_what_the_reply_says_beside_the_data_counts(vendors, tmp_path, *, way, place, is_list):
     ti, one = FakeTaskInstance(), vendors.add_job("aitronos")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from typing import NoReturn
 
 from airflow_provider_docstatus.exceptions import (
     DataRefused,
@@ -16,7 +17,9 @@ from airflow_provider_docstatus.exceptions import (
     ReplyTooLarge,
     RequestRejected,
     ResultNotStorable,
+    SchemaMismatch,
     ServiceUnavailable,
+    Uncertain,
     UnexpectedReply,
 )
 from airflow_provider_docstatus.protocol.values import named, one_line
@@ -42,11 +45,24 @@ def may_pass(error: DocStatusError) -> bool:
     return isinstance(error, (ServiceUnavailable, UnexpectedReply, NoData)) and not is_final
 
 
-def raise_if_passing(errors: Iterable[DocStatusError]) -> None:
-    """Raise the first of some errors that may pass: where no id has data, a retry may get that one's."""
-    for error in errors:
-        if may_pass(error):
+def raise_without_data(
+    errors: Mapping[str, object], refused: Collection[DocStatusError], names: Mapping[str, str], *, service: str
+) -> NoReturn:
+    """
+    Raise the error of ids of which none has data: that of an only id, else one that a retry may mend, else one about all.
+
+    :param errors: why there is none, by id.
+    :param refused: those of them that are errors.
+    :param names: the names of the documents' files by id, where they are known.
+    """
+    for error in refused:
+        is_only = len(errors) == len(refused) == 1 and not isinstance(error, NoData)  # that is the vendor's bare text
+        if is_only or may_pass(error):
             raise error
+    kinds = {type(error) for error in refused}
+    is_judged = len(refused) == len(errors) and len(kinds) == 1 and kinds <= {SchemaMismatch, Uncertain}
+    what, kind = ("data that passes", kinds.pop()) if is_judged else ("any data", DataRefused)
+    raise kind(f"None of the {len(errors)} ids has {what} ({reasons_of(errors, names)}).", service=service)
 
 
 def reasons_of(errors: Mapping[str, object], names: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from airflow_provider_docstatus.arguments import (
     read_once,
 )
 from airflow_provider_docstatus.exceptions import (
+    DocStatusError,
     NotFinished,
     RateLimited,
     ReplyTooLarge,
@@ -302,15 +303,25 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
             _, status, known = self._status(context, known)
         elif not output.waited and known is None and self.on_review == "ask":
             known = self._manifest_of_ended(context)  # a person is asked before the data is fetched
-        manifest = output.write(
-            output.waited or (known or {}).get("ids", {}) if output.is_list else {},
-            status,
-            gate=self._gate(),
-            accept=self._accepted,
-            review=(known or {}).get("review"),
-            kept=self._kept,
-            skips=self.on_item_error == "skip",
-        )
+        gate = self._gate()
+        try:
+            manifest = output.write(
+                output.waited or (known or {}).get("ids", {}) if output.is_list else {},
+                status,
+                gate=gate,
+                accept=self._accepted,
+                review=(known or {}).get("review"),
+                kept=self._kept,
+                skips=self.on_item_error == "skip",
+            )
+        except DocStatusError:  # what the gate has found is told all the same, as where the data goes into an XCom
+            waited = next((value for value in ids_of(self).values() if isinstance(value, Mapping)), known)
+            if gate is not None and status is not None:
+                told = gate.told_of_one(output.targets[0], known or status.to_dict())
+                context["ti"].xcom_push(key=XCOM_KEY, value=told)
+            elif gate is not None and waited is not None:
+                context["ti"].xcom_push(key=XCOM_KEY, value=gate.told(waited))
+            raise
         return self._written(context, output, manifest)
 
     def _written(self, context: Context, output: Output, manifest: FileManifest) -> DataManifest:

@@ -15,12 +15,12 @@ from airflow_provider_docstatus.exceptions import (
     ResultNotStorable,
 )
 from airflow_provider_docstatus.hooks import DocStatusHook
+from airflow_provider_docstatus.protocol.extracted import Saved
 from airflow_provider_docstatus.protocol.flows import Kept, KeptReply
 from airflow_provider_docstatus.protocol.messages import Flow, Sink
 from airflow_provider_docstatus.protocol.results import (
     DOCUMENTS_AT_ONCE,
     Fetch,
-    Saved,
     extracted_of,
     fetch_contents,
     plan_fetch,
@@ -44,7 +44,7 @@ class Found:
     :param of: the id that was asked for (str).
     :param id: the same, or a document or job inside it (str).
     :param status: the status of ``of``; None if it was not asked for.
-    :param data: the data; :class:`~.results.Saved` if it was written to a sink.
+    :param data: the data; :class:`~.extracted.Saved` if it was written to a sink.
     :param error: why there is none; of a document or job inside also the vendor's bare text.
     """
 
@@ -66,7 +66,7 @@ class Fetcher:
     :param kept: the status replies that a wait has read already, where reading deletes the data.
     :param have_ended: whether a wait or a poll has shown that the ids have ended; what says otherwise is then asked for again.
     :param skips: whether an id whose data did not come within its minute is that id's error. Else all end with it.
-    :param into: gets the reply of a single id as it comes; the data is then :class:`~.results.Saved`.
+    :param into: gets the reply of a single id as it comes; the data is then :class:`~.extracted.Saved`.
     :param ready: gives the data of an id the form that its place needs: an XCom (default) or a row of a file.
     """
 

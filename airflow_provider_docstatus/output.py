@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -17,7 +17,6 @@ from airflow_provider_docstatus.exceptions import (
     NoData,
     NotFinished,
     NotFound,
-    ReplyTooLarge,
     RequestRejected,
     ResultNotStorable,
     SchemaMismatch,
@@ -32,12 +31,14 @@ from airflow_provider_docstatus.files.spool import Spool
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.judging import Gate, route_of_items
 from airflow_provider_docstatus.protocol.description import Route
+from airflow_provider_docstatus.protocol.extracted import Saved, read_saved
 from airflow_provider_docstatus.protocol.faults import raise_without_data
-from airflow_provider_docstatus.protocol.results import Saved, read_saved
+from airflow_provider_docstatus.protocol.messages import READ_OF_SAVED
 from airflow_provider_docstatus.protocol.storable import findings, read_data, row_ready
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.review import accepted
 from airflow_provider_docstatus.status import DocumentStatus, State
+from airflow_provider_docstatus.told import Told
 from airflow_provider_docstatus.types import ConfidenceReports, FileManifest, Review, Status
 from airflow_provider_docstatus.waiting.group import needed_of
 from airflow_provider_docstatus.waiting.outcomes import outcome_of
@@ -66,55 +67,6 @@ class WritingTask(WaitingTask, Protocol):
     on_item_error: str
     content: str | None
     content_options: Mapping[str, Any] | None
-
-
-@dataclass(kw_only=True)
-class _Told:
-    """
-    What is known of the ids of a file with rows, besides their data.
-
-    :param state_of: the state of each id.
-    :param names: the name of the file of each id, or of a document or job inside it, where it is known.
-    :param errors: why there is no data, likewise.
-    :param inside: the documents or jobs inside each id, in the vendor's order.
-    :param refused: the errors of ids.
-    """
-
-    state_of: dict[str, str]
-    names: dict[str, str]
-    errors: dict[str, str] = field(default_factory=dict)
-    inside: dict[str, list[str]] = field(default_factory=dict)
-    refused: list[DocStatusError] = field(default_factory=list)
-
-    def name(self, found: Found) -> None:
-        """Take in what the status of an id tells of it and of what is inside it."""
-        status = found.status
-        if status is not None and found.of not in self.inside:
-            self.state_of[found.of] = status.state.value
-            self.inside[found.of] = [child.id for child in status.children]
-            self.names |= status.to_dict()["file_names"]
-            if status.file_name:
-                self.names[found.of] = status.file_name
-
-    def hear(self, found: Found, *, were_waited_for: bool) -> None:
-        """Take in what was found of an id. If nobody has waited for it, its error tells its state."""
-        self.name(found)
-        error = found.error
-        if error is None:
-            return
-        self.errors[found.id] = str(error)
-        if isinstance(error, DocStatusError) and (found.id == found.of or isinstance(error, (SchemaMismatch, Uncertain))):
-            self.refused.append(error)
-            if not were_waited_for or type(error) is DocumentFailed:
-                self.state_of[found.id] = _word_of(error)
-
-    def settle(self, targets: Sequence[Target], outcomes: Mapping[str, str]) -> None:
-        """Take in what a gate says of each id, and of one of whose documents none passes what it says of them."""
-        for target in targets:
-            inside = self.inside.get(target.id) or [target.id]
-            words = [outcomes[one] for one in inside if one in outcomes]
-            if words and (inside == [target.id] or all(one in self.errors for one in inside)):
-                self.state_of[target.id] = words[0]
 
 
 class Output:
@@ -273,7 +225,7 @@ class Output:
 
     def _findings(self, spool: Spool) -> list[str]:
         """Return what Airflow could not carry of a reply that stays as it came; nothing of one that is too long to look at."""
-        if spool.size > self.hook.endpoint.max_reply_bytes:
+        if spool.size > READ_OF_SAVED:
             return []
         with spool.open_for_reading() as file, suppress(ValueError, ResultNotStorable):
             data = read_data(file.read(), id=None, service=None)
@@ -285,7 +237,7 @@ class Output:
     ) -> dict[str, Any]:
         """Write a row for each document."""
         good = {State.SUCCEEDED.value, *self._accept}
-        told = _Told(state_of={one: state for state, ids in states.items() for one in ids}, names=dict(self._names))
+        told = Told(state_of={one: state for state, ids in states.items() for one in ids}, names=dict(self._names))
         told.errors = {one: self._errors.get(one, state) for one, state in told.state_of.items() if state not in good}
         rows = Rows(spool)
         wanted = [target for target in self.targets if target.id not in told.errors and target.id not in rows]
@@ -325,7 +277,7 @@ class Output:
         for one, row in rows.recovered():
             yield Found(of=str(row.get(self.parameter, one)), id=one, data=row["data"])
 
-    def _judged(self, found: Found, told: _Told) -> Found:
+    def _judged(self, found: Found, told: Told) -> Found:
         """Return what was found of an id, or the error of data that does not pass."""
         if self._gate is None or found.error is not None:
             return found
@@ -386,15 +338,6 @@ class Output:
         is_gone = isinstance(error, (NoData, NotFound)) and is_read_once(self.hook, self._route) and self._ti.try_number > 1
         if isinstance(error, DocStatusError) and is_gone and text not in str(error):
             error.args = (f"{str(error).rstrip('.')}. {text}",)
-
-
-def _word_of(error: DocStatusError) -> str:
-    """Return the state of an id that an error tells of. One that is finished without data that counts stays succeeded."""
-    if isinstance(error, NotFinished):
-        return State.RUNNING.value
-    if isinstance(error, (NoData, ReplyTooLarge, ResultNotStorable)):
-        return State.SUCCEEDED.value
-    return error.state.value if isinstance(error, DocumentFailed) and error.state is not None else outcome_of(error)
 
 
 def is_read_once(hook: DocStatusHook, route: Route) -> bool:

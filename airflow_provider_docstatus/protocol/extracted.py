@@ -1,16 +1,33 @@
-"""Take the extracted data, or the signed link in its place, out of the body of a result."""
+"""Take the extracted data, or the signed link in its place, out of the body of a result, also of one that was saved."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_docstatus.exceptions import NoData
+from airflow_provider_docstatus.protocol.confidence import confidences_of
 from airflow_provider_docstatus.protocol.description import Route, ServiceDescription
 from airflow_provider_docstatus.protocol.exact import DoubleKeys
-from airflow_provider_docstatus.protocol.storable import not_storable, shown_path
+from airflow_provider_docstatus.protocol.storable import not_storable, read_data, shown_path
+from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.protocol.values import get_path, is_empty, named
 from airflow_provider_docstatus.status import DocumentStatus
+
+
+@dataclass(frozen=True)
+class Saved:
+    """
+    Stands for data that was written to a sink as it came.
+
+    :param media_type: its type, as the vendor names it; empty if it names none.
+    :param is_whole: whether the whole reply is the data; else the data stands in it.
+    """
+
+    media_type: str
+    is_whole: bool = False
 
 
 def link_in(route: Route, body: Mapping[str, Any]) -> str | None:
@@ -72,3 +89,36 @@ def _doubled_on_the_way(body: Any, take: str) -> list[str] | None:
                 return names[:length]
             part = part.get(name) if isinstance(part, dict) else None
     return None
+
+
+def whole_body(service: ServiceDescription, target: Target, body: bytes, media_type: str, *, may_be_json: bool) -> Any:
+    """Return a whole body as data: text in UTF-8 as text, JSON as JSON if ``may_be_json``, anything else as bytes."""
+    data: Any = body
+    if media_type.startswith("text/"):
+        with suppress(UnicodeDecodeError):
+            data = body.decode()
+    if may_be_json:
+        with suppress(ValueError):
+            value = read_data(body, id=target.id, service=service.name)
+            data = value if isinstance(value, (dict, list)) or "json" in media_type else data
+    return data
+
+
+def read_saved(
+    service: ServiceDescription, target: Target, status: DocumentStatus, saved: Saved, body: bytes
+) -> tuple[DocumentStatus, Any]:
+    """
+    Return status and data of a single id whose reply (``body``) was written to a sink, as they are returned without one.
+
+    :raises DocStatusError: there is no data in it, or nothing can hold it, see :func:`.storable.read_data`.
+    """
+    if saved.is_whole:
+        return status, whole_body(service, target, body, saved.media_type, may_be_json=True)
+    reply, route = read_data(body, id=target.id, service=service.name), service.routes[target.route]
+    if service.read_item is None:
+        told = replace(status, confidences=confidences_of(route.confidence, "reply", reply))
+        return told, data_in(service, route, status, reply, "the reply")
+    data, error = next((service.read_item(item) for item in reply["results"]), (None, None))
+    if data is None:
+        raise no_data(service, status, error or "the reply holds no content for it")
+    return status, data

@@ -13,6 +13,8 @@ from airflow_provider_docstatus.protocol.exact import read_plainly
 T = TypeVar("T")
 #: The most of a body that is read at once (bytes), which takes a few milliseconds. What is longer is read in pieces.
 READ_AT_ONCE = 128 * 1024
+#: The most of a reply that is kept in memory beside the sink that all of it goes to (bytes).
+READ_OF_SAVED = 4 * 1024 * 1024
 _LINK_HOST = re.compile(r"https?://([A-Za-z0-9._:\[\]-]{1,260})(?:[/?]|$)")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,10 +17,9 @@ from airflow_provider_docstatus.exceptions import (
     ServiceUnavailable,
     UnexpectedReply,
 )
-from airflow_provider_docstatus.protocol.confidence import confidences_of
 from airflow_provider_docstatus.protocol.description import ServiceDescription
 from airflow_provider_docstatus.protocol.exact import DoubleKeys
-from airflow_provider_docstatus.protocol.extracted import data_in, link_in, no_data
+from airflow_provider_docstatus.protocol.extracted import Saved, data_in, link_in, no_data, whole_body
 from airflow_provider_docstatus.protocol.faults import concerns_all, may_pass, reasons_of
 from airflow_provider_docstatus.protocol.flows import poll_one, result_request
 from airflow_provider_docstatus.protocol.messages import Flow, Request, Response, Sink
@@ -35,7 +33,7 @@ from airflow_provider_docstatus.protocol.statuses import (
     read_result_status,
     read_saved_outline,
 )
-from airflow_provider_docstatus.protocol.storable import not_storable, read_data
+from airflow_provider_docstatus.protocol.storable import not_storable
 from airflow_provider_docstatus.protocol.targets import Target, checked_id
 from airflow_provider_docstatus.protocol.values import is_empty, one_line
 from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
@@ -44,19 +42,6 @@ from airflow_provider_docstatus.status import LEFT_OUT, DocumentStatus, State
 Ask = Callable[[Sequence[str]], Flow[dict[str, Any]]]
 #: Documents whose data one request asks for.
 DOCUMENTS_AT_ONCE = 10
-
-
-@dataclass(frozen=True)
-class Saved:
-    """
-    Stands for data that was written to a sink as it came.
-
-    :param media_type: its type, as the vendor names it; empty if it names none.
-    :param is_whole: whether the whole reply is the data; else the data stands in it.
-    """
-
-    media_type: str
-    is_whole: bool = False
 
 
 @dataclass(kw_only=True)
@@ -313,42 +298,10 @@ def _in_full(
         return Saved(response.media_type, is_whole=True)
     if response.is_too_large:
         raise too_large(service, response, id=target.id)
-    data = _whole(service, target, response.body, response.media_type, may_be_json=may_be_json)
+    data = whole_body(service, target, response.body, response.media_type, may_be_json=may_be_json)
     if is_empty(data):
         raise no_data(service, status, f"{response.request.label} answered with nothing")
     return data
-
-
-def _whole(service: ServiceDescription, target: Target, body: bytes, media_type: str, *, may_be_json: bool) -> Any:
-    data: Any = body
-    if media_type.startswith("text/"):
-        with suppress(UnicodeDecodeError):
-            data = body.decode()
-    if may_be_json:
-        with suppress(ValueError):
-            value = read_data(body, id=target.id, service=service.name)
-            data = value if isinstance(value, (dict, list)) or "json" in media_type else data
-    return data
-
-
-def read_saved(
-    service: ServiceDescription, target: Target, status: DocumentStatus, saved: Saved, body: bytes
-) -> tuple[DocumentStatus, Any]:
-    """
-    Return status and data of a single id whose reply (``body``) was written to a sink, as they are returned without one.
-
-    :raises DocStatusError: there is no data in it, or nothing can hold it, see :func:`.storable.read_data`.
-    """
-    if saved.is_whole:
-        return status, _whole(service, target, body, saved.media_type, may_be_json=True)
-    reply, route = read_data(body, id=target.id, service=service.name), service.routes[target.route]
-    if service.read_item is None:
-        told = replace(status, confidences=confidences_of(route.confidence, "reply", reply))
-        return told, data_in(service, route, status, reply, "the reply")
-    data, error = next((service.read_item(item) for item in reply["results"]), (None, None))
-    if data is None:
-        raise no_data(service, status, error or "the reply holds no content for it")
-    return status, data
 
 
 def _plan_contents(

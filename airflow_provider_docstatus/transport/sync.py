@@ -21,7 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from airflow_provider_docstatus.exceptions import UnexpectedReply
-from airflow_provider_docstatus.protocol.messages import Request, Response
+from airflow_provider_docstatus.protocol.messages import READ_OF_SAVED, Request, Response
 from airflow_provider_docstatus.transport.connection import Endpoint
 from airflow_provider_docstatus.transport.framing import ACCEPT_ENCODING, BadFraming, Body, Framing, by_name
 from airflow_provider_docstatus.transport.redaction import Guard
@@ -105,7 +105,7 @@ class HostSession(requests.Session):
         :raises UnexpectedReply: the bytes are no valid HTTP reply.
         :raises RequestRejected: the connection has no key and the route needs one, or a link must not be followed.
         """
-        endpoint, limit = self._endpoint, self._endpoint.max_reply_bytes
+        endpoint, limit = self._endpoint, self._endpoint.max_reply_bytes if request.into is None else READ_OF_SAVED
         headers = {**endpoint.headers(request), **ACCEPT_ENCODING}
         until = time.monotonic() + endpoint.request_timeout  # monotonic, as for sockets
         try:
@@ -122,7 +122,10 @@ class HostSession(requests.Session):
                         raise TimeoutError
                     if into is not None and received >= _AT_LEAST:  # a long body may take long, but must not trickle
                         until, received = now + endpoint.request_timeout, 0
-                return endpoint.response(request, reply.status_code, replied, body.content(reply.status_code), self._clock())
+                content = body.content(reply.status_code)
+                response = endpoint.response(request, reply.status_code, replied, content, self._clock())
+                response.limit = limit
+                return response
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, BadFraming) as error:
             raise endpoint.no_response(request, error) from None
 

@@ -38,10 +38,12 @@ RUNS = 3
 # -- the server ------------------------------------------------------------------------------------------------
 
 
-def document(size: int) -> Iterator[bytes]:
-    """Yield a result of docling-serve of some size."""
+def document(size: int, one: str, state: str) -> Iterator[bytes]:
+    """Yield a result of some size: one of Aitronos, whose state stands first, or one of docling-serve, where it stands last."""
     row = json.dumps({"text": 'Total: 4,711.00 \u20ac "net"', "page": 3, "bbox": [0.25, 12.5, 100.0, 3e2]}).encode() + b", "
     start, end = b'{"document": {"texts": [', b'{}]}, "status": "success"}'
+    if state == "first":
+        start, end = b'{"job_id": "%b", "status": "completed", "extracted_data": {"texts": [' % one.encode(), b"{}]}}"
     many = row * (PIECE // len(row))
     left = size - len(start) - len(end)
     yield start
@@ -52,16 +54,15 @@ def document(size: int) -> Iterator[bytes]:
     yield end
 
 
-async def serve(size: int, media: str) -> None:
+async def serve(size: int, media: str, state: str) -> None:
     """Say of every task that it is finished, with a result of that size."""
-    pieces = list(document(size)) if size < 10 * MB else None
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 path = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1].split("?")[0]
                 one = path.rpartition("/")[2]
-                kind, length, body = media, size, pieces or document(size)
+                kind, length, body = media, size, document(size, one, state)
                 if "/status/" in path:
                     said = json.dumps({"task_id": one, "task_status": "success", "task_type": "convert"}).encode()
                     kind, length, body = "application/json", len(said), [said]
@@ -88,7 +89,7 @@ def memory(field: str) -> float:
     raise KeyError(field)
 
 
-def by_spool(base: str, ids: list[str], url: str) -> Callable[[], Any]:
+def by_spool(base: str, ids: list[str], url: str, _state: str) -> Callable[[], Any]:
     """Fetch without the operator: what the files alone cost."""
     import requests
 
@@ -119,27 +120,26 @@ def by_spool(base: str, ids: list[str], url: str) -> Callable[[], Any]:
     return run
 
 
-def by_operator(base: str, ids: list[str], url: str) -> Callable[[], Any]:
+def by_operator(base: str, ids: list[str], url: str, state: str) -> Callable[[], Any]:
     """Fetch as a DAG's task does."""
     from airflow_provider_docstatus.operators import ExtractedDataOperator
     from tests.task_runs import FakeTaskInstance
 
     host, _, port = base.removeprefix("http://").partition(":")
-    conn = {"conn_type": "docling", "schema": "http", "host": host, "port": int(port)}
-    os.environ["AIRFLOW_CONN_DOCLING"] = json.dumps(conn | {"extra": {"max_reply_bytes": 1000 * MB}})
-    about = {"service": "docling", "parameter": "job_id", "operation": "convert", "errors": {}}
-    job_id = ids[0] if len(ids) == 1 else {**about, "ids": {"succeeded": ids}}
-    task = ExtractedDataOperator(task_id="fetch", conn_id="docling", job_id=job_id, output_path=url)
+    service = "aitronos" if state == "first" else "docling"
+    conn = {"conn_type": service, "schema": "http", "host": host, "port": int(port), "password": "a-key-of-16-chars"}
+    os.environ["AIRFLOW_CONN_VENDOR"] = json.dumps(conn)
+    task = ExtractedDataOperator(task_id="fetch", conn_id="vendor", job_id=ids[0] if len(ids) == 1 else ids, output_path=url)
     return lambda: task.execute({"ti": FakeTaskInstance(), "dag_run": SimpleNamespace()})
 
 
-def work(drive: str, base: str, count: int, url: str) -> None:
+def work(drive: str, base: str, count: int, url: str, state: str) -> None:
     """Fetch, and print what it took."""
     import logging
 
     logging.disable(logging.CRITICAL)
     ids = [f"task-{number:06d}" for number in range(count)]
-    run = {"spool": by_spool, "operator": by_operator}[drive](base, ids, url)
+    run = {"spool": by_spool, "operator": by_operator}[drive](base, ids, url, state)
     bare = memory("VmRSS")
     if url.startswith("s3://"):  # that boto and s3fs are loaded is not the file's doing: it has a column of its own
         from airflow_provider_docstatus.files.storing import size_of
@@ -206,27 +206,28 @@ def curl(base: str, count: int, folder: Path) -> float:
     return took
 
 
-def measured(drive: str, base: str, count: int, url: str, endpoint: str) -> dict[str, Any]:
+def measured(drive: str, base: str, count: int, url: str, *, endpoint: str, state: str) -> dict[str, Any]:
     """Return what the worker's process says of itself."""
     extra = {"endpoint_url": endpoint, "region_name": "us-east-1"}
     conn = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
     with tempfile.TemporaryDirectory(prefix="docstatus-bench-home-") as home:
         settings = {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW_CONN_S3": json.dumps(conn)}
-        command = [sys.executable, "-m", "tests.bench.files", "work", drive, base, str(count), url]
+        command = [sys.executable, "-m", "tests.bench.files", "work", drive, base, str(count), url, state]
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **settings})
     if run.returncode:
         sys.exit(f"to {url}: {run.stderr[-3000:]}")
     return json.loads(run.stdout.strip().splitlines()[-1])
 
 
-def row(arguments: argparse.Namespace, count: int, size: int, where: str) -> bool:
+def row(arguments: argparse.Namespace, count: int, size: int, where: str, state: str = "first") -> bool:
     """Measure one case, and print it; return whether it is within its bounds."""
     media = arguments.media if count == 1 else "application/json"
     is_held = count * size <= MOST_IN_MOTO
     name = f"a reply of {size // MB} MB" if count == 1 else f"{count:,} documents of 1 MB"
+    name += "" if state == "first" else ", state behind the data"
     kind = "file://" if where == "file" else "s3://, moto" if is_held else "s3://, a server that counts"
     with (
-        process("tests.bench.files", "serve", str(size), media) as port,
+        process("tests.bench.files", "serve", str(size), media, state) as port,
         tempfile.TemporaryDirectory(prefix="docstatus-bench-") as folder,
         store(is_held) if where == "s3" else nullcontext("") as endpoint,
     ):
@@ -235,11 +236,16 @@ def row(arguments: argparse.Namespace, count: int, size: int, where: str) -> boo
         runs = RUNS if count == 1 else 1
         curled = min(curl(base, count, Path(folder)) for _ in range(runs))
         runs = runs if where == "file" else 1
-        taken = [measured(arguments.drive, base, count, f"{place}/{run}/data.json", endpoint) for run in range(runs)]
+        taken = [
+            measured(arguments.drive, base, count, f"{place}/{run}/data.json", endpoint=endpoint, state=state)
+            for run in range(runs)
+        ]
     found = min(taken, key=lambda one: one["seconds"]) | {"above": max(one["above"] for one in taken)}
     times = found["seconds"] / curled
     is_small = found["above"] <= MOST_MB
-    is_fast = times <= MOST_TIMES_CURL or where != "file" or count > 1  # rows are read and written as JSON, which curl does not
+    is_fast = (
+        times <= MOST_TIMES_CURL or where != "file" or count > 1 or state == "last"
+    )  # rows are read and written as JSON, which curl does not
     cells = [f"{name}, {kind}", f"{found['above']:.0f}{'' if is_small else ' MISSED'}", f"{found['loading']:.0f}"]
     cells += [f"{found['seconds']:.1f}", f"{count * size / MB / found['seconds']:.0f}", f"{curled:.1f}"]
     print(f"| {' | '.join(cells)} | {times:.1f}{'' if is_fast else ' MISSED'} |", flush=True)
@@ -248,7 +254,9 @@ def row(arguments: argparse.Namespace, count: int, size: int, where: str) -> boo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--drive", default="spool", choices=("spool", "operator"), help="by the files alone, or by the operator")
+    parser.add_argument(
+        "--drive", default="operator", choices=("spool", "operator"), help="by the files alone, or by the operator"
+    )
     parser.add_argument("--size", type=int, default=500, help="MB of the one reply")
     parser.add_argument("--documents", type=int, default=10_000, help="how many documents of 1 MB; 0 for none")
     parser.add_argument("--media", default="application/json", help="the media type of the one reply")
@@ -260,15 +268,17 @@ def main() -> None:
     print("| | MB above | and for loading s3fs | s | MB/s | curl, s | times curl |\n|---|---|---|---|---|---|---|")
     cases = [(count, size) for count, size in ((1, arguments.size * MB), (arguments.documents, MB)) if count * size]
     met = [row(arguments, count, size, where) for count, size in cases for where in arguments.only.split(",")]
+    if arguments.drive == "operator":
+        met.append(row(arguments, 1, arguments.size * MB, "file", "last"))
     sys.exit(not all(met))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        asyncio.run(serve(int(sys.argv[2]), sys.argv[3]))
+        asyncio.run(serve(int(sys.argv[2]), sys.argv[3], sys.argv[4]))
     elif sys.argv[1:2] == ["moto"]:
         moto()
     elif sys.argv[1:2] == ["work"]:
-        work(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
+        work(sys.argv[2], sys.argv[3], int(sys.argv[4]), *sys.argv[5:7])
     else:
         main()

@@ -177,6 +177,9 @@ class StandInVendors(Desk):
         vendor = self._vendor(service)
         kind = kind or next(iter(vendor.WORDS))
         self._check(service, kind, ends)
+        for one in documents if isinstance(documents, Sequence) else ():
+            if isinstance(one, str):
+                self._check(service, "document", one)
         check_names([str(fields[name]) for name in fields if name == "recorded"], [vendor], kind)
         details = {"seconds": self.job_seconds if seconds is None else seconds, **fields}
         if job_id is not None:

@@ -135,6 +135,11 @@ class TestJobs:
         with pytest.raises(ValueError, match=message):
             StandInVendors().add_job(service, kind, ends=ends)
 
+    def test_documents_of_a_request_are_told_by_their_ends_and_not_by_their_names(self) -> None:
+        """A file's name in the place of an end would else break each later answer."""
+        with pytest.raises(ValueError, match=r"a neurolinker document does not end 'a\.pdf'"):
+            StandInVendors().add_job("neurolinker", "request", documents=["completed", "a.pdf"])
+
     def test_a_word_and_fields_can_be_answered_as_they_stand(self, vendors: StandInVendors) -> None:
         """For words no page documents, and answers that contradict themselves."""
         vendors.add_job("aitronos", job_id="job_1", word="archived", reply={"success": False, "more": 1})

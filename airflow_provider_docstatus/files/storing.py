@@ -28,6 +28,7 @@ _LASTING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, Permission
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HINTS: dict[type[BaseException], str] = {
     FileNotFoundError: "Is there such a bucket or directory? ",
+    IsADirectoryError: "For a file of the task's own in a directory, end output_path with '/'. ",
     PermissionError: "May the connection, or the worker's user, write there? ",
 }
 

@@ -272,10 +272,11 @@ def _check_retention(task: WaitingTask, hook: DocStatusHook, targets: Sequence[T
 def _check_reviewer(task: WaitingTask, service: ServiceDescription, target: Target) -> None:
     """Refuse a wait for a decision that the service never tells."""
     if task.on_review == "wait" and not service.routes[target.route].awaits_reviewer:
+        of = f" of {target.route!r}" if service.has_operations else ""
         raise RequestRejected(
             f"on_review='wait' waits for {service.title}'s own reviewer, but {service.title} does not say that a "
-            f"{service.routes[target.route].kind} of {target.route!r} in review ever gets another state. Give on_review='fail', "
-            "'accept' or 'ask'.",
+            f"{service.routes[target.route].kind}{of} in review ever gets another state. Give on_review='fail', 'accept' or "
+            "'ask'.",
             service=service.name,
         )
 

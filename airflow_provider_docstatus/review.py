@@ -62,7 +62,7 @@ def set_review(
     if on_review not in WAYS:
         raise ValueError(f"on_review={on_review!r} is none of {', '.join(WAYS)}")
     given = {"review_timeout": review_timeout, "assigned_users": assigned_users, "notifiers": notifiers}
-    unused = [name for name, value in given.items() if value]
+    unused = [name for name, value in given.items() if value is not None]
     if unused and on_review != "ask":
         raise ValueError(f"{' and '.join(unused)}: nobody is asked with on_review={on_review!r}; it takes on_review='ask'")
     if on_review in ("wait", "ask") and State.REVIEW.value in task.accept:
@@ -74,18 +74,20 @@ def set_review(
     task.on_review = on_review
     task.review_timeout = checked_seconds("review_timeout", review_timeout)
     task.assigned_users = _checked_users(assigned_users)
-    task.notifiers = tuple(notifiers) if isinstance(notifiers, Sequence) else (notifiers,) if notifiers else ()
+    task.notifiers = tuple(notifiers) if isinstance(notifiers, Sequence) else () if notifiers is None else (notifiers,)
+    if not all(callable(notifier) for notifier in task.notifiers):
+        raise ValueError("notifiers are Airflow notifiers, or functions that take the context")
 
 
 def _checked_users(
     users: Mapping[str, str] | Sequence[Mapping[str, str]] | None,
 ) -> list[dict[str, str]] | None:
     """Return who may answer, as Airflow's ``HITLUser``; None for everybody. Raises ValueError for anything else."""
-    if not users:
+    if users is None:
         return None
     several: Any = [users] if isinstance(users, Mapping) else users
-    wrong = "assigned_users is a dict such as {'id': '1', 'name': 'admin'}, or a list of them"
-    if isinstance(several, str) or not isinstance(several, Sequence):
+    wrong = "assigned_users is a dict such as {'id': '1', 'name': 'admin'}, or a list of them; leave it out to let all answer"
+    if isinstance(several, str) or not isinstance(several, Sequence) or not several:  # nobody is not everybody
         several = [None]
     if not all(isinstance(user, Mapping) and isinstance(user.get(key), str) for user in several for key in ("id", "name")):
         raise ValueError(wrong)

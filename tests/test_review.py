@@ -116,6 +116,8 @@ def test_what_does_not_go_together_is_refused_when_the_dag_is_read(given, text):
         ({"assigned_users": ["ada"]}, "assigned_users is a dict such as"),
         ({"assigned_users": {"id": 7, "name": "ada"}}, "assigned_users is a dict such as"),
         ({"assigned_users": [{"id": "7"}]}, "assigned_users is a dict such as"),
+        ({"assigned_users": []}, "leave it out to let all answer"),
+        ({"notifiers": "mail"}, "notifiers are Airflow notifiers, or functions"),
     ],
 )
 def test_a_wrong_argument_of_a_question_is_refused_when_the_dag_is_read(given, text):
@@ -197,7 +199,7 @@ def test_a_reviewer_who_does_not_decide_is_a_time_out_and_never_a_stall(vendors,
 )
 def test_a_vendor_without_a_reviewer_is_refused(vendors, conn_id, operation):
     before = len(vendors.requests)
-    with pytest.raises(RequestRejected, match=r"does not say that a job of .* in review ever gets another state"):
+    with pytest.raises(RequestRejected, match=r"does not say that a job.* in review ever gets another state"):
         wait("poke", conn_id=conn_id, operation=operation, job_id="j", on_review="wait")
     assert len(vendors.requests) == before
 

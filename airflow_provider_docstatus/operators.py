@@ -35,7 +35,7 @@ from airflow_provider_docstatus.output import Output, is_read_once
 from airflow_provider_docstatus.protocol.flows import Kept
 from airflow_provider_docstatus.protocol.results import checked_content
 from airflow_provider_docstatus.protocol.statuses import raise_unless_usable
-from airflow_provider_docstatus.quality.judge import FAIL, GATE_MAX_BYTES, REVIEW, Gates, Judge
+from airflow_provider_docstatus.quality.judge import FAIL, GATE_MAX_BYTES, REVIEW, Gates, Judge, checked_bytes
 from airflow_provider_docstatus.review import accepted, set_review, settle
 from airflow_provider_docstatus.rounds import missing, repeats
 from airflow_provider_docstatus.status import DocumentStatus
@@ -165,7 +165,7 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
         self.operation = operation
         self.content = content
         self.content_options = content_options
-        self.max_bytes = max_bytes
+        self.max_bytes = checked_bytes("max_bytes", max_bytes)
         self.output_path = output_path
         self.overwrite = overwrite
         if on_item_error not in ("raise", "skip"):

@@ -68,7 +68,7 @@ def test_data_that_passes_goes_on_with_the_report(vendors: StandInVendors, tmp_p
 @pytest.mark.parametrize(
     ("asks", "error", "says"),
     [
-        ({"require": {"required": ["tax"]}}, SchemaMismatch, "does not match require: tax: required"),
+        ({"require": {"required": ["tax"]}}, SchemaMismatch, "breaks the schema in require: tax: required"),
         ({"min_confidence": 0.9}, Uncertain, "the lowest is 0.41: total"),
         ({"min_confidence": 0.9, "on_uncertain": "review"}, DocumentFailed, "ended review .*0.41: total"),
         ({"require": TOTAL, "gate_max_bytes": 10}, SchemaMismatch, "larger than gate_max_bytes"),

@@ -412,6 +412,11 @@ def test_too_large_for_an_xcom_names_the_file(vendors: StandInVendors) -> None:
         run(operator_of(job_id=vendors.add_job("aitronos"), max_bytes=10))
 
 
+def test_max_bytes_is_checked_before_anything_is_asked_for() -> None:
+    with pytest.raises(ValueError, match="max_bytes must be a whole number of bytes"):
+        operator_of(max_bytes="1MB")
+
+
 def test_on_item_error_is_one_of_two_words() -> None:
     with pytest.raises(ValueError, match="on_item_error is 'raise' or 'skip'"):
         operator_of(job_id="x", on_item_error="ignore")

@@ -51,9 +51,9 @@ class Gates:
             )
         if self.on_uncertain not in (FAIL, ACCEPT, REVIEW):
             raise ValueError(f"on_uncertain must be 'fail', 'accept' or 'review'; not {self.on_uncertain!r}")
-        most = self.gate_max_bytes
-        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-            raise ValueError(f"gate_max_bytes must be a whole number of bytes from 1; not {most!r}")
+        if self.on_uncertain != FAIL and least is None:
+            raise ValueError(f"on_uncertain={self.on_uncertain!r} has nothing to do without min_confidence; give both")
+        checked_bytes("gate_max_bytes", self.gate_max_bytes)
         if self.require is not None and not isinstance(self.require, (str, os.PathLike)):
             Schema.of(self.require)
 
@@ -72,6 +72,13 @@ class Gates:
     def are_set(self) -> bool:
         """Whether anything is asked of the data."""
         return self.require is not None or self.min_confidence is not None
+
+
+def checked_bytes(name: str, most: int) -> int:
+    """Return a limit in bytes. Raises ValueError if it is none; the DAG's author must change it."""
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise ValueError(f"{name} must be a whole number of bytes from 1; not {most!r}")
+    return most
 
 
 class Examined(NamedTuple):
@@ -152,7 +159,7 @@ class Judge:
         broken = [f"{one.name} {rule}".strip() for one in examined for rule in one.errors]
         if broken:
             shown = "; ".join(broken[:MOST_TOLD]) + ("; …" if len(broken) >= MOST_TOLD else "")
-            return Verdict(SchemaMismatch(f"The data of {what} does not match require: {shown}.", **about), report)
+            return Verdict(SchemaMismatch(f"The data of {what} breaks the schema in require: {shown}.", **about), report)
         return Verdict(error, report)
 
 

@@ -119,7 +119,7 @@ def _validator(schema: dict[str, Any]) -> Any:
         return _checked(schema, draft)
     except jsonschema.SchemaError as error:
         raise RequestRejected(
-            f"require is no valid JSON Schema ({shown_path(error.absolute_path)}: {error.validator})."
+            f"require is no valid JSON Schema: mend {shown_path(error.absolute_path)} in it (broken rule: {error.validator})."
         ) from None
     except RecursionError:
         raise RequestRejected("require is no valid JSON Schema: it has too many levels.") from None

@@ -73,7 +73,7 @@ def test_what_the_reply_said_beside_the_data_counts():
 def test_a_broken_schema_comes_before_a_low_confidence():
     error, report = judge({"a": field(0.1)}, min_confidence=0.5, require={"required": ["b"], "maxProperties": 0})
     assert isinstance(error, SchemaMismatch)
-    assert str(error) == "The data of Unsiloed job job-1 does not match require: b: required; (the top): maxProperties."
+    assert str(error) == "The data of Unsiloed job job-1 breaks the schema in require: b: required; (the top): maxProperties."
     assert report["below"] == 1
 
 
@@ -81,7 +81,7 @@ def test_the_documents_of_a_request_are_named():
     gate = Judge(Gates(min_confidence=0.5, require={"required": ["a"]}))
     parts = [gate.examine(UNSILOED, JOB, DONE, data, name=name) for name, data in (("d1", {"a": field(0.4)}), ("d2", {}))]
     error, report = gate.verdict(UNSILOED, DONE, parts)
-    assert "does not match require: d2 a: required." in str(error)
+    assert "breaks the schema in require: d2 a: required." in str(error)
     assert report == {"lowest": 0.4, "fields": ["d2", "d1 a"], "below": 2, "total": 2}
 
 
@@ -101,6 +101,7 @@ def test_no_value_of_the_document_is_told():
         ({"min_confidence": "0.8"}, "min_confidence"),
         ({"min_confidence": float("nan")}, "min_confidence"),
         ({"on_uncertain": "skip"}, "on_uncertain must be 'fail', 'accept' or 'review'; not 'skip'"),
+        ({"on_uncertain": "review", "require": {}}, "on_uncertain='review' has nothing to do without min_confidence"),
         ({"gate_max_bytes": 0}, "gate_max_bytes must be a whole number of bytes"),
         ({"gate_max_bytes": 5e7}, "gate_max_bytes"),
         ({"gate_max_bytes": True}, "gate_max_bytes"),
@@ -113,7 +114,7 @@ def test_a_bad_parameter_is_refused(gates, why):
 
 
 def test_a_dict_is_checked_at_once_and_a_file_when_it_is_needed():
-    with pytest.raises(RequestRejected, match="no valid JSON Schema"):
+    with pytest.raises(RequestRejected, match=r"no valid JSON Schema: mend type in it \(broken rule: anyOf\)"):
         Gates(require={"type": 7})
     gates = Gates(require="/nowhere/schema.json")
     with pytest.raises(RequestRejected, match="cannot be read"):

@@ -161,7 +161,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "a wrong type": (
         {"properties": {"a": {"type": "nonsense"}}},
-        r"valid JSON Schema \(properties\.a\.type: anyOf\)",
+        r"valid JSON Schema: mend properties\.a\.type in it \(broken rule: anyOf\)",
     ),
     "a pattern that is none": ({"pattern": "("}, "no regular expression|valid JSON Schema"),
     "keys' patterns": ({"patternProperties": {"(": {}}}, "no regular expression|valid JSON Schema"),

@@ -96,7 +96,7 @@ def test_nobody_is_told_a_value(vendors, mode, caplog):
     caplog.set_level(logging.DEBUG)
     ti, one = FakeTaskInstance(), job(vendors, total=0.41)
     error = ended(SchemaMismatch, mode, ti, job_id=one, require={"additionalProperties": {"type": "null"}}, **UNSILOED)
-    assert "does not match require: total: type." in str(error)
+    assert "breaks the schema in require: total: type." in str(error)
     assert MARK not in f"{error!r}{error.__dict__}{json.dumps(ti.xcoms)}{caplog.text}"
     assert error.__cause__ is None
     assert error.__context__ is None or MARK not in str(error.__context__)
@@ -108,7 +108,7 @@ def test_a_document_in_doubt_is_left_to_a_human(vendors, mode):
     error = ended(DocumentFailed, mode, ti, job_id=one, min_confidence=0.9, on_uncertain="review", **UNSILOED)
     assert not isinstance(error, Uncertain)
     assert "ended review ('completed'): Unsiloed job" in str(error)
-    assert "0.41: total. To let it pass, give the task accept=('review',)." in str(error)
+    assert "0.41: total. To let it pass, give the task accept=('review',), or on_review='ask'" in str(error)
     told = ti.xcoms[XCOM_KEY]
     assert (told["state"], told["word"], told["confidence"]["fields"]) == ("review", "completed", ["total"])
     assert "the lowest is 0.41: total" in told["message"]
@@ -144,7 +144,7 @@ def test_what_airflow_cannot_carry_is_judged_all_the_same(vendors):
 def test_the_file_is_named_first(vendors):
     request = vendors.add_job("neurolinker", documents=1, file_name="invoice.pdf")
     error = ended(SchemaMismatch, conn_id="neurolinker_default", request_id=request, require={"type": "array"})
-    assert re.search(r"does not match require: invoice\.pdf \(\S+\) \(the top\): type", str(error))
+    assert re.search(r"breaks the schema in require: invoice\.pdf \(\S+\) \(the top\): type", str(error))
 
 
 @pytest.mark.parametrize("flag", [None, "soft_fail", "never_fail"])

@@ -364,7 +364,8 @@ def why_closed(status: DocumentStatus) -> str:
     text = f"{named(f'{status.service} {status.kind} {status.id}', status.file_name)} ended {status.state} ({status.word!r})"
     text += (f" [{counts}]" if counts else "") + f": {one_line(reasons)}"
     if status.state in (State.PARTIAL, State.REVIEW):
-        text += f". To let it pass, give the task accept=('{status.state}',)."
+        or_ask = ", or on_review='ask' to let a person decide" if status.state is State.REVIEW else ""
+        text += f". To let it pass, give the task accept=('{status.state}',){or_ask}."
     return text + (f" {one_line(status.link)}" if status.link else "")
 
 

@@ -144,8 +144,9 @@ def test_a_gate_is_strict_unless_told_otherwise(state, accept, opens):
     assert (error.service, error.id, error.state, error.link) == ("unsiloed", "j-1", state, LINK)
     assert str(error).startswith(f"unsiloed job j-1 ended {state} ('{state.value.upper()}')")
     assert str(error).endswith(LINK)
-    hint = f"To let it pass, give the task accept=('{state}',)."
+    hint = f"To let it pass, give the task accept=('{state}',)"
     assert (hint in str(error)) == (state in (State.PARTIAL, State.REVIEW))
+    assert ("on_review='ask' to let a person decide." in str(error)) == (state is State.REVIEW)
 
 
 @pytest.mark.parametrize(

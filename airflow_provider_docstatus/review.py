@@ -151,9 +151,9 @@ def _text_of(decision: Decision, report: Report, seconds: float | None) -> str:
     about = f"{named(f'{status.service} {status.kind} {status.id}', status.file_name)} " if status else ""
     if decision.word == "timed_out":
         within = f" within {seconds:.0f} s (review_timeout)" if seconds else " in time"
-        return f"{about}is flagged for review, and nobody decided{within}. Clear the task to ask again, or raise review_timeout."
+        return f"{about}is in review, and nobody decided{within}. Clear the task to ask again, or raise review_timeout."
     why = f": {decision.reason}" if decision.reason else ""
-    return f"{about}is flagged for review, and was {decision.word} by {decision.by or 'somebody'} at {decision.at}{why}"
+    return f"{about}is in review, and was {decision.word} by {decision.by or 'somebody'} at {decision.at}{why}"
 
 
 def _ask(task: Any, context: Context, report: Report, ids: Sequence[str], event: Any) -> None:

@@ -224,7 +224,7 @@ def test_approve_opens_the_gate_and_the_xcom_says_who_when_and_why(vendors, page
     ids = [job_id, vendors.add_job("unsiloed", "extract")] if is_list else job_id
     parked = question_of(mode, ti, job_id=ids)
     assert ti.xcoms[XCOM_KEY]["review"] == {"decision": "open", "decided_by": None, "decided_at": None, "reason": None}
-    assert page.question["subject"] == "Unsiloed: invoice.pdf is flagged for review"
+    assert page.question["subject"] == "Unsiloed: invoice.pdf needs a decision"
     assert (page.question["options"], page.question["defaults"]) == (["Approve", "Reject"], None)
     assert job_id in page.question["body"]
     told = resumed_with(asking(mode, job_id=ids), parked, answer("Approve", params_input={"reason": "looked at it"}), {"ti": ti})

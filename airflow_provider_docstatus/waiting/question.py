@@ -87,11 +87,11 @@ def question_about(
     if len(ids) == 1:
         status = known.get(ids[0])
         named = _file_name(status, names.get(ids[0])) or f"{status.kind if status else 'id'} {_plain(ids[0])}"
-        subject = f"{title}: {named} is flagged for review"
-        first = f"A person must decide about this document at {title}."
+        subject = f"{title}: {named} needs a decision"
+        first = f"{title} has finished this document. Shall the task go on with it?"
     else:
-        subject = f"{title}: {len(ids)} documents are flagged for review"
-        first = f"A person must decide about these {len(ids)} documents at {title}. The answer holds for all of them."
+        subject = f"{title}: {len(ids)} documents need a decision"
+        first = f"{title} has finished these documents. Shall the task go on with them? The answer holds for all of them."
     lines = [line for one in shown for line in _lines_about(one, known.get(one), names.get(one), reports.get(one))]
     if len(ids) > len(shown):
         lines.append(f"- and {len(ids) - len(shown)} more")

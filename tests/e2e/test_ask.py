@@ -87,7 +87,7 @@ def test_while_it_waits_it_holds_neither_a_worker_nor_a_triggerer(real_airflow: 
 
 def test_the_page_shows_what_is_asked(asked: dict[str, Asked]) -> None:
     shown = asked["approve"].shown()
-    assert shown["subject"] == "Unsiloed: approve.pdf is flagged for review"
+    assert shown["subject"] == "Unsiloed: approve.pdf needs a decision"
     assert asked["approve"].job_id in shown["body"]
     assert (shown["options"], shown["defaults"]) == (["Approve", "Reject"], None)
 
@@ -146,7 +146,7 @@ def test_after_a_clear_nobody_sees_the_facts_of_before(asked: dict[str, Asked]) 
     one.clear()
     gate = one.until("awaiting_input", "failed")
     if gate["state"] == "awaiting_input":
-        assert one.shown()["subject"] == "Unsiloed: another.pdf is flagged for review"
+        assert one.shown()["subject"] == "Unsiloed: another.pdf needs a decision"
         return
     log = one.airflow.task_log_entries(DAG, one.run_id, "gate", try_number=gate["try_number"])
     errors = [each for entry in log for each in entry.get("error_detail") or ()]

@@ -40,9 +40,9 @@ def asked(*statuses: DocumentStatus, title: str = "Extend", more: int = 0) -> tu
 
 def test_one_document_is_named_with_file_link_and_confidence_and_not_with_the_vendors_words():
     subject, body = asked(STATUS)
-    assert subject == "Extend: invoice.pdf is flagged for review"
+    assert subject == "Extend: invoice.pdf needs a decision"
     assert body.splitlines() == [
-        "A person must decide about this document at Extend.",
+        "Extend has finished this document. Shall the task go on with it?",
         "",
         "- `invoice.pdf`, job `workflow_run_1` (`NEEDS_REVIEW`): <https://dashboard.extend.ai/runs/workflow_run_1>",
         "    - confidence of `total`: 0.43",
@@ -84,19 +84,19 @@ def test_that_the_vendor_tells_no_confidence_is_shown_too():
 
 def test_an_id_without_a_status_is_named_all_the_same():
     subject, body = asked(more=1)
-    assert subject == "Extend: id more-0 is flagged for review"
+    assert subject == "Extend: id more-0 needs a decision"
     assert "- `more-0`" in body
 
 
 def test_a_file_name_that_only_the_wait_has_told_is_shown_too():
     subject, body = question_about("Extend", ["id-1"], {}, {"id-1": "a\nb.pdf"})
-    assert subject == "Extend: a b.pdf is flagged for review"
+    assert subject == "Extend: a b.pdf needs a decision"
     assert "- `a b.pdf`, `id-1`" in body
 
 
 def test_of_many_documents_twenty_are_shown_and_the_others_counted():
     subject, body = asked(STATUS, more=MOST_SHOWN + 4)
-    assert subject == "Extend: 25 documents are flagged for review"
+    assert subject == "Extend: 25 documents need a decision"
     assert sum(line.startswith("- `") for line in body.splitlines()) == MOST_SHOWN
     assert "- and 5 more" in body
     assert "The answer holds for all of them." in body

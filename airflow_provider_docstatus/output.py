@@ -245,6 +245,7 @@ class Output:
             self._kept(rows),
             self._found(wanted, status, {"have_ended": bool(states) or status is not None, **options}),
         ):
+            told.name(found)
             judged = self._judged(found, told)
             if found.error is None and found.id not in rows and (judged.error is None or is_read_once(self.hook, self._route)):
                 name = told.names.get(found.id)
@@ -281,7 +282,6 @@ class Output:
         """Return what was found of an id, or the error of data that does not pass."""
         if self._gate is None or found.error is not None:
             return found
-        told.name(found)
         target = Target(route=self.targets[0].route, id=found.of)
         status = found.status
         if found.id != found.of:

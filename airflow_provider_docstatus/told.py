@@ -51,7 +51,6 @@ class Told:
 
     def hear(self, found: Found, *, were_waited_for: bool) -> None:
         """Take in what was found of an id. If nobody has waited for it, its error tells its state."""
-        self.name(found)
         error = found.error
         if error is None:
             return

@@ -243,6 +243,11 @@ def test_a_request_is_a_row_for_each_document(vendors: StandInVendors, tmp_path:
     assert summary["path"].endswith("/data.jsonl")
 
 
+def test_the_first_row_of_a_request_names_its_file_as_the_others_do(vendors: StandInVendors, tmp_path: Path) -> None:
+    arguments = neurolinker(request_id=vendors.add_job("neurolinker", documents=3), output_path=f"file://{tmp_path}/")
+    assert [row["file_name"] for row in rows_of(run(operator_of(**arguments)))] == ["invoice.pdf"] * 3
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_one_of_several_that_failed(vendors: StandInVendors, tmp_path: Path, way: str) -> None:
     ids = [vendors.add_job("aitronos", ends=ends) for ends in ("completed", "failed", "completed")]

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from airflow_provider_docstatus._compat import AirflowNotFoundException, object_storage_path
+from airflow_provider_docstatus._compat import AirflowNotFoundException, BaseHook, object_storage_path
 from airflow_provider_docstatus.exceptions import OutputFailed, RequestRejected
 from airflow_provider_docstatus.files.places import STORES, local_path, shown
 
@@ -121,8 +121,11 @@ def store_of(url: str) -> tuple[Any, str]:
 
     :raises RequestRejected: Airflow has no file system for it, or no such connection.
     """
-    scheme = url.partition("://")[0]
+    scheme, _, rest = url.partition("://")
+    conn_id, has_connection, _ = rest.partition("/")[0].rpartition("@")
     try:
+        if has_connection:
+            BaseHook.get_connection(conn_id)  # Amazon's hook goes on without one, and so to another account's bucket
         path = object_storage_path(url)
         return path.fs, str(path.path)
     except (ImportError, ValueError) as error:
@@ -132,7 +135,10 @@ def store_of(url: str) -> tuple[Any, str]:
             f"{needed} and universal-pathlib on the workers."
         ) from error
     except AirflowNotFoundException as error:
-        raise RequestRejected(f"The connection that {shown(url)} names before @ is not defined.") from error
+        raise RequestRejected(
+            f"The connection that {shown(url)} names before @ is not defined. Define it, or leave out the name and the @: then "
+            "the worker's own rights hold."
+        ) from error
 
 
 def output_failed(url: str, error: Exception, *, where: str = "") -> Exception:

@@ -17,6 +17,7 @@ def store(monkeypatch, tmp_path):
         from airflow.io.store import _STORE_CACHE, attach
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", "aws://")
     made = Store()
     attach("s3", "store", fs=made)  # noqa: AIR311 -- it is imported from there where it is
     yield made

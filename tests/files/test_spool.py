@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_docstatus._compat import AirflowNotFoundException
 from airflow_provider_docstatus.exceptions import OutputFailed, RequestRejected
 from airflow_provider_docstatus.files import disk
 from airflow_provider_docstatus.files import spool as module
@@ -290,13 +289,7 @@ def test_an_upload_that_cannot_be_given_up_is_told_and_not_committed(store, capl
     assert store.objects == {}
 
 
-def test_a_connection_that_is_not_defined_is_told(store, monkeypatch):
-    from airflow_provider_docstatus.files import storing
-
-    def fails(_url):
-        raise AirflowNotFoundException("x")
-
-    monkeypatch.setattr(storing, "object_storage_path", fails)
+def test_a_connection_that_is_not_defined_is_told(store):
     with pytest.raises(RequestRejected, match=r"s3://nobody@bucket/a\.json names before @ is not defined"):
         Spool("s3://nobody@bucket/a.json")
 

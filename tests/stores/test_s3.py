@@ -172,7 +172,7 @@ def test_a_store_that_is_gone_is_told(s3, monkeypatch, left):
 
 def test_a_store_without_its_provider_names_what_to_install():
     with pytest.raises(RequestRejected, match="Install apache-airflow-providers-google and universal-pathlib"):
-        Spool("gs://s3@bucket/data.json")
+        Spool("gs://bucket/data.json")
 
 
 def test_parts_grow_where_there_would_be_more_than_a_store_takes():

@@ -73,7 +73,8 @@ class ExtractedDataOperator(ResumesWaits, BaseOperator):
     :param max_bytes: the largest data that goes into an XCom, in bytes of JSON (int), default 1 MiB.
     :param output_path: write the data to a file and push only facts about it (str): a URL of Airflow's ObjectStoragePath, such
         as ``s3://conn_id@bucket/results/`` or ``file:///data/{{ run_id }}.json``. A path that ends in ``/`` is a directory. A
-        list may then have 100,000 ids. See docs/files.md. Default None: the data goes into an XCom.
+        list may then have 100,000 ids, unless the task waits for them. See docs/files.md. Default None: the data goes into an
+        XCom.
     :param overwrite: fetch the data anew even if an earlier try, or the task before it was cleared, has written the file (bool,
         default False).
     :param on_item_error: what an id of several does to the others if its data does not come for a minute, though a later request

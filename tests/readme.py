@@ -123,6 +123,7 @@ def _parameters_table(module: str, name: str) -> str:
     lines = ["| parameter | what it is |", "|---|---|"]
     for parameter, meaning in re.findall(r"^:param (\w+):((?:.|\n(?!:))*)", text, re.MULTILINE):
         plain = re.sub(r":\w+:`~?\.*(?:\w+\.)*(\w+)`", r"`\1`", " ".join(meaning.split())).replace("``", "`")
+        plain = re.sub(r"docs/([\w-]+\.md)", r"[\1](\1)", plain)
         lines.append(f"| `{parameter}` | {plain} |")
     return "\n".join(lines)
 

@@ -147,3 +147,8 @@ def test_every_measured_figure_stands_among_the_measurements(page, row):
 def cells(line: str) -> list[str]:
     """Return the cells of a table's row."""
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def test_the_readme_leads_to_every_example():
+    examples = {path.relative_to(ROOT).as_posix() for path in (ROOT / "example_dags").glob("*.py")}
+    assert examples <= set(re.findall(r"\]\(([^)#]+)", README))

@@ -154,4 +154,4 @@ def test_after_a_clear_nobody_sees_the_facts_of_before(asked: dict[str, Asked]) 
     assert "still shows what an earlier try of this task has asked" in errors[0]["exc_value"]
     one.ask_anew()
     one.until("awaiting_input")
-    assert one.shown()["subject"] == "Unsiloed: another.pdf is flagged for review"
+    assert one.shown()["subject"] == "Unsiloed: another.pdf needs a decision"

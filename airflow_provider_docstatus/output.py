@@ -42,7 +42,7 @@ from airflow_provider_docstatus.told import Told
 from airflow_provider_docstatus.types import ConfidenceReports, FileManifest, Review, Status
 from airflow_provider_docstatus.waiting.group import needed_of
 from airflow_provider_docstatus.waiting.outcomes import outcome_of
-from airflow_provider_docstatus.waiting.report import manifest_result
+from airflow_provider_docstatus.waiting.report import manifest_result, why_closed
 
 if TYPE_CHECKING:
     from airflow_provider_docstatus._compat import Context
@@ -110,7 +110,8 @@ class Output:
         #: Whether the file has a row for each document; else it is a vendor's reply as it came.
         self.has_rows = self.is_list or self._route.kind in ("request", "batch")
         self.url = final_url(task.output_path or "", context, suffix=self._suffix)
-        self._owner = owner_of(context, {**self.asked, "gates": None})  # other gates judge what came anew
+        #: What an earlier try has kept serves this one, whatever it asks of the data and of the state.
+        self._owner = owner_of(context, {**self.asked, "gates": None, "accept": None})
 
     @property
     def _suffix(self) -> str:
@@ -182,7 +183,9 @@ class Output:
                     raise
                 spool.complete(note)
             built: FileManifest = note["manifest"]
-            built["gates"] = self.asked["gates"]
+            built["gates"], built["accept"] = self.asked["gates"], list(self.asked["accept"])
+            if not self.has_rows:
+                self._check_state(DocumentStatus.from_dict(built["status"]))
             if gate is not None and not self.has_rows:
                 self._judge_reply(spool, built, gate, is_whole=note["is_whole"])
             if review is not None:
@@ -192,7 +195,13 @@ class Output:
 
     def _is_for_these_gates(self, note: Mapping[str, Any]) -> bool:
         """Whether an earlier try's note holds good: rows were judged before, a single document is judged afterwards."""
-        return not self.has_rows or note["manifest"]["gates"] == self.asked["gates"]
+        return not self.has_rows or all(note["manifest"][name] == self.asked[name] for name in ("gates", "accept"))
+
+    def _check_state(self, status: DocumentStatus) -> None:
+        """Raise DocumentFailed if a document has not ended well enough. What can be read once is kept all the same."""
+        if status.state is not State.SUCCEEDED and status.state.value not in self._accept:
+            about: dict[str, Any] = {"service": status.service, "id": status.id, "state": status.state, "link": status.link}
+            raise DocumentFailed(why_closed(status), **about)
 
     def _judge_reply(self, spool: Spool, built: FileManifest, gate: Gate, *, is_whole: bool) -> None:
         """Raise the error of a single document whose data does not pass, and put the report into the manifest."""
@@ -250,7 +259,8 @@ class Output:
             if found.error is None and found.id not in rows and (judged.error is None or is_read_once(self.hook, self._route)):
                 name = told.names.get(found.id)
                 of = {} if found.id == found.of else {self.parameter: found.of}
-                rows.add(found.id, {**of, **({"file_name": name} if name else {}), "data": found.data})
+                facts = {"file_name": name, "state": _state_beside(found)}
+                rows.add(found.id, {**of, **{key: fact for key, fact in facts.items() if fact}, "data": found.data})
             self._tell_honestly(judged.error)
             told.hear(judged, were_waited_for=bool(states))
         if not states:  # else the wait was over though some still run
@@ -268,29 +278,41 @@ class Output:
         )
         if self._gate is not None and (report := self._gate.report()) is not None:
             manifest["confidence"] = cast("ConfidenceReports", report)
-        if self._gate is not None and spool.keeps:
-            self.check_enough(manifest)  # while the rows that do not pass are here, for a task that is cleared with other gates
+        if spool.keeps:
+            self.check_enough(manifest)  # while the rows that do not pass are here, for a task that is cleared and asks for less
         manifest["rows"] = rows.in_order(order)
         return {"manifest": manifest, "is_whole": False}
 
     def _kept(self, rows: Rows) -> Iterator[Found]:
         """Yield what an earlier try has written of results that can be read once."""
         for one, row in rows.recovered():
-            yield Found(of=str(row.get(self.parameter, one)), id=one, data=row["data"])
+            state, status = row.get("state"), None
+            if state is not None:
+                service = self.hook.service.name
+                status = DocumentStatus(service=service, kind=self._route.kind, id=one, state=State(state), word=state)
+            yield Found(of=str(row.get(self.parameter, one)), id=one, status=status, data=row["data"])
 
     def _judged(self, found: Found, told: Told) -> Found:
         """Return what was found of an id, or the error of data that does not pass."""
-        if self._gate is None or found.error is not None:
+        if found.error is not None:
             return found
+        try:
+            if found.status is not None and found.id == found.of:
+                self._check_state(found.status)
+            self._judge(found, told)
+        except DocumentFailed as error:
+            return replace(found, data=None, error=error)
+        return found
+
+    def _judge(self, found: Found, told: Told) -> None:
+        """Raise the error of data that does not pass."""
+        if self._gate is None:
+            return
         target = Target(route=self.targets[0].route, id=found.of)
         status = found.status
         if found.id != found.of:
             target, status = Target(route=route_of_items(self.hook.service, target.route), id=found.id), None
-        try:
-            self._gate.check(target, status, found.data, told.names.get(found.id))
-        except DocumentFailed as error:
-            return replace(found, data=None, error=error)
-        return found
+        self._gate.check(target, status, found.data, told.names.get(found.id))
 
     def _check_finished(self, state_of: Mapping[str, str]) -> None:
         """Raise NotFinished if nobody has waited for some of the ids."""
@@ -326,7 +348,9 @@ class Output:
             self.hook,
             content=task.content,
             options=task.content_options or {},
-            accept=self._accept,
+            accept=(*self._accept, State.PARTIAL.value, State.REVIEW.value)
+            if is_read_once(self.hook, self._route)
+            else self._accept,
             ready=row_ready,
             **options,
         )
@@ -338,6 +362,12 @@ class Output:
         is_gone = isinstance(error, (NoData, NotFound)) and is_read_once(self.hook, self._route) and self._ti.try_number > 1
         if isinstance(error, DocStatusError) and is_gone and text not in str(error):
             error.args = (f"{str(error).rstrip('.')}. {text}",)
+
+
+def _state_beside(found: Found) -> str | None:
+    """Return the state that a row tells: none for a document that succeeded, or that is one of several inside an id."""
+    status = found.status
+    return status.state.value if status is not None and found.id == found.of and status.state is not State.SUCCEEDED else None
 
 
 def is_read_once(hook: DocStatusHook, route: Route) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_docstatus._compat import AirflowTaskTimeout
-from airflow_provider_docstatus.exceptions import NoData, OutputFailed, SchemaMismatch
+from airflow_provider_docstatus.exceptions import DocumentFailed, NoData, OutputFailed, SchemaMismatch
 from airflow_provider_docstatus.files.spool import Spool
 from airflow_provider_docstatus.testing import StandInVendors
 from tests.task_runs import FakeTaskInstance, run
@@ -107,3 +107,18 @@ def test_one_that_was_handed_out_already_is_told_honestly_beside_the_others(vend
     with pytest.raises(NoData) as raised:
         ask(ids[1:], tmp_path, retry=True, on_item_error="skip")
     assert str(raised.value).count("hands a result out only once") == 1
+
+
+@EACH
+def test_what_is_only_partial_is_there_once_that_is_accepted(vendors: StandInVendors, tmp_path: Path, is_list: bool) -> None:
+    one = vendors.add_job("docling")
+    partial = {"document": {"md_content": "# half"}, "status": "partial_success", "errors": [], "processing_time": 1.0}
+    vendors.answer_next(200, body=partial, path=f"result/{one}")
+    vendors.answer_next(404, body={"detail": "Task result not found."}, path=f"result/{one}", times=math.inf)
+    job_id: Any = [one] if is_list else one
+    with pytest.raises(DocumentFailed, match="partial"):
+        ask(job_id, tmp_path)
+    summary = ask(job_id, tmp_path, retry=True, accept=("partial",))
+    assert (b"# half" in written(summary), summary["counts"]) == (True, {"partial": 1})
+    if is_list:
+        assert rows_of(summary)[0]["state"] == "partial"

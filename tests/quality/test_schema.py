@@ -151,8 +151,14 @@ BAD: dict[str, tuple[Any, str]] = {
     "a file": ({"$ref": "file:///etc/passwd"}, "cannot be followed"),
     "a relative file": ({"$ref": "other.json"}, "cannot be followed"),
     "a local one that is not there": ({"$ref": "#/$defs/nowhere"}, "cannot be followed"),
-    "a place that is no schema": ({"title": "t", "$ref": "#/title"}, r"valid JSON Schema: mend \(the top\) in it \(broken rule: type"),
-    "a place that is none of this draft": ({"x": {"items": {"type": 7}}, "$ref": "#/x"}, r"valid JSON Schema: mend items\.type in it"),
+    "a place that is no schema": (
+        {"title": "t", "$ref": "#/title"},
+        r"valid JSON Schema: mend \(the top\) in it \(broken rule: type",
+    ),
+    "a place that is none of this draft": (
+        {"x": {"items": {"type": 7}}, "$ref": "#/x"},
+        r"valid JSON Schema: mend items\.type in it",
+    ),
     "a pointer into a text": ({"title": "t", "$ref": "#/title/x"}, "an .id or .ref cannot be read"),
     "an id that is no URI": ({"$id": "http://[bad", "$ref": "x"}, "an .id or .ref cannot be read"),
     "a draft without a list of required": (

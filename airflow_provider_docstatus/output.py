@@ -20,7 +20,6 @@ from airflow_provider_docstatus.exceptions import (
     RequestRejected,
     ResultNotStorable,
     SchemaMismatch,
-    ServiceUnavailable,
     Uncertain,
 )
 from airflow_provider_docstatus.fetching import Fetcher, Found
@@ -38,7 +37,7 @@ from airflow_provider_docstatus.protocol.storable import findings, read_data, ro
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.review import accepted
 from airflow_provider_docstatus.status import DocumentStatus, State
-from airflow_provider_docstatus.told import Told
+from airflow_provider_docstatus.told import SKIPPED, Told
 from airflow_provider_docstatus.types import ConfidenceReports, FileManifest, Review, Status
 from airflow_provider_docstatus.waiting.group import needed_of
 from airflow_provider_docstatus.waiting.outcomes import outcome_of
@@ -53,8 +52,6 @@ MOST_IDS = 100_000
 _AT_ONCE = 1000
 #: How ids ended whose data did not pass a gate.
 _JUDGED = (outcome_of(SchemaMismatch("")), outcome_of(Uncertain("")))
-#: How an id ended whose data did not come, and of which nobody has told whether it has ended.
-_SKIPPED = outcome_of(ServiceUnavailable(""))
 _ROWS = "application/x-ndjson"
 _UNKNOWN = "application/octet-stream"
 
@@ -111,7 +108,7 @@ class Output:
         self.has_rows = self.is_list or self._route.kind in ("request", "batch")
         self.url = final_url(task.output_path or "", context, suffix=self._suffix)
         #: What an earlier try has kept serves this one, whatever it asks of the data and of the state.
-        self._owner = owner_of(context, {**self.asked, "gates": None, "accept": None})
+        self._owner = owner_of(context, {**self.asked, "gates": None, "accept": None, "on_item_error": None})
 
     @property
     def _suffix(self) -> str:
@@ -133,6 +130,7 @@ class Output:
             "content_options": dict(self._task.content_options or {}),
             "accept": sorted(self._task.accept),
             "gates": self._task.gates.fingerprint if self._task.gates is not None else None,
+            "on_item_error": self._task.on_item_error,
         }
 
     def earlier(self) -> FileManifest | None:
@@ -184,6 +182,7 @@ class Output:
                 spool.complete(note)
             built: FileManifest = note["manifest"]
             built["gates"], built["accept"] = self.asked["gates"], list(self.asked["accept"])
+            built["on_item_error"] = self.asked["on_item_error"]
             if not self.has_rows:
                 self._check_state(DocumentStatus.from_dict(built["status"]))
             if gate is not None and not self.has_rows:
@@ -331,7 +330,7 @@ class Output:
         if self.is_list and (not self.waited or is_judged):
             needed = needed_of(self._task.wait_for, manifest["total"])
             if self._task.on_item_error == "skip":
-                needed = min(needed, manifest["total"] - manifest["counts"].get(_SKIPPED, 0))
+                needed = min(needed, manifest["total"] - manifest["counts"].get(SKIPPED, 0))
             accept = accepted(tuple(self._accept), manifest.get("review"))
             manifest_result(cast("Any", manifest), needed=needed, accept=accept, text=None)
 

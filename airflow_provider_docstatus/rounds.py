@@ -188,7 +188,7 @@ class Round:
             self._refuse(part, error)  # for a minute it was said that the job has failed
         elif self._skips and self._skipped < MOST_SKIPPED:
             self._skipped += 1
-            self._end(part, missing({part.key[1]: error}, 1))
+            self._end(part, missing({part.key[1]: error}, 1, remedy=""))
         else:
             raise missing({one.key[1]: one.error for one in self._parts.values() if one.error}, self._total)
 
@@ -224,12 +224,18 @@ def repeats(hook: DocStatusHook) -> Iterator[None]:
 
 
 def missing(
-    errors: Mapping[str, DocStatusError], total: int, what: str = "data", names: Mapping[str, str] = _NO_NAMES
+    errors: Mapping[str, DocStatusError],
+    total: int,
+    what: str = "data",
+    names: Mapping[str, str] = _NO_NAMES,
+    *,
+    remedy: str = "A retry asks again.",
 ) -> DocStatusError:
     """
     Return the error for what may still come, by id; a task that raises it may be retried.
 
     :param names: the names of the documents' files by id, where they are known.
+    :param remedy: what the text ends with.
     """
     kinds = {
         NoData if isinstance(one, (NotFound, NotFinished)) else type(one) if may_pass(one) else ServiceUnavailable
@@ -242,4 +248,4 @@ def missing(
         about |= {"id": first_id, "state": first.state, "link": first.link}
     which = named(first_id, names.get(first_id)) if total == 1 else f"{len(errors)} of {total} ids"
     reasons = str(first).rstrip(".") if total == 1 else reasons_of(errors, names)
-    return kind(f"The {what} of {which} did not come within a minute: {reasons}. A retry asks again.", **about)
+    return kind(f"The {what} of {which} did not come within a minute: {reasons}. {remedy}".rstrip(), **about)

@@ -13,12 +13,16 @@ from airflow_provider_docstatus.exceptions import (
     ReplyTooLarge,
     ResultNotStorable,
     SchemaMismatch,
+    ServiceUnavailable,
     Uncertain,
 )
 from airflow_provider_docstatus.fetching import Found
 from airflow_provider_docstatus.protocol.targets import Target
 from airflow_provider_docstatus.status import State
 from airflow_provider_docstatus.waiting.outcomes import outcome_of
+
+#: How an id ended whose data did not come, and of which nobody has told whether it has ended.
+SKIPPED = outcome_of(ServiceUnavailable(""))
 
 
 @dataclass(kw_only=True)
@@ -73,6 +77,8 @@ def _word_of(error: DocStatusError) -> str:
     """Return the state of an id that an error tells of. One that is finished without data that counts stays succeeded."""
     if isinstance(error, NotFinished):
         return State.RUNNING.value
+    if type(error) is NoData and error.state is None:  # nobody has told a status of it: it may be an unknown id
+        return SKIPPED
     if isinstance(error, (NoData, ReplyTooLarge, ResultNotStorable)):
         return State.SUCCEEDED.value
     return error.state.value if isinstance(error, DocumentFailed) and error.state is not None else outcome_of(error)

@@ -203,6 +203,7 @@ class FileManifest(TypedDict, total=False):
     :param content_options: more keys of its request (dict).
     :param accept: final states besides success whose data was fetched (list of str).
     :param gates: a hash of what the data was held to (str): ``require``, ``min_confidence``; None if nothing was asked of it.
+    :param on_item_error: ``raise``, or ``skip``: then ids may be left out (str).
     :param ids_sha256: SHA-256 of the ids in the order asked (str).
     :param path: the file's URL (str).
     :param format: its media type (str).
@@ -229,6 +230,7 @@ class FileManifest(TypedDict, total=False):
     content_options: dict[str, Any]
     accept: list[str]
     gates: str | None
+    on_item_error: str
     ids_sha256: str
     path: str
     format: str

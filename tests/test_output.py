@@ -463,3 +463,13 @@ def test_an_outage_is_not_skipped(vendors: StandInVendors, tmp_path: Path) -> No
     with pytest.raises(ServiceUnavailable):
         run(operator_of(job_id=ids, output_path=f"file://{tmp_path}/x", on_item_error="skip"))
     assert left_in(tmp_path) == []
+
+
+def test_an_id_that_is_only_skipped_is_no_success(vendors: StandInVendors, tmp_path: Path) -> None:
+    ids = [vendors.add_job("aitronos"), "job_that_nobody_knows"]
+    arguments: dict[str, Any] = {"job_id": ids, "output_path": f"file://{tmp_path}/x"}
+    summary = run(operator_of(**arguments, on_item_error="skip"))
+    assert summary["counts"]["succeeded"] == 1
+    assert "A retry asks again" not in summary["errors"][ids[1]]
+    with pytest.raises(DocStatusError):
+        run(operator_of(**arguments))

@@ -40,6 +40,7 @@ class Asked(TypedDict):
     :param content_options: more keys for its request (dict).
     :param accept: final states besides success whose data is fetched (list of str, sorted).
     :param gates: a hash of what the data is held to (str), None if nothing is asked of it.
+    :param on_item_error: ``raise``, or ``skip``: then ids may be left out (str).
     """
 
     ids: Sequence[str]
@@ -50,6 +51,7 @@ class Asked(TypedDict):
     content_options: Mapping[str, Any]
     accept: Sequence[str]
     gates: str | None
+    on_item_error: str
 
 
 def built(
@@ -111,6 +113,7 @@ def read(url: str) -> FileManifest | None:
     :param url: the file's URL, not the manifest's (str).
     :raises RequestRejected: Airflow has no file system for the URL, or no such connection.
     """
+    storing.check(url)  # an error names the file, not the manifest
     try:
         size = storing.size_of(manifest_url(url))
         if size is None:

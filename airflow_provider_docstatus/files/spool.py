@@ -60,8 +60,7 @@ class Spool:
         self._stored = self._begun = 0
         self._is_published = self._is_moved = False
         with self._errors():
-            if self._final is None:
-                storing.store_of(url)  # before anything is fetched
+            storing.check(url)  # before anything is fetched
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = disk.kept(self._path) if keeps else disk.created(self._path)
             #: Bytes that an earlier try left here (int). They go away when something is written, unless they are taken up.

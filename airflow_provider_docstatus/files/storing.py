@@ -39,6 +39,12 @@ class _Differs(Exception):
     """The store does not hold what was sent."""
 
 
+def check(url: str) -> None:
+    """Raise RequestRejected if Airflow has no file system for a URL, or no such connection."""
+    if local_path(url) is None:
+        store_of(url)
+
+
 def size_of(url: str) -> int | None:
     """Return the size of a file or an object in bytes; None if there is none. Raises what the disk or the store raises."""
     path = local_path(url)

@@ -57,6 +57,8 @@ def raise_without_data(
     """
     for error in refused:
         is_only = len(errors) == len(refused) == 1 and not isinstance(error, NoData)  # that is the vendor's bare text
+        if may_pass(error):  # it was skipped, and then there is nothing that it was skipped for
+            error.args = (f"{error} A retry asks again.",)
         if is_only or may_pass(error):
             raise error
     kinds = {type(error) for error in refused}

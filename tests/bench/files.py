@@ -98,7 +98,7 @@ def by_spool(base: str, ids: list[str], url: str, _state: str) -> Callable[[], A
     from airflow_provider_docstatus.files.spool import Spool
 
     session = requests.Session()
-    about = {"operation": None, "content": None, "content_options": {}, "accept": []}
+    about = {"operation": None, "content": None, "content_options": {}, "accept": [], "gates": None, "on_item_error": "raise"}
     asked = {"ids": ids, "service": "docling", "parameter": "job_id", **about}
 
     def run() -> Any:

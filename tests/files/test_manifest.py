@@ -22,6 +22,7 @@ ASKED = {
     "content_options": {"content_types": ("tables",)},
     "accept": ["review", "partial"],
     "gates": None,
+    "on_item_error": "raise",
 }
 
 
@@ -78,6 +79,7 @@ def test_a_manifest_says_what_is_in_the_file(place):
         "content_options": {"content_types": ["tables"]},
         "accept": ["partial", "review"],
         "gates": None,
+        "on_item_error": "raise",
         "path": place,
         "format": "application/x-ndjson",
         "bytes": 44,
@@ -111,6 +113,7 @@ def test_a_later_try_that_asks_for_the_same_finds_it(place):
         ("content_options", {}, "content_options"),
         ("accept", [], "accept"),
         ("gates", "5e1f", "gates"),
+        ("on_item_error", "skip", "on_item_error"),
     ],
 )
 def test_a_later_try_that_asks_for_something_else_does_not(place, name, value, told, caplog):

@@ -13,8 +13,8 @@ from airflow_provider_docstatus.exceptions import (
     ResultTooLarge,
 )
 from airflow_provider_docstatus.fetching import Fetcher
+from airflow_provider_docstatus.gate import Gate
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.judging import Gate
 from airflow_provider_docstatus.protocol.faults import raise_without_data, reasons_of
 from airflow_provider_docstatus.status import DocumentStatus, State
 from airflow_provider_docstatus.waiting.group import needed_of

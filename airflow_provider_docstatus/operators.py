@@ -26,9 +26,10 @@ from airflow_provider_docstatus.exceptions import (
 )
 from airflow_provider_docstatus.fetching import Fetcher
 from airflow_provider_docstatus.files import manifest as manifests
+from airflow_provider_docstatus.gate import Gate
 from airflow_provider_docstatus.hooks import DocStatusHook
 from airflow_provider_docstatus.inline import MOST_BYTES, checked_size, data_of_several
-from airflow_provider_docstatus.judging import Gate, judged
+from airflow_provider_docstatus.judging import judged
 from airflow_provider_docstatus.lineage import facets_of, report_output
 from airflow_provider_docstatus.links import XCOM_KEY, DocumentPageLink
 from airflow_provider_docstatus.output import Output, is_read_once

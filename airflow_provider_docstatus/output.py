@@ -27,8 +27,8 @@ from airflow_provider_docstatus.files import manifest as manifests
 from airflow_provider_docstatus.files.places import final_url, owner_of
 from airflow_provider_docstatus.files.rows import Rows
 from airflow_provider_docstatus.files.spool import Spool
+from airflow_provider_docstatus.gate import Gate, route_of_items
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.judging import Gate, route_of_items
 from airflow_provider_docstatus.protocol.description import Route
 from airflow_provider_docstatus.protocol.extracted import Saved, read_saved
 from airflow_provider_docstatus.protocol.faults import raise_without_data

@@ -23,8 +23,8 @@ from airflow_provider_docstatus.exceptions import (
     Uncertain,
     UnexpectedReply,
 )
+from airflow_provider_docstatus.gate import route_of_items
 from airflow_provider_docstatus.hooks import DocStatusHook
-from airflow_provider_docstatus.judging import route_of_items
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.operators import ExtractedDataOperator
 from airflow_provider_docstatus.sensors import DocStatusSensor

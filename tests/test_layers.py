@@ -59,7 +59,7 @@ LAYERS = [
     {"own_poller", "carriable"},
     {"rounds"},
     {"arguments", "triggers", "fetching"},
-    {"task", "told"},
+    {"task", "told", "gate"},
     {"judging", "review"},
     {"output", "inline"},
     {"sensors", "operators", "watchers"},

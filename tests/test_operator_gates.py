@@ -76,8 +76,6 @@ def test_data_that_passes_goes_on_with_the_report(vendors: StandInVendors, tmp_p
     ids=["schema", "confidence", "review", "too large"],
 )
 def test_data_that_does_not_pass_goes_nowhere(vendors, tmp_path, *, way, place, asks, error, says):
-    if place == "xcom" and "gate_max_bytes" in asks:
-        pytest.skip("what fits an XCom fits the gate")
     ti = FakeTaskInstance()
     with pytest.raises(error, match=says) as raised:
         extract(tmp_path, place, ti, job_id=job(vendors, total=0.41), **asks, **WAYS[way])

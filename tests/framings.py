@@ -315,7 +315,7 @@ class RawServer:
                     connection.sendall(data[at : at + size])
                     time.sleep(self.pause)
                 if later:
-                    time.sleep(0.005)
+                    time.sleep(0.001)
                     connection.sendall(later)
                     later = b""
                 if self.then == "reset":

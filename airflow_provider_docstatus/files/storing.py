@@ -23,6 +23,8 @@ _MOST_PARTS = 9_000
 PIECE = 1024 * 1024
 #: The pauses before a broken upload is repeated (seconds).
 PAUSES = (1.0, 5.0, 15.0)
+#: The pause before an upload is given up once more (seconds).
+DISCARD_AGAIN = 0.5
 #: What repeating does not mend in a minute: no such bucket, no permission, a full disk.
 _LASTING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -80,7 +82,7 @@ def upload(source: Path, url: str, *, sleep: Callable[[float], None]) -> None:
     """
     for pause in (*PAUSES, None):
         try:
-            _upload(source, url)
+            _upload(source, url, sleep)
             sent, held = source.stat().st_size, size_of(url)
             if sent == held:
                 return
@@ -92,7 +94,7 @@ def upload(source: Path, url: str, *, sleep: Callable[[float], None]) -> None:
         sleep(pause)
 
 
-def _upload(source: Path, url: str) -> None:
+def _upload(source: Path, url: str, sleep: Callable[[float], None]) -> None:
     """Write a local file to a store. Whatever is raised before the end, the upload is given up, and not committed."""
     fs, key = store_of(url)
     with source.open("rb") as local:
@@ -102,7 +104,7 @@ def _upload(source: Path, url: str) -> None:
                 remote.write(piece)
             remote.close()
         except BaseException:
-            _discard(remote)
+            _discard(remote, sleep)
             raise
 
 
@@ -111,11 +113,18 @@ def block_for(size: int) -> int:
     return max(BLOCK, -(-size // (_MOST_PARTS * PIECE)) * PIECE)
 
 
-def _discard(remote: Any) -> None:
+def _discard(remote: Any, sleep: Callable[[float], None]) -> None:
+    """Give an upload up. A store may refuse that while a part of it is still on the way, so it is told twice."""
     try:
-        remote.discard()
-    except Exception as error:  # noqa: BLE001 -- what made it be given up is raised
-        log.warning("An upload could not be given up (%s): a lifecycle rule must remove its parts.", reason_of(error))
+        for pause in (DISCARD_AGAIN, None):
+            try:
+                remote.discard()
+                return
+            except Exception as error:  # noqa: BLE001 -- what made it be given up is raised
+                if pause is None:
+                    log.warning("An upload could not be given up (%s): a lifecycle rule must remove its parts.", reason_of(error))
+                else:
+                    sleep(pause)
     finally:
         with suppress(AttributeError):
             remote.closed = True  # else it commits what it holds when it is collected as garbage

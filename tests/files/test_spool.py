@@ -289,6 +289,23 @@ def test_an_upload_that_cannot_be_given_up_is_told_and_not_committed(store, capl
     assert store.objects == {}
 
 
+def test_an_upload_that_cannot_be_given_up_yet_is_given_up_a_moment_later(store, caplog):
+    told = []
+
+    def before(what):
+        told.append(what)
+        if what == "commit" or told.count("discard") == 1:
+            raise ConnectionResetError
+
+    store.before = before
+    slept = []
+    with pytest.raises(OutputFailed):
+        put(STORE, sleep=slept.append)
+    assert slept[0] == 0.5
+    assert store.open_uploads == 0
+    assert "lifecycle rule" not in caplog.text
+
+
 def test_a_connection_that_is_not_defined_is_told(store):
     with pytest.raises(RequestRejected, match=r"s3://nobody@bucket/a\.json names before @ is not defined"):
         Spool("s3://nobody@bucket/a.json")

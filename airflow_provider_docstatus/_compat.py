@@ -117,9 +117,9 @@ def object_storage_path(url: str) -> Any:
     :raises ImportError: universal-pathlib is not installed.
     """
     try:
-        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415
+        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 -- it needs universal-pathlib
     except ImportError:  # pragma: no cover -- 2.11, or no universal-pathlib
-        from airflow.io.path import ObjectStoragePath  # noqa: PLC0415
+        from airflow.io.path import ObjectStoragePath  # noqa: PLC0415 -- 2.11 and 3.0
     return ObjectStoragePath(url)
 
 

@@ -400,7 +400,7 @@ def test_a_person_is_asked_if_that_can_open_the_gate_of_a_list(vendors, page, mo
         ("rcc", {"wait_for": 2, "fail_fast": True}, True),
     ],
 )
-def test_nobody_is_asked_about_a_list_whose_end_is_certain(vendors, page, mode, ends, more, is_good):  # noqa: PLR0917
+def test_nobody_is_asked_about_a_list_whose_end_is_certain(vendors, page, mode, ends, more, is_good):  # noqa: PLR0917 -- one for each column
     ti, about = FakeTaskInstance(), {"conn_id": "unsiloed_default", "operation": "extract", "on_review": "ask"}
     with nullcontext() if is_good else pytest.raises(DocumentFailed):
         wait(mode, ti, job_id=jobs_of(vendors, ends), **about, **more)

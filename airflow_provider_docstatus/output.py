@@ -97,10 +97,10 @@ class Output:
         targets = [self.hook.target(**{**ids, self.parameter: one}, operation=operation) for one in given]
         self.targets = list(dict.fromkeys(targets))
         if len(self.targets) > MOST_IDS:
-            text = (
-                f"{self.parameter} has {len(self.targets):,} ids; one file holds the data of at most {MOST_IDS:,}. Cut the list"
+            raise RequestRejected(
+                f"{self.parameter} has {len(self.targets):,} ids; one file holds the data of at most {MOST_IDS:,}. Cut the list "
+                f"into chunks and map: .expand({self.parameter}=chunks)."
             )
-            raise RequestRejected(f"{text} into chunks and map: .expand({self.parameter}=chunks).")
         self._gate: Gate | None = None
         self._accept: Collection[str] = task.accept
         self._route = self.hook.service.routes[self.targets[0].route]

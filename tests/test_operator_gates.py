@@ -13,9 +13,9 @@ from airflow_provider_docstatus.exceptions import Declined, DocumentFailed, Requ
 from airflow_provider_docstatus.links import XCOM_KEY
 from airflow_provider_docstatus.testing import StandInVendors
 from tests.task_runs import FakeTaskInstance, RequiredActions, answer, parked_with, resumed_with, run
-from tests.test_judging import MARK, UNSILOED, fields
+from tests.test_judging import MARK, UNSILOED, job
 from tests.test_operators import WAYS, neurolinker, operator_of
-from tests.test_review import CANNOT_ASK, asks_people
+from tests.test_review import asks_people
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,6 @@ def server() -> Iterator[StandInVendors]:
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> RequiredActions:
     return RequiredActions.opened(monkeypatch)
-
-
-def job(vendors: StandInVendors, **scores: Any) -> str:
-    return vendors.add_job("unsiloed", "extract", reply={"result": fields(**scores)})
 
 
 def extract(tmp_path: Path, place: str, ti: FakeTaskInstance | None = None, **arguments: Any) -> Any:
@@ -215,9 +211,8 @@ def test_a_person_decides_before_the_data_goes_on(vendors, tmp_path, page, *, wa
         assert again.xcoms[XCOM_KEY]["review"] == ti.xcoms[XCOM_KEY]["review"]
 
 
+@asks_people
 def test_a_result_that_can_be_read_once_is_not_read_for_a_question(vendors):
-    if CANNOT_ASK:
-        pytest.skip(CANNOT_ASK)
     operator = operator_of(conn_id="docling_default", job_id="j", min_confidence=0.9, on_uncertain="review", on_review="ask")
     with pytest.raises(RequestRejected, match="deletes a result once it was read"):
         operator._refuse_to_read_twice()

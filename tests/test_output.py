@@ -14,7 +14,6 @@ import requests
 from airflow_provider_docstatus import output
 from airflow_provider_docstatus._compat import AirflowFailException
 from airflow_provider_docstatus.exceptions import (
-    DocStatusError,
     DocumentFailed,
     NoData,
     NotFinished,
@@ -300,14 +299,20 @@ def test_the_manifest_of_a_sensor(vendors: StandInVendors, tmp_path: Path) -> No
 
 
 def test_more_ids_than_a_wait_has(vendors: StandInVendors, tmp_path: Path) -> None:
-    job_id = vendors.add_job("aitronos")
-    ids = [job_id, *(f"job_{number}" for number in range(1500))]
-    vendors.answer_next(404, body={"detail": "Job not found"}, path="job_", times=math.inf)
-    summary_ti = FakeTaskInstance()
-    with pytest.raises(DocStatusError):
-        run(operator_of(job_id=ids[1:], output_path=f"file://{tmp_path}/x", wait_for="any"), summary_ti)
+    ids = [vendors.add_job("aitronos", ends="failed" if number % 40 == 0 else "completed") for number in range(1200)]
+    summary = run(operator_of(job_id=ids, output_path=f"file://{tmp_path}/x", wait_for=0.9))
+    assert [row["id"] for row in rows_of(summary)] == [one for number, one in enumerate(ids) if number % 40]
+    assert (summary["counts"], summary["errors_total"]) == ({"failed": 30, "succeeded": 1170}, 30)
+    assert len(summary["errors"]) == 20
+    assert len(json.dumps(summary)) < 5000, "the XCom stays small"
+    assert len(manifest_of(summary)["errors"]) == 30
+
+
+def test_more_ids_than_a_file_has_are_refused_before_anything_is_asked(vendors: StandInVendors, tmp_path: Path) -> None:
+    asked, ids = len(vendors.requests), [f"job_{number}" for number in range(output.MOST_IDS + 1)]
     with pytest.raises(RequestRejected, match="one file holds the data of at most"):
-        run(operator_of(job_id=[f"job_{number}" for number in range(output.MOST_IDS + 1)], output_path=f"file://{tmp_path}/x"))
+        run(operator_of(job_id=ids, output_path=f"file://{tmp_path}/x"))
+    assert len(vendors.requests) == asked
 
 
 # -- a retry ---------------------------------------------------------------------------------------------------
@@ -471,5 +476,5 @@ def test_an_id_that_is_only_skipped_is_no_success(vendors: StandInVendors, tmp_p
     summary = run(operator_of(**arguments, on_item_error="skip"))
     assert summary["counts"]["succeeded"] == 1
     assert "A retry asks again" not in summary["errors"][ids[1]]
-    with pytest.raises(DocStatusError):
+    with pytest.raises(NoData, match="did not come within a minute"):
         run(operator_of(**arguments))

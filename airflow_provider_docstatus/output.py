@@ -172,7 +172,7 @@ class Output:
         """
         self._gate, self._accept = gate, accept
         with Spool(self.url, keeps=is_read_once(self.hook, self._route), key=self._owner, sleep=self.hook.sleep) as spool:
-            note: Any = spool.resumed(self._is_for_these_gates)  # an earlier try had all of the data
+            note: Any = spool.resumed(self._still_holds)  # an earlier try had all of the data
             if note is None:
                 try:
                     note = self._rows(spool, states, status, options) if self.has_rows else self._reply(spool, status, options)
@@ -192,7 +192,7 @@ class Output:
             spool.publish()
             return manifests.written(built, spool, sleep=self.hook.sleep)
 
-    def _is_for_these_gates(self, note: Mapping[str, Any]) -> bool:
+    def _still_holds(self, note: Mapping[str, Any]) -> bool:
         """Whether an earlier try's note holds good: rows were judged before, a single document is judged afterwards."""
         return not self.has_rows or all(note["manifest"][name] == self.asked[name] for name in ("gates", "accept"))
 
